@@ -1,0 +1,127 @@
+"""The HTTP edge: who may pass, which endpoint answers, what an error looks like."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from intercom_provider.sandbox import control, endpoints
+from intercom_provider.sandbox.api_error import ApiError
+from intercom_provider.sandbox.call import Call, Endpoint, Endpoints, parsed
+from intercom_provider.sandbox.request_log import RequestRecord
+from intercom_provider.sandbox.versions import need, parse_version
+from intercom_provider.sandbox.world import NotThereError
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from intercom_provider.sandbox.state import State
+
+
+class App:
+    """The sandbox as an ASGI application.
+
+    Routing is a dictionary: Starlette's router and middlewares would cost more than most answers.
+
+    :param state: what it serves.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = Request(scope, receive)
+        call = Call(
+            state=self._state,
+            now=time.time(),
+            method=request.method,
+            path=scope["path"],
+            params=dict(request.query_params),
+            headers=request.headers,
+            body=await request.body(),
+        )
+        # Faults would be injected here: `_answer` has all of a request's effects, and nothing of the
+        # reply has been sent, so a fault can come before the one or instead of the other.
+        with self._state.lock:
+            response = self._control(call) if call.path.startswith(control.PREFIX) else self._api(call)
+        if self._state.settings.latency and not call.path.startswith(control.PREFIX):
+            await asyncio.sleep(self._state.settings.latency)
+        await response(scope, receive, send)
+
+    def _control(self, call: Call) -> Response:
+        _, endpoint, rest = _route(control.ENDPOINTS, call)
+        return _answer(endpoint, replace(call, rest=rest), {})
+
+    def _api(self, call: Call) -> Response:
+        allowed, headers = self._state.rate_limit.take(call.now)
+        name, endpoint, rest = _route(endpoints.ENDPOINTS, call)
+
+        def guarded(call: Call) -> dict[str, Any] | bytes:
+            if not allowed:
+                raise ApiError(429, "rate_limit_exceeded", "Exceeded rate limit of this 10-second window")
+            if call.headers.get("authorization") != f"Bearer {self._state.settings.token}":
+                raise ApiError(401, "token_unauthorized", "Access Token Invalid")
+            version = parse_version(call.headers.get("intercom-version"))
+            _check_accept(call, endpoint.accepts)
+            need(endpoint.since, version)
+            return endpoint.answer(replace(call, rest=rest, version=version))
+
+        response = _answer(Endpoint(guarded), call, headers)
+        record = RequestRecord(
+            time=call.now,
+            method=call.method,
+            path=call.path,
+            params=call.params,
+            headers=call.headers,
+            json=parsed(call.body) if call.body else None,
+            status=response.status_code,
+        )
+        self._state.log.add(record, name)
+        return response
+
+
+def _route(table: Endpoints, call: Call) -> tuple[str, Endpoint, str]:
+    wanted = f"{call.method} {call.path}"
+    if endpoint := table.get(wanted):
+        return wanted, endpoint, ""
+    for pattern, endpoint in table.items():
+        if pattern.endswith("/") and wanted.startswith(pattern) and wanted != pattern:
+            return pattern, endpoint, wanted.removeprefix(pattern)
+    return "elsewhere", Endpoint(_nowhere), ""
+
+
+def _nowhere(_: Call) -> dict[str, Any]:
+    raise NotThereError
+
+
+def _check_accept(call: Call, needed: str) -> None:
+    accepted = call.headers.get("accept", "")
+    if not any(each in accepted for each in (needed, "*/*", "application/*")):
+        raise ApiError(406, "media_type_not_acceptable", f"The Accept header should be {needed}")
+
+
+def _answer(endpoint: Endpoint, call: Call, headers: dict[str, str]) -> Response:
+    request_id = str(uuid.uuid4())
+    headers = {"x-request-id": request_id, **headers}
+    try:
+        content = endpoint.answer(call)
+    except NotThereError:
+        return _json(404, ApiError(404, "not_found", "Resource Not Found").body(request_id), headers)
+    except ApiError as error:
+        return _json(error.status, error.body(request_id), headers)
+    if isinstance(content, bytes):
+        return Response(content, 200, headers, "application/octet-stream")
+    return _json(200, content, headers)
+
+
+def _json(status: int, content: dict[str, Any], headers: dict[str, str]) -> Response:
+    encoded = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    return Response(encoded, status, headers, "application/json; charset=utf-8")

@@ -1,0 +1,155 @@
+"""`/_sandbox`: what happened, and a hand on what happens next, for other processes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from intercom_provider.sandbox.api_error import ApiError
+from intercom_provider.sandbox.call import Call, Endpoint, Endpoints
+from intercom_provider.sandbox.world import NotThereError
+
+if TYPE_CHECKING:
+    from intercom_provider.sandbox.world import Message
+
+_SHOWN: Final = 100
+
+
+def _messages(call: Call) -> dict[str, Any]:
+    world = call.state.world
+    shown = [each for each in world.messages if call.params.get("recipient") in (None, each.recipient)]
+    return {"total": len(shown), "messages": [_message(call, each) for each in shown[-_last(call) :]]}
+
+
+def _message(call: Call, message: Message) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "message_type": message.message_type,
+        "recipient": message.recipient,
+        "time": message.time,
+        "whatsapp_message_id": message.whatsapp_message_id,
+        "status": _status(call, message),
+        "conversation_id": message.conversation_id,
+        "replied_at": message.replied_at,
+        "wire": message.wire,
+    }
+
+
+def _status(call: Call, message: Message) -> str | None:
+    if message.whatsapp_message_id is None:
+        return None
+    try:
+        status: str = call.state.world.status(message.whatsapp_message_id, call.now)["status"]
+    except NotThereError:
+        return "sent"
+    return status
+
+
+def _requests(call: Call) -> dict[str, Any]:
+    log = call.state.log
+    last = list(log.recent)[-_last(call) :]
+    return {
+        "total": log.counts.total(),
+        "counts": log.counts,
+        # Without the headers: one of them is the token, and nobody is asked for one here.
+        "requests": [
+            {
+                "time": each.time,
+                "method": each.method,
+                "path": each.path,
+                "params": dict(each.params),
+                "version": each.headers.get("intercom-version"),
+                "json": each.json,
+                "status": each.status,
+            }
+            for each in last
+        ],
+    }
+
+
+def _rulesets(call: Call) -> dict[str, Any]:
+    rulesets = call.state.world.rulesets.values()
+    return {
+        "rulesets": [
+            {"id": each.id, "size": each.size, "arrived": each.arrived(call.now)} for each in rulesets
+        ]
+    }
+
+
+def _add_ruleset(call: Call) -> dict[str, Any]:
+    asked = call.json()
+    size, over = asked.get("size", 0), asked.get("over", 0)
+    events = asked.get("events", [])
+    if "id" not in asked or not isinstance(size, int) or not isinstance(over, int | float):
+        raise ApiError(400, "bad_request", 'Send {"id", "size", "over": seconds, "events": [...]}')
+    if not isinstance(events, list) or not all(isinstance(each, dict) for each in events):
+        raise ApiError(400, "bad_request", "events must be a list of objects")
+    call.state.world.add_ruleset(str(asked["id"]), size, over, events, call.now)
+    return _rulesets(call)
+
+
+def _set_status(call: Call) -> dict[str, Any]:
+    asked = call.json()
+    try:
+        message_id, status = asked["whatsapp_message_id"], asked["status"]
+    except KeyError as missing:
+        raise ApiError(400, "bad_request", f"{missing} is required") from None
+    call.state.world.set_status(message_id, status, asked.get("error"), call.now)
+    return call.state.world.status(message_id, call.now)
+
+
+def _reply(call: Call) -> dict[str, Any]:
+    return {"conversation_id": call.state.world.reply(str(call.json().get("message_id")), call.now)}
+
+
+def _reset(call: Call) -> dict[str, Any]:
+    call.state.reset()
+    return {}
+
+
+def _report(call: Call) -> dict[str, Any]:
+    world, log = call.state.world, call.state.log
+    recipients = Counter(each.recipient for each in world.messages)
+    return {
+        "messages": len(world.messages),
+        "by_type": Counter(each.message_type for each in world.messages),
+        "by_whatsapp_status": Counter(
+            _status(call, each) for each in world.messages if each.whatsapp_message_id
+        ),
+        "not_accepted_by_whatsapp": sum(
+            each.message_type == "whatsapp" and each.whatsapp_message_id is None for each in world.messages
+        ),
+        "recipients": len(recipients),
+        "recipients_with_several_messages": sum(count > 1 for count in recipients.values()),
+        "replies": sum(each.replied_at is not None for each in world.messages),
+        "requests": log.counts.total(),
+        "requests_by_status": _by_status(log.counts),
+        "busiest_second": log.busiest_second,
+    }
+
+
+def _by_status(counts: Counter[str]) -> dict[str, int]:
+    by_status: Counter[str] = Counter()
+    for counted, number in counts.items():
+        by_status[counted.rpartition(" ")[2]] += number
+    return by_status
+
+
+def _last(call: Call) -> int:
+    asked = call.params.get("last", str(_SHOWN))
+    if not asked.isdecimal() or int(asked) == 0:
+        raise ApiError(400, "bad_request", "last must be a number above 0")
+    return int(asked)
+
+
+PREFIX: Final = "/_sandbox/"
+ENDPOINTS: Final[Endpoints] = {
+    "GET /_sandbox/messages": Endpoint(_messages),
+    "GET /_sandbox/requests": Endpoint(_requests),
+    "GET /_sandbox/rulesets": Endpoint(_rulesets),
+    "POST /_sandbox/rulesets": Endpoint(_add_ruleset),
+    "POST /_sandbox/status": Endpoint(_set_status),
+    "POST /_sandbox/reply": Endpoint(_reply),
+    "POST /_sandbox/reset": Endpoint(_reset),
+    "GET /_sandbox/report": Endpoint(_report),
+}

@@ -1,0 +1,220 @@
+"""Intercom's endpoints, as far as they are imitated."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, Final
+
+from intercom_provider.sandbox.api_error import ApiError
+from intercom_provider.sandbox.call import Call, Endpoint, Endpoints
+from intercom_provider.sandbox.contacts import WORKSPACE
+from intercom_provider.sandbox.exports import BusyError
+from intercom_provider.sandbox.message_rules import check_message
+from intercom_provider.sandbox.versions import WHATSAPP, WHATSAPP_IDS
+from intercom_provider.sandbox.world import ADMINS, NotThereError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_REGION_NAMES: Final = {"us": "US", "eu": "Europe", "au": "AU"}
+_PER_PAGE: Final = 50
+_MOST_PER_PAGE: Final = 100
+
+
+def _admin(admin_id: str) -> dict[str, Any]:
+    name = ADMINS[admin_id]
+    return {
+        "type": "admin",
+        "id": admin_id,
+        "name": name,
+        "email": f"{name.split()[0].lower()}@example.com",
+        "away_mode_enabled": False,
+        "away_mode_reassign": False,
+        "has_inbox_seat": True,
+        "team_ids": [],
+    }
+
+
+def _me(call: Call) -> dict[str, Any]:
+    app = {
+        "type": "app",
+        "id_code": WORKSPACE,
+        "name": "Sandbox",
+        "region": _REGION_NAMES[call.state.settings.region],
+        "timezone": "Etc/UTC",
+        "created_at": 1_577_836_800,
+        "secure": False,
+        "identity_verification": False,
+    }
+    return _admin(next(iter(ADMINS))) | {"email_verified": True, "app": app}
+
+
+def _admins(_: Call) -> dict[str, Any]:
+    return {"type": "admin.list", "admins": [_admin(each) for each in ADMINS]}
+
+
+def _create_message(call: Call) -> dict[str, Any]:
+    wire = call.json()
+    check_message(wire, call.version)
+    message = call.state.world.send(wire, call.now)
+    reply = {
+        "type": "admin_message",
+        "id": message.id,
+        "created_at": message.created_at,
+        "message_type": message.message_type,
+        "body": wire.get("body"),
+        "owner": _admin(str(wire["from"]["id"])),
+    }
+    reply |= {name: wire[name] for name in ("subject", "template") if wire.get(name)}
+    if message.conversation_id:
+        reply["conversation_id"] = message.conversation_id
+    if message.whatsapp_message_id and call.version >= WHATSAPP_IDS:
+        reply["whatsapp_message_id"] = message.whatsapp_message_id
+    return reply
+
+
+def _ruleset_statuses(call: Call) -> dict[str, Any]:
+    ruleset_id = call.params.get("ruleset_id")
+    if not ruleset_id:
+        raise ApiError(400, None, "ruleset_id is required")
+    per_page = _per_page(call)
+    cursor = call.params.get("starting_after")
+    first = _place_in(cursor) if cursor else 0
+    ruleset = call.state.world.rulesets.get(ruleset_id)
+    total = ruleset.arrived(call.now) if ruleset else 0
+    last = min(first + per_page, total)
+    return {
+        "type": "list",
+        "ruleset_id": ruleset_id,
+        "pages": {
+            "type": "pages",
+            "per_page": per_page,
+            "total_pages": -(-total // per_page),
+            "next": {"starting_after": _cursor(last)} if last < total else None,
+        },
+        "total_count": total,
+        "events": ruleset.events(first, last, call.now) if ruleset else [],
+    }
+
+
+def _per_page(call: Call) -> int:
+    asked = call.params.get("per_page", str(_PER_PAGE))
+    if not asked.isdecimal() or not 1 <= int(asked) <= _MOST_PER_PAGE:
+        raise ApiError(400, "parameter_invalid", f"per_page must be from 1 to {_MOST_PER_PAGE}", "per_page")
+    return int(asked)
+
+
+def _cursor(place: int) -> str:
+    return base64.b64encode(f"after:{place}".encode()).decode()
+
+
+def _place_in(cursor: str) -> int:
+    try:
+        word, place = base64.b64decode(cursor, validate=True).decode().split(":")
+        if word == "after" and place.isdecimal():
+            return int(place)
+    except ValueError:
+        pass
+    raise ApiError(400, "parameter_invalid", "starting_after is no cursor of this list", "starting_after")
+
+
+def _whatsapp_status(call: Call) -> dict[str, Any]:
+    whatsapp_message_id = call.params.get("message_id")
+    if not whatsapp_message_id:
+        raise ApiError(400, None, "message_id is required")
+    try:
+        return call.state.world.status(whatsapp_message_id, call.now)
+    except NotThereError:
+        raise ApiError(404, "whatsapp_message_not_found", "Whatsapp message not found") from None
+
+
+def _search_conversations(call: Call) -> dict[str, Any]:
+    _, value = _filter(call, {"source.id"})
+    found = call.state.world.conversations_about(value, call.now)
+    pages = {"type": "pages", "page": 1, "per_page": 20, "total_pages": len(found)}
+    return {
+        "type": "conversation.list",
+        "conversations": found,
+        "total_count": len(found),
+        "pages": pages,
+    }
+
+
+def _search_contacts(call: Call) -> dict[str, Any]:
+    field, value = _filter(call, {"id", "external_id", "email"})
+    contact = call.state.world.contacts.find(field, value, call.now)
+    found = [contact] if contact else []
+    pages = {"type": "pages", "page": 1, "per_page": 50, "total_pages": len(found)}
+    return {"type": "list", "data": found, "total_count": len(found), "pages": pages}
+
+
+def _filter(call: Call, fields: Collection[str]) -> tuple[str, str]:
+    query = call.json().get("query")
+    if isinstance(query, dict) and query.get("operator") == "AND" and isinstance(query.get("value"), list):
+        query = query["value"][0] if len(query["value"]) == 1 else None
+    if not isinstance(query, dict) or query.get("operator") != "=" or query.get("field") not in fields:
+        known = " or ".join(sorted(fields))
+        raise ApiError(
+            400, "parameter_invalid", f"The sandbox searches for one {known} with the operator =", "query"
+        )
+    return query["field"], str(query.get("value"))
+
+
+def _find_by_external_id(call: Call) -> dict[str, Any]:
+    contact = call.state.world.contacts.find("external_id", call.rest, call.now)
+    if contact is None or contact["role"] != "user":
+        raise NotThereError(call.rest)
+    return contact
+
+
+def _start_export(call: Call) -> dict[str, Any]:
+    wire = call.json()
+    span = wire.get("created_at_after"), wire.get("created_at_before")
+    if not isinstance(span[0], int) or not isinstance(span[1], int):
+        raise ApiError(400, "parameter_invalid", "created_at_after and created_at_before are unix timestamps")
+    try:
+        return _export(call, call.state.exports.start(span[0], span[1], call.now))
+    except BusyError:
+        message = "Exceeded rate limit of 1 pending message data export jobs"
+        raise ApiError(429, "rate_limit_exceeded", message) from None
+
+
+def _export(call: Call, job_id: str) -> dict[str, Any]:
+    exports = call.state.exports
+    status = exports.status(job_id, call.now)
+    done = status == "completed"
+    return {
+        "job_identifier": job_id,
+        "status": status,
+        "download_url": f"http://{call.headers['host']}/download/content/data/{job_id}" if done else "",
+        "download_expires_at": str(exports.expires(job_id)) if done else "",
+    }
+
+
+def _export_status(call: Call) -> dict[str, Any]:
+    return _export(call, call.rest)
+
+
+def _cancel_export(call: Call) -> dict[str, Any]:
+    call.state.exports.cancel(call.rest)
+    return _export(call, call.rest)
+
+
+def _download(call: Call) -> bytes:
+    return call.state.exports.file(call.rest, call.now)
+
+
+ENDPOINTS: Final[Endpoints] = {
+    "GET /me": Endpoint(_me),
+    "GET /admins": Endpoint(_admins),
+    "POST /messages": Endpoint(_create_message),
+    "GET /messages/status": Endpoint(_ruleset_statuses, since=WHATSAPP),
+    "GET /messages/whatsapp/status": Endpoint(_whatsapp_status, since=WHATSAPP),
+    "POST /conversations/search": Endpoint(_search_conversations),
+    "POST /contacts/search": Endpoint(_search_contacts),
+    "GET /contacts/find_by_external_id/": Endpoint(_find_by_external_id),
+    "POST /export/content/data": Endpoint(_start_export),
+    "GET /export/content/data/": Endpoint(_export_status),
+    "POST /export/cancel/": Endpoint(_cancel_export),
+    "GET /download/content/data/": Endpoint(_download, accepts="application/octet-stream"),
+}

@@ -1,0 +1,166 @@
+"""A sandbox on a socket, in a thread of the process that wants it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from intercom_provider.sandbox.settings import Settings
+from intercom_provider.sandbox.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    import uvicorn
+
+    from intercom_provider.sandbox.request_log import RequestRecord
+    from intercom_provider.sandbox.settings import Options
+    from intercom_provider.sandbox.world import Message
+
+
+class Sandbox:
+    """A local Intercom, running for as long as the `with` block.
+
+    :param host: the address to listen on; the default is reachable from this machine only.
+    :param port: the port; 0 for a free one.
+    :param options: the fields of `Settings`.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, **options: Unpack[Options]) -> None:
+        self.settings = Settings(**options)
+        self._state = State(self.settings)
+        self._address = (host, port)
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listen and answer, in a thread.
+
+        :raises OSError: when the address cannot be used.
+        """
+        # A DAG file or a test module may import this class without ever starting a server.
+        import uvicorn  # noqa: PLC0415
+
+        from intercom_provider.sandbox.app import App  # noqa: PLC0415
+
+        listener = socket.create_server(self._address, backlog=1024)
+        self._address = listener.getsockname()[:2]
+        config = uvicorn.Config(
+            App(self._state),
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([listener],), name="intercom-sandbox", daemon=True
+        )
+        self._thread.start()
+        while not self._server.started and self._thread.is_alive():
+            time.sleep(0.002)
+
+    def stop(self) -> None:
+        """Stop answering, and wait for what is under way for up to a second."""
+        if self._server and self._thread:
+            self._server.should_exit = True
+            self._thread.join()
+
+    @property
+    def url(self) -> str:
+        """Where it listens: `http://127.0.0.1:PORT`."""
+        host, port = self._address
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    @property
+    def token(self) -> str:
+        """The access token that it accepts."""
+        return self.settings.token
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """The Airflow connection that leads here: conn_type, host, password, extra."""
+        return self._state.connection(self.url)
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages that were really created, oldest first."""
+        with self._state.lock:
+            return list(self._state.world.messages)
+
+    @property
+    def requests(self) -> list[RequestRecord]:
+        """The latest API requests (at most 20,000), oldest first."""
+        with self._state.lock:
+            return list(self._state.log.recent)
+
+    def add_ruleset(
+        self,
+        ruleset_id: str | int,
+        size: int = 0,
+        *,
+        over: float = 0,
+        events: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Send an Outbound message, or an existing one to more recipients.
+
+        :param ruleset_id: its id.
+        :param size: how many recipients join; no fewer than `events`.
+        :param over: sandbox seconds over which they join; 0 for at once.
+        :param events: one dict for each of the first recipients: fields that override those of their
+            events. One without `status` lives its life, one with it stays there. `error` shows in the
+            message's own status only.
+        """
+        with self._state.lock:
+            self._state.world.add_ruleset(str(ruleset_id), size, over, events, time.time())
+
+    def status(self, whatsapp_message_id: str) -> dict[str, Any]:
+        """Tell how far a WhatsApp message has come, as `GET /messages/whatsapp/status` would.
+
+        :param whatsapp_message_id: of a message sent over the API or by a ruleset.
+        :raises NotThereError: when there is none, or it was sent only a moment ago.
+        """
+        with self._state.lock:
+            return self._state.world.status(whatsapp_message_id, time.time())
+
+    def set_status(
+        self, whatsapp_message_id: str, status: str, *, error: dict[str, str] | None = None
+    ) -> None:
+        """Force the status of a WhatsApp message from now on.
+
+        :param whatsapp_message_id: of a message sent over the API or by a ruleset.
+        :param status: `sent`, `delivered`, `read`, `failed` or any other text.
+        :param error: {message, details} of a failed one; None for one of the usual.
+        :raises NotThereError: when there is no such message.
+        """
+        with self._state.lock:
+            self._state.world.set_status(whatsapp_message_id, status, error, time.time())
+
+    def reply(self, message_id: str) -> str:
+        """Let the contact answer a message.
+
+        :param message_id: Intercom's id of the message.
+        :return: the id of the conversation, which is searchable some sandbox seconds later.
+        :raises NotThereError: when there is no such message.
+        """
+        with self._state.lock:
+            return self._state.world.reply(message_id, time.time())
+
+    def reset(self) -> None:
+        """Forget everything that happened, rulesets included; the settings stay."""
+        self._state.reset()

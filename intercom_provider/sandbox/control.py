@@ -69,11 +69,7 @@ def _requests(call: Call) -> dict[str, Any]:
 
 def _rulesets(call: Call) -> dict[str, Any]:
     rulesets = call.state.world.rulesets.values()
-    return {
-        "rulesets": [
-            {"id": each.id, "size": each.size, "arrived": each.arrived(call.now)} for each in rulesets
-        ]
-    }
+    return {"rulesets": [{"id": each.id, "size": each.size, "arrived": each.arrived(call.now)} for each in rulesets]}
 
 
 def _add_ruleset(call: Call) -> dict[str, Any]:
@@ -113,9 +109,7 @@ def _report(call: Call) -> dict[str, Any]:
     return {
         "messages": len(world.messages),
         "by_type": Counter(each.message_type for each in world.messages),
-        "by_whatsapp_status": Counter(
-            _status(call, each) for each in world.messages if each.whatsapp_message_id
-        ),
+        "by_whatsapp_status": Counter(_status(call, each) for each in world.messages if each.whatsapp_message_id),
         "not_accepted_by_whatsapp": sum(
             each.message_type == "whatsapp" and each.whatsapp_message_id is None for each in world.messages
         ),

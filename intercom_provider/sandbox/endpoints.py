@@ -154,9 +154,7 @@ def _filter(call: Call, fields: Collection[str]) -> tuple[str, str]:
         query = query["value"][0] if len(query["value"]) == 1 else None
     if not isinstance(query, dict) or query.get("operator") != "=" or query.get("field") not in fields:
         known = " or ".join(sorted(fields))
-        raise ApiError(
-            400, "parameter_invalid", f"The sandbox searches for one {known} with the operator =", "query"
-        )
+        raise ApiError(400, "parameter_invalid", f"The sandbox searches for one {known} with the operator =", "query")
     return query["field"], str(query.get("value"))
 
 

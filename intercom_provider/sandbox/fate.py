@@ -5,29 +5,19 @@ So the fate of one message does not depend on what else was asked of the sandbox
 
 from __future__ import annotations
 
-import base64
-from enum import StrEnum
+from binascii import a2b_base64, b2a_base64
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Literal
 
-
-class Fate(StrEnum):
-    """Where a WhatsApp message ends; its value is the explanation that the documentation gives."""
-
-    READ = "delivered, then read"
-    DELIVERED = "delivered, never read"
-    STUCK = "stays sent for ever (the phone is off)"
-    FAILED = "fails, with an error"
-    REFUSED = "answers 200 without a whatsapp_message_id (WhatsApp does not accept it)"
-
+Fate = Literal["read", "delivered", "stuck", "failed", "refused"]
 
 # High endings, so that phone numbers counted up from zero do not meet them by accident.
-MAGIC_ENDINGS: Final = {
-    "99901": Fate.FAILED,
-    "99902": Fate.STUCK,
-    "99903": Fate.REFUSED,
-    "99904": Fate.DELIVERED,
-    "99905": Fate.READ,
+MAGIC_ENDINGS: Final[dict[str, tuple[Fate, str]]] = {
+    "99901": ("failed", "fails, with an error"),
+    "99902": ("stuck", "stays sent for ever, as if the phone were off"),
+    "99903": ("refused", "is not accepted by WhatsApp: 200 without a whatsapp_message_id"),
+    "99904": ("delivered", "is delivered, never read"),
+    "99905": ("read", "is delivered, then read"),
 }
 
 FAILURES: Final = (
@@ -67,10 +57,10 @@ def fate_of(draw: bytes, failures: float, read_share: float) -> Fate:
     :param read_share: the share of the rest that is read, 0 to 1.
     """
     if (draw[0] << 8 | draw[1]) < failures * 65536:
-        return Fate.FAILED
+        return "failed"
     if (draw[2] << 8 | draw[3]) < read_share * 65536:
-        return Fate.READ
-    return Fate.DELIVERED
+        return "read"
+    return "delivered"
 
 
 def fate_of_phone(phone: str) -> Fate | None:
@@ -79,7 +69,8 @@ def fate_of_phone(phone: str) -> Fate | None:
     :param phone: a phone number.
     :return: None when the number is like any other.
     """
-    return MAGIC_ENDINGS.get(phone[-5:])
+    magic = MAGIC_ENDINGS.get(phone[-5:])
+    return magic[0] if magic else None
 
 
 def status_at(fate: Fate, draw: bytes, age: float) -> tuple[str, float]:
@@ -91,12 +82,12 @@ def status_at(fate: Fate, draw: bytes, age: float) -> tuple[str, float]:
     :return: its status, and the age at which it got it.
     """
     delivered = 1 + draw[4] / 32
-    if fate is Fate.STUCK or age < delivered:
+    if age < delivered or fate == "stuck":
         return "sent", 0.0
-    if fate is Fate.FAILED:
+    if fate == "failed":
         return "failed", delivered
     read = delivered + 1 + draw[5] / 4
-    if fate is Fate.READ and age >= read:
+    if fate == "read" and age >= read:
         return "read", read
     return "delivered", delivered
 
@@ -119,7 +110,8 @@ def whatsapp_id(draw: bytes, number: int) -> str:
     :param number: at most six bytes, to be found again by `number_in`.
     """
     hidden = number ^ int.from_bytes(draw[20:26], "big")
-    return "wamid." + base64.b64encode(b"\x1c\x18" + draw[20:31] + hidden.to_bytes(6, "big")).decode()
+    code = b"\x1c\x18" + draw[20:31] + hidden.to_bytes(6, "big")
+    return "wamid." + b2a_base64(code, newline=False).decode()
 
 
 def number_in(whatsapp_message_id: str) -> int | None:
@@ -129,7 +121,7 @@ def number_in(whatsapp_message_id: str) -> int | None:
     :return: None when the text is no such id. A number proves nothing: an id can be made up.
     """
     try:
-        code = base64.b64decode(whatsapp_message_id.removeprefix("wamid."), validate=True)
+        code = a2b_base64(whatsapp_message_id.removeprefix("wamid."), strict_mode=True)
     except ValueError:
         return None
     return int.from_bytes(code[13:], "big") ^ int.from_bytes(code[2:8], "big")

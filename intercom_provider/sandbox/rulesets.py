@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from intercom_provider.sandbox.settings import Settings
 
-_PLACE_BITS: Final = 32
+# A recipient is hidden in a WhatsApp id as (slot + 1) * _PLACES + place.
+_PLACES: Final = 1_000_000_000
+_CONVERSATIONS: Final = 700_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +120,9 @@ class Ruleset:
         place = self._places.get(whatsapp_message_id)
         if place is None:
             number = number_in(whatsapp_message_id)
-            if number is None or number >> _PLACE_BITS != self.slot:
+            if number is None or number // _PLACES != self.slot + 1:
                 return None
-            place = number & (1 << _PLACE_BITS) - 1
+            place = number % _PLACES
         if place >= self.arrived(now):
             return None
         event = self.events(place, place + 1, now)[0]
@@ -139,15 +141,16 @@ class Ruleset:
         draw = self._draws.of(place)
         fate = fate_of(draw, settings.failures, settings.read_share)
         status, since = status_at(fate, draw, (now - joined) * settings.speed)
+        number = (self.slot + 1) * _PLACES + place
         event = {
-            "id": f"{self.slot + 1}{place:08d}",
-            "conversation_id": f"9{self.slot:02d}{place:08d}",
+            "id": str(number),
+            "conversation_id": str(number + _CONVERSATIONS),
             "user_id": draw[8:20].hex(),
             "status": status,
             "type": "broadcast_outbound",
             "created_at": int(joined),
             "updated_at": int(joined + since / settings.speed),
-            "whatsapp_message_id": whatsapp_id(draw, self.slot << _PLACE_BITS | place),
+            "whatsapp_message_id": whatsapp_id(draw, number),
             "template_name": self.template_name,
         }
         if place in self._fixed:

@@ -138,9 +138,7 @@ class Sandbox:
         with self._state.lock:
             return self._state.world.status(whatsapp_message_id, time.time())
 
-    def set_status(
-        self, whatsapp_message_id: str, status: str, *, error: dict[str, str] | None = None
-    ) -> None:
+    def set_status(self, whatsapp_message_id: str, status: str, *, error: dict[str, str] | None = None) -> None:
         """Force the status of a WhatsApp message from now on.
 
         :param whatsapp_message_id: of a message sent over the API or by a ruleset.

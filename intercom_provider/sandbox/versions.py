@@ -45,6 +45,4 @@ def need(least: Version, version: Version) -> None:
     :raises ApiError: 400 when it is too old.
     """
     if version < least:
-        raise ApiError(
-            400, "intercom_version_invalid", "Requested resource is not available in current API version"
-        )
+        raise ApiError(400, "intercom_version_invalid", "Requested resource is not available in current API version")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 from intercom_provider.sandbox.contacts import Contacts, name_of
 from intercom_provider.sandbox.fate import (
     Draws,
-    Fate,
     failure_of,
     fate_of,
     fate_of_phone,
@@ -23,6 +22,7 @@ from intercom_provider.sandbox.rulesets import Ruleset
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from intercom_provider.sandbox.fate import Fate
     from intercom_provider.sandbox.settings import Settings
 
 ADMINS: Final = {"814860": "Ada Sandbox", "814861": "Ben Sandbox"}
@@ -126,7 +126,7 @@ class World:
             wire=wire,
             time=now,
             created_at=wire.get("created_at") or int(now),
-            whatsapp_message_id=whatsapp_id(draw, 0) if is_whatsapp and fate is not Fate.REFUSED else None,
+            whatsapp_message_id=whatsapp_id(draw, 0) if is_whatsapp and fate != "refused" else None,
             fate=fate,
             draw=draw,
         )
@@ -184,9 +184,7 @@ class World:
             described["error"] = error
         return described
 
-    def set_status(
-        self, whatsapp_message_id: str, status: str, error: dict[str, str] | None, now: float
-    ) -> None:
+    def set_status(self, whatsapp_message_id: str, status: str, error: dict[str, str] | None, now: float) -> None:
         """Force the status of a WhatsApp message from now on.
 
         :param whatsapp_message_id: of a message sent over the API or by a ruleset.

@@ -90,8 +90,8 @@ class App:
 
 def _route(table: Endpoints, call: Call) -> tuple[str, Endpoint, str]:
     wanted = f"{call.method} {call.path}"
-    if endpoint := table.get(wanted):
-        return wanted, endpoint, ""
+    if wanted in table and not wanted.endswith("/"):
+        return wanted, table[wanted], ""
     for pattern, endpoint in table.items():
         if pattern.endswith("/") and wanted.startswith(pattern) and wanted != pattern:
             return pattern, endpoint, wanted.removeprefix(pattern)

@@ -74,14 +74,20 @@ def _rulesets(call: Call) -> dict[str, Any]:
 
 def _add_ruleset(call: Call) -> dict[str, Any]:
     asked = call.json()
-    size, over = asked.get("size", 0), asked.get("over", 0)
-    events = asked.get("events", [])
-    if "id" not in asked or not isinstance(size, int) or not isinstance(over, int | float):
-        raise ApiError(400, "bad_request", 'Send {"id", "size", "over": seconds, "events": [...]}')
+    size, over, events = _amount(asked, "size"), _amount(asked, "over"), asked.get("events", [])
+    if "id" not in asked:
+        raise ApiError(400, "bad_request", "id is required")
     if not isinstance(events, list) or not all(isinstance(each, dict) for each in events):
         raise ApiError(400, "bad_request", "events must be a list of objects")
-    call.state.world.add_ruleset(str(asked["id"]), size, over, events, call.now)
+    call.state.world.add_ruleset(str(asked["id"]), int(size), over, events, call.now)
     return _rulesets(call)
+
+
+def _amount(asked: dict[str, Any], name: str) -> float:
+    value = asked.get(name, 0)
+    if not isinstance(value, int | float) or value < 0:
+        raise ApiError(400, "bad_request", f"{name} must be a number from 0")
+    return value
 
 
 def _set_status(call: Call) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def status_at(fate: Fate, draw: bytes, age: float) -> tuple[str, float]:
     :param age: sandbox seconds since it was sent.
     :return: its status, and the age at which it got it.
     """
-    delivered = 1 + draw[4] / 32
+    delivered = 2 + draw[4] / 32
     if age < delivered or fate == "stuck":
         return "sent", 0.0
     if fate == "failed":

@@ -21,7 +21,7 @@ def check_message(wire: dict[str, Any], version: Version) -> None:
     :raises ApiError: 400 or 422, naming the field.
     """
     message_type = wire.get("message_type")
-    if message_type not in _CHECKS:
+    if not isinstance(message_type, str) or message_type not in _CHECKS:
         raise _invalid("message_type", "message_type must be inapp, email, whatsapp or sms")
     if message_type == "whatsapp":
         need(WHATSAPP, version)

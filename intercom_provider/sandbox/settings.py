@@ -23,7 +23,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(slots=True)
 class Settings:
-    """How a sandbox behaves; every field may be changed while it runs, save `seed` and `speed`.
+    """How a sandbox behaves; every field may be changed while it runs, `seed` before a reset.
 
     :param token: the access token that requests must carry.
     :param region: the region of the workspace, as `GET /me` tells it.

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import time
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from intercom_provider.sandbox import Sandbox
+from intercom_provider.sandbox.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+FAST = 1000.0
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running: Sandbox) -> Sandbox:
+    """One server for all tests: starting one costs more than most of them."""
+    usual = Settings(speed=FAST)
+    for each in fields(Settings):
+        setattr(running.settings, each.name, getattr(usual, each.name))
+    running.reset()
+    return running
+
+
+@pytest.fixture
+def api(sandbox: Sandbox) -> Iterator[httpx.Client]:
+    """Send what Intercom asks for."""
+    headers = {
+        "Authorization": f"Bearer {sandbox.token}",
+        "Accept": "application/json",
+        "Intercom-Version": "2.17",
+    }
+    with httpx.Client(base_url=sandbox.url, headers=headers) as client:
+        yield client
+
+
+def eventually(look: Callable[[], bool], within: float = 3.0) -> bool:
+    """Look again and again, until it is so or the time is over."""
+    end = time.monotonic() + within
+    while not (seen := look()) and time.monotonic() < end:
+        time.sleep(0.005)
+    return seen

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from intercom_provider.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COMMAND = [sys.executable, "-W", "error", "-m", "intercom_provider.sandbox"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 (the test's own words)
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=20, check=False
+    )
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(  # noqa: S603 (the test's own words)
+        [*COMMAND, "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.readline()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_listens_and_ends_cleanly(number: signal.Signals) -> None:
+    with started("--print-json", "--region", "au", "--ruleset", "77:5", "--ruleset", "78:9:60") as process:
+        said = json.loads(line(process))
+        headers = {
+            "Authorization": f"Bearer {said['token']}",
+            "Accept": "application/json",
+            "Intercom-Version": "2.17",
+        }
+        with httpx.Client(base_url=said["url"], headers=headers) as client:
+            assert client.get("/me").json()["app"]["region"] == "AU"
+            assert client.get("/messages/status?ruleset_id=77").json()["total_count"] == 5
+            assert client.get("/messages/status?ruleset_id=78").json()["total_count"] < 9
+            process.send_signal(number)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_it_greets_with_a_connection_for_the_shell() -> None:
+    with started("--token", "it's mine") as process:
+        greeting = [line(process) for _ in range(4)]
+    exported = shlex.split(greeting[3])
+    assert exported[0] == "export"
+    name, _, value = exported[1].partition("=")
+    connection = json.loads(value)
+    assert name == "AIRFLOW_CONN_INTERCOM_DEFAULT"
+    assert (connection["conn_type"], connection["password"]) == ("intercom", "it's mine")
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", connection["host"])
+    assert connection["host"] in greeting[0]
+
+
+def test_help_tells_the_options_and_the_magic_recipients() -> None:
+    text = run("--help").stdout
+    for word in ("--speed", "--failures", "--seed", "99901", "99905", "unknown", "soon-SECONDS", "lead"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--failures", "7"), ("--speed", "0"), ("--speed", "nan"), ("--ruleset", "77"), ("--latency", "-1")],
+)
+def test_a_value_that_makes_no_sense_is_refused(arguments: tuple[str, str]) -> None:
+    ended = run(*arguments)
+    assert ended.returncode == 2
+    assert arguments[0] in ended.stderr
+
+
+def test_a_port_in_use_is_reported_in_one_line(sandbox: Sandbox) -> None:
+    ended = run("--port", sandbox.url.rpartition(":")[2])
+    assert ended.returncode == 1
+    assert re.fullmatch(r"Cannot listen on 127\.0\.0\.1:\d+: .+\n", ended.stderr)
+
+
+def test_importing_it_starts_nothing_and_loads_no_server() -> None:
+    code = """
+import sys
+import intercom_provider.sandbox
+print([name for name in ("starlette", "uvicorn", "airflow", "httpx", "asyncio") if name in sys.modules])
+"""
+    ended = subprocess.run(  # noqa: S603 (the test's own words)
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.strip() == "[]"
+
+
+def test_a_sandbox_is_gone_after_its_block() -> None:
+    with Sandbox() as sandbox:
+        assert httpx.get(f"{sandbox.url}/_sandbox/report").status_code == 200
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{sandbox.url}/_sandbox/report")

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from intercom_provider.sandbox.world import NotThereError
+
+from .conftest import eventually
+from .wire import in_app, whatsapp
+
+if TYPE_CHECKING:
+    import httpx
+
+    from intercom_provider.sandbox import Sandbox
+
+
+def about(api: httpx.Client, message_id: str) -> list[dict[str, Any]]:
+    query = {"query": {"field": "source.id", "operator": "=", "value": message_id}}
+    found = api.post("/conversations/search", json=query).raise_for_status().json()
+    assert found["type"] == "conversation.list"
+    assert found["total_count"] == len(found["conversations"])
+    conversations: list[dict[str, Any]] = found["conversations"]
+    return conversations
+
+
+def test_a_message_has_no_conversation_until_the_contact_replies(sandbox: Sandbox, api: httpx.Client) -> None:
+    message_id = api.post("/messages", json=whatsapp()).json()["id"]
+    assert about(api, message_id) == []
+    conversation_id = sandbox.reply(message_id)
+    assert eventually(lambda: bool(about(api, message_id)))
+    [conversation] = about(api, message_id)
+    assert conversation["id"] == conversation_id
+    assert conversation["source"]["id"] == message_id
+    assert conversation["first_contact_reply"]["created_at"]
+
+
+def test_a_conversation_is_indexed_some_seconds_late(sandbox: Sandbox, api: httpx.Client) -> None:
+    sandbox.settings.speed = 1
+    message_id = api.post("/messages", json=in_app()).json()["id"]
+    sandbox.reply(message_id)
+    assert about(api, message_id) == []
+    sandbox.settings.speed = 10_000
+    assert eventually(lambda: bool(about(api, message_id)))
+
+
+def test_a_conversation_that_was_asked_for_shows_whether_the_contact_replied(
+    sandbox: Sandbox, api: httpx.Client
+) -> None:
+    wire = in_app(create_conversation_without_contact_reply=True)
+    reply = api.post("/messages", json=wire).json()
+    assert eventually(lambda: bool(about(api, reply["id"])))
+    [unanswered] = about(api, reply["id"])
+    assert unanswered["id"] == reply["conversation_id"] == sandbox.reply(reply["id"])
+    assert "first_contact_reply" not in unanswered
+    assert "first_contact_reply_at" not in unanswered["statistics"]
+    assert eventually(lambda: "first_contact_reply" in about(api, reply["id"])[0])
+
+
+def test_a_conversation_lists_its_contacts(sandbox: Sandbox, api: httpx.Client) -> None:
+    to = [{"type": "user", "id": "ada"}, {"type": "user", "user_id": "7"}]
+    message_id = api.post("/messages", json=in_app(to=to)).json()["id"]
+    sandbox.reply(message_id)
+    assert eventually(lambda: bool(about(api, message_id)))
+    first, second = about(api, message_id)[0]["contacts"]["contacts"]
+    assert (first["id"], second["external_id"]) == ("ada", "7")
+    assert second["id"] == api.get("/contacts/find_by_external_id/7").json()["id"]
+
+
+def test_a_filter_may_stand_in_a_group(sandbox: Sandbox, api: httpx.Client) -> None:
+    message_id = api.post("/messages", json=in_app()).json()["id"]
+    sandbox.reply(message_id)
+    query = {"operator": "AND", "value": [{"field": "source.id", "operator": "=", "value": message_id}]}
+    assert eventually(lambda: api.post("/conversations/search", json={"query": query}).json()["total_count"] == 1)
+
+
+@pytest.mark.parametrize(
+    "query", [None, {}, {"field": "state", "operator": "=", "value": "open"}, {"operator": "OR", "value": []}]
+)
+def test_other_searches_are_refused_rather_than_answered_wrongly(
+    api: httpx.Client, query: dict[str, str] | None
+) -> None:
+    response = api.post("/conversations/search", json={"query": query})
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (400, "parameter_invalid")
+
+
+def test_nobody_can_reply_to_a_message_that_was_not_sent(sandbox: Sandbox) -> None:
+    with pytest.raises(NotThereError):
+        sandbox.reply("1")

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .conftest import eventually
+from .wire import email, in_app
+
+if TYPE_CHECKING:
+    import httpx
+
+    from intercom_provider.sandbox import Sandbox
+
+TODAY = {"created_at_after": int(time.time()) - 3600, "created_at_before": int(time.time()) + 3600}
+
+
+def start(api: httpx.Client, span: dict[str, int] = TODAY) -> dict[str, Any]:
+    job: dict[str, Any] = api.post("/export/content/data", json=span).raise_for_status().json()
+    return job
+
+
+def ask(api: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = api.get(f"/export/content/data/{job['job_identifier']}").json()
+    return found
+
+
+def test_a_job_ends_with_a_file_of_the_messages(api: httpx.Client) -> None:
+    api.post("/messages", json=email())
+    api.post("/messages", json=in_app(created_at=1_590_000_000))
+    job = start(api)
+    assert (job["status"], job["download_url"]) == ("pending", "")
+    assert eventually(lambda: ask(api, job)["status"] == "completed")
+    done = ask(api, job)
+    assert int(done["download_expires_at"]) > time.time()
+    response = api.get(done["download_url"], headers={"Accept": "application/octet-stream"})
+    [row] = csv.DictReader(io.StringIO(gzip.decompress(response.content).decode()))
+    assert (row["user_id"], row["content_type"], row["content_title"]) == ("ada", "email", "News")
+
+
+def test_the_file_must_be_accepted_as_bytes(api: httpx.Client) -> None:
+    api.post("/messages", json=email())
+    job = start(api)
+    assert eventually(lambda: ask(api, job)["status"] == "completed")
+    assert api.get(ask(api, job)["download_url"]).status_code == 406
+
+
+def test_a_job_without_messages_ends_without_data(api: httpx.Client) -> None:
+    job = start(api)
+    assert eventually(lambda: ask(api, job)["status"] == "no_data")
+    download = f"/download/content/data/{job['job_identifier']}"
+    assert api.get(download, headers={"Accept": "application/octet-stream"}).status_code == 404
+
+
+def test_there_is_one_job_at_a_time(sandbox: Sandbox, api: httpx.Client) -> None:
+    sandbox.settings.speed = 1
+    job = start(api)
+    second = api.post("/export/content/data", json=TODAY)
+    assert (second.status_code, second.json()["errors"][0]["code"]) == (429, "rate_limit_exceeded")
+    canceled = api.post(f"/export/cancel/{job['job_identifier']}").json()
+    assert canceled["status"] == ask(api, job)["status"] == "canceled"
+    assert start(api)["job_identifier"] != job["job_identifier"]
+
+
+@pytest.mark.parametrize("span", [{}, {"created_at_after": "today", "created_at_before": 1}])
+def test_a_job_needs_a_span_of_time(api: httpx.Client, span: dict[str, object]) -> None:
+    assert api.post("/export/content/data", json=span).status_code == 400
+
+
+def test_an_unknown_job_is_not_found(api: httpx.Client) -> None:
+    assert api.get("/export/content/data/nothing").status_code == 404
+    assert api.post("/export/cancel/nothing").status_code == 404

@@ -123,5 +123,5 @@ def _answer(endpoint: Endpoint, call: Call, headers: dict[str, str]) -> Response
 
 
 def _json(status: int, content: dict[str, Any], headers: dict[str, str]) -> Response:
-    encoded = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    encoded = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
     return Response(encoded, status, headers, "application/json; charset=utf-8")

@@ -19,6 +19,7 @@ MAGIC_NAMES: Final = {
     "lead...": "is a lead: 404 when addressed as a user",
 }
 
+_ROLES: Final = ("user", "lead")
 _SOON: Final = re.compile(r"soon-(\d+(?:\.\d+)?)-")
 
 
@@ -52,9 +53,9 @@ class Contacts:
         :param recipient: as in a message's `to`: `type` with one of `id`, `user_id`, `email`; or `phone`.
         :param now: unix time.
         """
-        if "phone" in recipient:
+        address, name = address_of(recipient)
+        if address == "phone":
             return True
-        name = name_of(recipient)
         return self.knows(name, now) and (recipient["type"] == "lead" or role_of(name) == "user")
 
     def id_of(self, field: str, value: str) -> str:
@@ -100,12 +101,15 @@ class Contacts:
         }
 
 
-def name_of(recipient: dict[str, Any]) -> str:
-    """Tell what a recipient is called: the id, user_id, email or phone that addresses it.
+def address_of(recipient: dict[str, Any]) -> tuple[str, str]:
+    """Tell what addresses a recipient.
 
     :param recipient: as in a message's `to`.
+    :return: `id`, `user_id`, `email` or `phone`, and its value.
     """
-    return next(str(recipient[key]) for key in ("id", "user_id", "email", "phone") if key in recipient)
+    is_contact = recipient.get("type") in _ROLES
+    keys = ("id", "user_id", "email", "phone") if is_contact else ("phone",)
+    return next((key, str(recipient[key])) for key in keys if recipient.get(key) is not None)
 
 
 def role_of(name: str) -> str:

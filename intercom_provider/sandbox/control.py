@@ -93,7 +93,7 @@ def _amount(asked: dict[str, Any], name: str) -> float:
 def _set_status(call: Call) -> dict[str, Any]:
     asked = call.json()
     try:
-        message_id, status = asked["whatsapp_message_id"], asked["status"]
+        message_id, status = str(asked["whatsapp_message_id"]), str(asked["status"])
     except KeyError as missing:
         raise ApiError(400, "bad_request", f"{missing} is required") from None
     call.state.world.set_status(message_id, status, asked.get("error"), call.now)
@@ -136,10 +136,13 @@ def _by_status(counts: Counter[str]) -> dict[str, int]:
 
 
 def _last(call: Call) -> int:
-    asked = call.params.get("last", str(_SHOWN))
-    if not asked.isdecimal() or int(asked) == 0:
+    try:
+        asked = int(call.params.get("last", _SHOWN))
+    except ValueError:
+        asked = 0
+    if asked < 1:
         raise ApiError(400, "bad_request", "last must be a number above 0")
-    return int(asked)
+    return asked
 
 
 PREFIX: Final = "/_sandbox/"

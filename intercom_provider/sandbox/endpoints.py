@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from intercom_provider.sandbox.api_error import ApiError
 from intercom_provider.sandbox.call import Call, Endpoint, Endpoints
@@ -13,12 +13,8 @@ from intercom_provider.sandbox.message_rules import check_message
 from intercom_provider.sandbox.versions import WHATSAPP, WHATSAPP_IDS
 from intercom_provider.sandbox.world import ADMINS, NotThereError
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
 _REGION_NAMES: Final = {"us": "US", "eu": "Europe", "au": "AU"}
-_PER_PAGE: Final = 50
-_MOST_PER_PAGE: Final = 100
+_PAGE_SIZES: Final = {str(size): size for size in range(1, 101)}
 
 
 def _admin(admin_id: str) -> dict[str, Any]:
@@ -98,10 +94,10 @@ def _ruleset_statuses(call: Call) -> dict[str, Any]:
 
 
 def _per_page(call: Call) -> int:
-    asked = call.params.get("per_page", str(_PER_PAGE))
-    if not asked.isdecimal() or not 1 <= int(asked) <= _MOST_PER_PAGE:
-        raise ApiError(400, "parameter_invalid", f"per_page must be from 1 to {_MOST_PER_PAGE}", "per_page")
-    return int(asked)
+    size = _PAGE_SIZES.get(call.params.get("per_page", "50"))
+    if size is None:
+        raise ApiError(400, "parameter_invalid", "per_page must be a number from 1 to 100", "per_page")
+    return size
 
 
 def _cursor(place: int) -> str:
@@ -129,7 +125,7 @@ def _whatsapp_status(call: Call) -> dict[str, Any]:
 
 
 def _search_conversations(call: Call) -> dict[str, Any]:
-    _, value = _filter(call, {"source.id"})
+    _, value = _filter(call, ("source.id",))
     found = call.state.world.conversations_about(value, call.now)
     pages = {"type": "pages", "page": 1, "per_page": 20, "total_pages": len(found)}
     return {
@@ -141,19 +137,19 @@ def _search_conversations(call: Call) -> dict[str, Any]:
 
 
 def _search_contacts(call: Call) -> dict[str, Any]:
-    field, value = _filter(call, {"id", "external_id", "email"})
+    field, value = _filter(call, ("email", "external_id", "id"))
     contact = call.state.world.contacts.find(field, value, call.now)
     found = [contact] if contact else []
     pages = {"type": "pages", "page": 1, "per_page": 50, "total_pages": len(found)}
     return {"type": "list", "data": found, "total_count": len(found), "pages": pages}
 
 
-def _filter(call: Call, fields: Collection[str]) -> tuple[str, str]:
+def _filter(call: Call, fields: tuple[str, ...]) -> tuple[str, str]:
     query = call.json().get("query")
     if isinstance(query, dict) and query.get("operator") == "AND" and isinstance(query.get("value"), list):
         query = query["value"][0] if len(query["value"]) == 1 else None
     if not isinstance(query, dict) or query.get("operator") != "=" or query.get("field") not in fields:
-        known = " or ".join(sorted(fields))
+        known = " or ".join(fields)
         raise ApiError(400, "parameter_invalid", f"The sandbox searches for one {known} with the operator =", "query")
     return query["field"], str(query.get("value"))
 

@@ -45,7 +45,7 @@ class Draws:
         """
         # Copying a hash that has read the prefix is half the price of a new one: pages of 100 need it.
         hashed = self._base.copy()
-        hashed.update(b"%d" % key if isinstance(key, int) else key.encode())
+        hashed.update(b"%d" % key if isinstance(key, int) else key.encode(errors="replace"))
         return hashed.digest()
 
 

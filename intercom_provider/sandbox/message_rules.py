@@ -98,7 +98,7 @@ def _check_body(wire: dict[str, Any]) -> None:
 
 def _check_recipients(wire: dict[str, Any], field: str, version: Version) -> None:
     value = wire.get(field)
-    if not value:
+    if value is None or value == []:
         if field == "to":
             raise _missing("to", "No recipient supplied")
         return

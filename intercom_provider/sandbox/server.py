@@ -55,7 +55,8 @@ class Sandbox:
 
         from intercom_provider.sandbox.app import App  # noqa: PLC0415
 
-        listener = socket.create_server(self._address, backlog=1024)
+        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        listener = socket.create_server(self._address, family=family, backlog=1024)
         self._address = listener.getsockname()[:2]
         config = uvicorn.Config(
             App(self._state),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from intercom_provider.sandbox.contacts import Contacts, name_of
+from intercom_provider.sandbox.contacts import Contacts, address_of
 from intercom_provider.sandbox.fate import (
     Draws,
     failure_of,
@@ -81,7 +80,7 @@ class World:
         self.messages: list[Message] = []
         self.rulesets: dict[str, Ruleset] = {}
         self._draws = Draws(settings.seed, "message")
-        self._sent_to: Counter[str] = Counter()
+        self._sent_to: Counter[tuple[str, str]] = Counter()
         self._by_id: dict[str, Message] = {}
         self._by_whatsapp_id: dict[str, Message] = {}
 
@@ -96,8 +95,9 @@ class World:
         recipients = [each for field in ("to", "cc", "bcc") for each in recipients_of(wire, field)]
         if sender.get("type") != "admin" or str(sender["id"]) not in ADMINS:
             raise NotThereError(sender)
-        if not all([self.contacts.can_address(each, now) for each in recipients]):  # noqa: C419 (ask for each: it starts the clock of `soon`)
-            raise NotThereError(recipients)
+        strangers = [each for each in recipients if not self.contacts.can_address(each, now)]
+        if strangers:
+            raise NotThereError(strangers)
         message = self._create(wire, now)
         self.messages.append(message)
         self._by_id[message.id] = message
@@ -110,7 +110,7 @@ class World:
     def _create(self, wire: dict[str, Any], now: float) -> Message:
         first = recipients_of(wire)[0]
         # The nth message to somebody is the same message in every run, however senders interleave.
-        address = json.dumps([first.get(key) for key in ("id", "user_id", "email", "phone")])
+        address = address_of(first)
         self._sent_to[address] += 1
         draw = self._draws.of(f"{address}#{self._sent_to[address]}")
         is_whatsapp = wire["message_type"] == "whatsapp"
@@ -122,7 +122,7 @@ class World:
         return Message(
             id=str(403_900_000 + number),
             message_type="inapp" if wire["message_type"] == "in_app" else wire["message_type"],
-            recipient=name_of(first),
+            recipient=address[1],
             wire=wire,
             time=now,
             created_at=wire.get("created_at") or int(now),
@@ -297,10 +297,11 @@ class World:
         return conversation
 
     def _contacts_of(self, message: Message) -> list[dict[str, Any]]:
-        fields = {"id": "id", "user_id": "external_id", "email": "email", "phone": "phone"}
         found = []
         for recipient in recipients_of(message.wire):
-            key = next(key for key in fields if key in recipient)
-            contact_id = self.contacts.id_of(fields[key], str(recipient[key]))
-            found.append({"type": "contact", "id": contact_id, "external_id": recipient.get("user_id")})
+            address, name = address_of(recipient)
+            field = "external_id" if address == "user_id" else address
+            external_id = name if address == "user_id" else None
+            contact_id = self.contacts.id_of(field, name)
+            found.append({"type": "contact", "id": contact_id, "external_id": external_id})
         return found

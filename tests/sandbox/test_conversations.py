@@ -75,10 +75,11 @@ def test_a_filter_may_stand_in_a_group(sandbox: Sandbox, api: httpx.Client) -> N
 
 
 @pytest.mark.parametrize(
-    "query", [None, {}, {"field": "state", "operator": "=", "value": "open"}, {"operator": "OR", "value": []}]
+    "query",
+    [None, {}, {"field": "state", "operator": "=", "value": "open"}, {"operator": "OR", "value": []}, {"field": [[]]}],
 )
 def test_other_searches_are_refused_rather_than_answered_wrongly(
-    api: httpx.Client, query: dict[str, str] | None
+    api: httpx.Client, query: dict[str, object] | None
 ) -> None:
     response = api.post("/conversations/search", json={"query": query})
     assert (response.status_code, response.json()["errors"][0]["code"]) == (400, "parameter_invalid")

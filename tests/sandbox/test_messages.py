@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -161,6 +162,34 @@ def test_a_list_makes_one_message(sandbox: Sandbox, api: httpx.Client) -> None:
     wire = in_app(to=[{"type": "user", "id": "ada"}, {"type": "lead", "id": "ben"}])
     assert api.post("/messages", json=wire).status_code == 200
     assert [each.recipient for each in sandbox.messages] == ["ada"]
+
+
+@pytest.mark.parametrize("wire", [in_app(), email(), whatsapp(), sms()])
+def test_no_malformed_message_is_a_server_error(api: httpx.Client, wire: dict[str, Any]) -> None:
+    api.headers["Intercom-Version"] = "Preview"
+    junk: list[object] = [
+        None,
+        0,
+        -1,
+        1.5,
+        True,
+        "",
+        "x",
+        "\ud800",
+        [],
+        [1],
+        [{}],
+        {},
+        {"a": 1},
+        {"type": "user", "id": []},
+    ]
+    optional = ("cc", "bcc", "created_at", "create_conversation_without_contact_reply")
+    for value in junk:
+        spoiled = [{**wire, field: value} for field in (*wire, *optional)]
+        spoiled += [{**wire, "to": {**wire["to"], key: value}} for key in ("type", "id", "user_id", "phone")]
+        spoiled += [{**wire, "from": {**wire["from"], key: value}} for key in ("type", "id")]
+        for each in spoiled:
+            assert api.post("/messages", content=json.dumps(each)).status_code < 500, each
 
 
 def test_created_at_backdates(api: httpx.Client) -> None:

@@ -49,7 +49,7 @@ def test_all_pages_together_are_the_ruleset_and_the_last_has_no_next(sandbox: Sa
         assert len({each[field] for each in events}) == 200
 
 
-@pytest.mark.parametrize("per_page", ["0", "101", "-1", "many"])
+@pytest.mark.parametrize("per_page", ["0", "101", "-1", "many", "9" * 5000])
 def test_a_page_size_out_of_bounds_is_refused(api: httpx.Client, per_page: str) -> None:
     response = api.get("/messages/status", params={"ruleset_id": "77", "per_page": per_page})
     assert (response.status_code, response.json()["errors"][0]["field"]) == (400, "per_page")

@@ -9,17 +9,19 @@ import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from intercom_provider.sandbox import control, endpoints
 from intercom_provider.sandbox.api_error import ApiError
-from intercom_provider.sandbox.call import Call, Endpoint, Endpoints, parsed
+from intercom_provider.sandbox.call import Call, Content, Endpoint, Endpoints, parsed
 from intercom_provider.sandbox.request_log import RequestRecord
 from intercom_provider.sandbox.versions import need, parse_version
 from intercom_provider.sandbox.world import NotThereError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import Receive, Scope, Send
 
     from intercom_provider.sandbox.state import State
@@ -39,6 +41,10 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            return
         call = Call(
             state=self._state,
             now=time.time(),
@@ -46,10 +52,10 @@ class App:
             path=scope["path"],
             params=dict(request.query_params),
             headers=request.headers,
-            body=await request.body(),
+            body=body,
         )
-        # Faults would be injected here: `_answer` has all of a request's effects, and nothing of the
-        # reply has been sent, so a fault can come before the one or instead of the other.
+        # Faults would be injected here: before these lines nothing of the request has taken effect,
+        # after them all of it has, and nothing of the reply has been sent.
         with self._state.lock:
             response = self._control(call) if call.path.startswith(control.PREFIX) else self._api(call)
         if self._state.settings.latency and not call.path.startswith(control.PREFIX):
@@ -58,23 +64,23 @@ class App:
 
     def _control(self, call: Call) -> Response:
         _, endpoint, rest = _route(control.ENDPOINTS, call)
-        return _answer(endpoint, replace(call, rest=rest), {})
+        return _respond(lambda: endpoint.answer(replace(call, rest=rest)), {})
 
     def _api(self, call: Call) -> Response:
-        allowed, headers = self._state.rate_limit.take(call.now)
+        passes, headers = self._state.rate_limit.take(call.now)
         name, endpoint, rest = _route(endpoints.ENDPOINTS, call)
 
-        def guarded(call: Call) -> dict[str, Any] | bytes:
-            if not allowed:
+        def answer() -> Content:
+            if not passes:
                 raise ApiError(429, "rate_limit_exceeded", "Exceeded rate limit of this 10-second window")
             if call.headers.get("authorization") != f"Bearer {self._state.settings.token}":
                 raise ApiError(401, "token_unauthorized", "Access Token Invalid")
-            version = parse_version(call.headers.get("intercom-version"))
             _check_accept(call, endpoint.accepts)
+            version = parse_version(call.headers.get("intercom-version"))
             need(endpoint.since, version)
             return endpoint.answer(replace(call, rest=rest, version=version))
 
-        response = _answer(Endpoint(guarded), call, headers)
+        response = _respond(answer, headers)
         record = RequestRecord(
             time=call.now,
             method=call.method,
@@ -108,11 +114,11 @@ def _check_accept(call: Call, needed: str) -> None:
         raise ApiError(406, "media_type_not_acceptable", f"The Accept header should be {needed}")
 
 
-def _answer(endpoint: Endpoint, call: Call, headers: dict[str, str]) -> Response:
+def _respond(answer: Callable[[], Content], headers: dict[str, str]) -> Response:
     request_id = str(uuid.uuid4())
     headers = {"x-request-id": request_id, **headers}
     try:
-        content = endpoint.answer(call)
+        content = answer()
     except NotThereError:
         return _json(404, ApiError(404, "not_found", "Resource Not Found").body(request_id), headers)
     except ApiError as error:

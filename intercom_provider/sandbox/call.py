@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from intercom_provider.sandbox.state import State
 
+# Of a reply: a dict is sent as JSON, bytes as a file.
+Content = dict[str, Any] | bytes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
@@ -55,12 +58,12 @@ class Call:
 class Endpoint:
     """What answers a method and path.
 
-    :param answer: returns a dict for JSON, bytes for a file.
+    :param answer: what makes the content of its reply.
     :param since: the API version that brought it.
     :param accepts: the media type that the `Accept` header must allow.
     """
 
-    answer: Callable[[Call], dict[str, Any] | bytes]
+    answer: Callable[[Call], Content]
     since: Version = OLDEST
     accepts: str = "application/json"
 

@@ -37,6 +37,6 @@ class RateLimit:
         self._taken += passes
         return passes, {
             "x-ratelimit-limit": str(limit),
-            "x-ratelimit-remaining": str(limit - self._taken),
+            "x-ratelimit-remaining": str(max(0, limit - self._taken)),
             "x-ratelimit-reset": str((window + 1) * WINDOW),
         }

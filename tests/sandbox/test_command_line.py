@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -77,6 +78,12 @@ def test_help_tells_the_options_and_the_magic_recipients() -> None:
     text = run("--help").stdout
     for word in ("--speed", "--failures", "--seed", "99901", "99905", "unknown", "soon-SECONDS", "lead"):
         assert word in text
+
+
+def test_the_documentation_names_every_option_and_magic_phone() -> None:
+    documented = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
+    for word in re.findall(r"--[a-z-]+|999\d\d", run("--help").stdout):
+        assert word in documented or word == "--help"
 
 
 @pytest.mark.parametrize(

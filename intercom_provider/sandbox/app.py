@@ -7,7 +7,7 @@ import json
 import time
 import uuid
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from intercom_provider.sandbox.state import State
+
+_LONGEST_SLEEP: Final = 0.1
 
 
 class App:
@@ -57,10 +59,16 @@ class App:
         # Faults would be injected here: before these lines nothing of the request has taken effect,
         # after them all of it has, and nothing of the reply has been sent.
         with self._state.lock:
-            response = self._control(call) if call.path.startswith(control.PREFIX) else self._api(call)
-        if self._state.settings.latency and not call.path.startswith(control.PREFIX):
-            await asyncio.sleep(self._state.settings.latency)
+            is_control = call.path.startswith(control.PREFIX)
+            response = self._control(call) if is_control else self._api(call)
+        if not is_control:
+            await self._hold_back(time.monotonic() + self._state.settings.latency)
         await response(scope, receive, send)
+
+    async def _hold_back(self, until: float) -> None:
+        # In short sleeps, so that a sandbox that stops need not break off the replies it holds.
+        while (rest := until - time.monotonic()) > 0 and not self._state.stopping:
+            await asyncio.sleep(min(rest, _LONGEST_SLEEP))
 
     def _control(self, call: Call) -> Response:
         _, endpoint, rest = _route(control.ENDPOINTS, call)

@@ -55,6 +55,7 @@ class Sandbox:
 
         from intercom_provider.sandbox.app import App  # noqa: PLC0415
 
+        self._state.stopping = False
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
         listener = socket.create_server(self._address, family=family, backlog=1024)
         self._address = listener.getsockname()[:2]
@@ -77,8 +78,9 @@ class Sandbox:
             time.sleep(0.002)
 
     def stop(self) -> None:
-        """Stop answering, and wait for what is under way for up to a second."""
+        """Stop, after an answer to what is under way; replies that are held back go out at once."""
         if self._server and self._thread:
+            self._state.stopping = True
             self._server.should_exit = True
             self._thread.join()
 

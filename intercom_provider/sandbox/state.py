@@ -25,6 +25,7 @@ class State:
         # The server lives in a thread of its own when a test owns the sandbox: whoever looks or
         # writes takes this lock.
         self.lock = RLock()
+        self.stopping = False
         self.reset()
 
     def reset(self) -> None:

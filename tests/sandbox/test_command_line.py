@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ import httpx
 import pytest
 
 from intercom_provider.sandbox import Sandbox
+
+from .conftest import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,6 +115,14 @@ print([name for name in ("starlette", "uvicorn", "airflow", "httpx", "asyncio") 
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert ended.stdout.strip() == "[]"
+
+
+def test_a_sandbox_that_stops_lets_go_of_the_replies_it_holds_back() -> None:
+    with Sandbox(latency=60) as sandbox, ThreadPoolExecutor(1) as pool:
+        reply = pool.submit(httpx.get, f"{sandbox.url}/me", timeout=5)
+        assert eventually(lambda: bool(sandbox.requests))
+        sandbox.stop()
+        assert reply.result().status_code == 401
 
 
 def test_a_sandbox_is_gone_after_its_block() -> None:

@@ -66,8 +66,9 @@ class App:
         await response(scope, receive, send)
 
     async def _hold_back(self, until: float) -> None:
-        # In short sleeps, so that a sandbox that stops need not break off the replies it holds.
-        while (rest := until - time.monotonic()) > 0 and not self._state.stopping:
+        # In short sleeps, so that a sandbox that stops need not break off the replies it holds. No
+        # asyncio.Event: the one who stops it is in another thread.
+        while (rest := until - time.monotonic()) > 0 and not self._state.stopping:  # noqa: ASYNC110
             await asyncio.sleep(min(rest, _LONGEST_SLEEP))
 
     def _control(self, call: Call) -> Response:

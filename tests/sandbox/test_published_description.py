@@ -50,7 +50,7 @@ class Description:
         jsonschema.Draft202012Validator({**schema, "components": self._components}).validate(body)
 
 
-def _as_json_schema(node: Any) -> Any:  # noqa: ANN401 (any JSON)
+def _as_json_schema(node: Any) -> Any:
     """Turn OpenAPI 3.0's `nullable`, which JSON Schema lacks, into a choice."""
     if isinstance(node, list):
         return [_as_json_schema(each) for each in node]

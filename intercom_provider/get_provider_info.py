@@ -1,5 +1,55 @@
 """What Airflow reads about this provider; imported by every Airflow process, so it imports nothing."""
 
+from __future__ import annotations
+
+CONNECTION_FIELDS: dict[str, dict[str, object]] = {
+    "region": {
+        "label": "Region",
+        "description": "Where Intercom keeps the workspace's data.",
+        "schema": {
+            "type": ["string", "null"],
+            "enum": ["us", "eu", "au"],
+            "default": "us",
+            "values_display": {"us": "US", "eu": "Europe", "au": "Australia"},
+        },
+    },
+    "api_version": {
+        "label": "API version",
+        "description": "WhatsApp needs 2.16 or later, SMS needs Preview.",
+        "schema": {
+            "type": ["string", "null"],
+            "enum": ["2.17", "2.16", "2.15", "2.14", "Preview"],
+            "default": "2.17",
+        },
+    },
+    "admin_id": {
+        "label": "Default sender",
+        "description": "The id of the teammate (admin) from whom messages come that name no sender.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "timeout": {
+        "label": "Time-out",
+        "description": "Seconds that one request may take.",
+        "schema": {"type": ["integer", "null"], "default": 30, "minimum": 1},
+    },
+    "dry_run": {
+        "label": "Dry run",
+        "description": "Check and log everything, send nothing.",
+        "schema": {"type": ["boolean", "null"], "default": False},
+    },
+}
+"""The fields of the connection form beside Airflow's own; kept in the connection's extra."""
+
+FIELD_BEHAVIOUR: dict[str, object] = {
+    "hidden-fields": ["login", "port", "schema"],
+    "relabeling": {"password": "Access token", "host": "Base URL"},
+    "placeholders": {
+        "password": "Developer Hub > your app > Configure > Authentication",
+        "host": "Empty, or what replaces the region's URL: a proxy, the sandbox",
+    },
+}
+"""What becomes of Airflow's own fields in the connection form."""
+
 
 def get_provider_info() -> dict[str, object]:
     """
@@ -7,8 +57,31 @@ def get_provider_info() -> dict[str, object]:
 
     :return: The metadata that Airflow's ``provider_info.schema.json`` defines.
     """
+    integration = "Intercom"
     return {
         "package-name": "airflow-provider-intercom",
-        "name": "Intercom",
+        "name": integration,
         "description": "Send Intercom messages and wait until WhatsApp has delivered them.",
+        "integrations": [
+            {
+                "integration-name": integration,
+                "external-doc-url": "https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages",
+                "tags": ["service"],
+            }
+        ],
+        "connection-types": [
+            {
+                "connection-type": "intercom",
+                "hook-name": integration,
+                "hook-class-name": "intercom_provider.hooks.intercom.IntercomHook",
+                "ui-field-behaviour": FIELD_BEHAVIOUR,
+                "conn-fields": CONNECTION_FIELDS,
+            }
+        ],
+        "hooks": [{"integration-name": integration, "python-modules": ["intercom_provider.hooks.intercom"]}],
+        "operators": [{"integration-name": integration, "python-modules": ["intercom_provider.operators.message"]}],
+        "sensors": [{"integration-name": integration, "python-modules": ["intercom_provider.sensors.message_status"]}],
+        "triggers": [
+            {"integration-name": integration, "python-modules": ["intercom_provider.triggers.message_status"]}
+        ],
     }

@@ -1,0 +1,197 @@
+"""Every call of Intercom's API that this provider makes, once, for both drivers."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote
+
+from intercom_provider.api.errors import InvalidInputError, NotFoundError, PagingError
+from intercom_provider.api.flow import PATIENT, Flow, Patience, Reply, Request, as_object, attempt
+from intercom_provider.api.message import Message, WhatsAppMessage, check_version
+from intercom_provider.api.models import Me, Receipt, SentMessage, StatusPage, WhatsAppStatus
+from intercom_provider.api.settings import Settings, version_reaches
+
+PER_PAGE: Final = 100
+"""Statuses a page: the most that Intercom gives."""
+
+_EMPTY_PAGES_ALLOWED: Final = 10
+_NOT_ACCEPTED: Final = "WhatsApp did not accept the message: Intercom's answer has no whatsapp_message_id"
+_DRY_RUN: Final = "the connection has dry_run set"
+
+
+def me(patience: Patience = PATIENT) -> Flow[Me]:
+    """
+    Ask whose token it is (``GET /me``).
+
+    :param patience: When to give up.
+    :return: The admin and the workspace.
+    :raises IntercomError: When Intercom cannot be asked or refuses.
+    """
+    return attempt(Request("GET", "/me"), lambda reply: Me.model_validate_json(reply.body), patience)
+
+
+def send_message(message: Message, settings: Settings, patience: Patience = PATIENT) -> Flow[Receipt]:
+    """
+    Send one message (``POST /messages``), which is repeated only while it certainly was not read.
+
+    :param message: The message.
+    :param settings: The default sender, the API version (from 2.17 on WhatsApp's acceptance shows in the
+        answer) and whether it is a dry run.
+    :param patience: When to give up; its deadline is the last moment at which the message may be sent.
+    :return: The receipt: ``sent``, ``dry_run``, or ``rejected`` when WhatsApp did not accept the message.
+    :raises InvalidInputError: When the message needs what the version lacks, or has no sender.
+    :raises UnconfirmedError: When the message may have been sent or not.
+    :raises ApiError: When Intercom refused it.
+    :raises UnreachableError: When it could not be sent and certainly was not.
+    :raises ExpiredError: When its time has passed.
+    """
+    check_version(message, settings.api_version)
+    request = Request(
+        "POST", "/messages", json=message.wire(settings.admin_id), safe=False, private=message.private_texts()
+    )
+    return _send(message, request, settings, patience)
+
+
+def _send(message: Message, request: Request, settings: Settings, patience: Patience) -> Flow[Receipt]:
+    if settings.dry_run:
+        return Receipt(outcome="dry_run", reason=_DRY_RUN, message_type=message.message_type, key=message.key)
+    sent = yield from attempt(request, lambda reply: SentMessage.model_validate_json(reply.body), patience)
+    told = not isinstance(message, WhatsAppMessage) or not version_reaches(settings.api_version, "2.17")
+    accepted = told or sent.whatsapp_message_id is not None
+    return Receipt(
+        outcome="sent" if accepted else "rejected",
+        reason=None if accepted else _NOT_ACCEPTED,
+        id=sent.id,
+        conversation_id=sent.conversation_id,
+        whatsapp_message_id=sent.whatsapp_message_id,
+        message_type=message.message_type,
+        created_at=sent.created_at,
+        key=message.key,
+    )
+
+
+def whatsapp_status(whatsapp_message_id: str, patience: Patience = PATIENT) -> Flow[WhatsAppStatus]:
+    """
+    Ask for the status of one WhatsApp message (``GET /messages/whatsapp/status``, API 2.16 and later).
+
+    :param whatsapp_message_id: The id that the send returned.
+    :param patience: When to give up.
+    :return: The status, with the error when it failed.
+    :raises NotFoundError: When Intercom does not know the id, or does not know it yet.
+    :raises IntercomError: When Intercom cannot be asked or refuses.
+    """
+
+    def read(reply: Reply) -> WhatsAppStatus:
+        status = WhatsAppStatus.model_validate_json(reply.body)
+        return status.model_copy(update={"whatsapp_message_id": whatsapp_message_id})
+
+    request = Request("GET", "/messages/whatsapp/status", params={"message_id": whatsapp_message_id})
+    return attempt(request, read, patience)
+
+
+class Pages:
+    """
+    The pages of a ruleset's statuses (``GET /messages/status``, API 2.16 and later), read one at a time.
+
+    It holds the place, so that reading can go on later or elsewhere.
+
+    :param ruleset_id: The Outbound message's id, as text or a number.
+    """
+
+    def __init__(self, ruleset_id: str | int) -> None:
+        self.after: str | None = None
+        self.done = False
+        self.number = 0
+        self._ruleset_id = ruleset_id
+        self._seen: set[str] = set()
+        self._empty = 0
+
+    def read(self, patience: Patience = PATIENT) -> Flow[StatusPage]:
+        """
+        Read the next page.
+
+        :param patience: When to give up.
+        :return: The page; afterwards ``done`` tells whether it was the last.
+        :raises PagingError: When the page leads back to one that was read.
+        :raises IntercomError: When Intercom cannot be asked or refuses.
+        """
+        params: dict[str, str | int] = {"ruleset_id": self._ruleset_id, "per_page": PER_PAGE}
+        if self.after is not None:
+            params["starting_after"] = self.after
+        page = yield from attempt(
+            Request("GET", "/messages/status", params=params),
+            lambda reply: StatusPage.model_validate_json(reply.body),
+            patience,
+        )
+        following = page.starting_after
+        self._empty = 0 if page.events else self._empty + 1
+        if following is not None and (following in self._seen or self._empty > _EMPTY_PAGES_ALLOWED):
+            raise PagingError(
+                f"GET /messages/status for ruleset {self._ruleset_id}: page {self.number + 1} leads back to a page "
+                "that was already read, or to nothing but empty ones; nothing is reported from such a list. "
+                "Report it to Intercom"
+            )
+        self.number += 1
+        self.after = following
+        self.done = following is None
+        if following is not None:
+            self._seen.add(following)
+        return page
+
+
+def find_conversation(message_id: str, patience: Patience = PATIENT) -> Flow[str | None]:
+    """
+    Find the conversation that a message became part of (``POST /conversations/search``).
+
+    It exists once the contact has answered, or at once for a message that was sent with
+    ``create_conversation_without_contact_reply``, and shows up 5 to 10 seconds late.
+
+    :param message_id: Intercom's message id.
+    :param patience: When to give up.
+    :return: The conversation's id; None when there is none yet.
+    :raises IntercomError: When Intercom cannot be asked or refuses.
+    """
+    query = {"query": {"field": "source.id", "operator": "=", "value": str(message_id)}}
+    request = Request("POST", "/conversations/search", json=query)
+    return attempt(request, lambda reply: _first_id(reply, "conversations"), patience)
+
+
+def find_contact(
+    *, external_id: str | None = None, email: str | None = None, patience: Patience = PATIENT
+) -> Flow[str | None]:
+    """
+    Find a contact by your own id or by email; exactly one of the two.
+
+    :param external_id: Your own id of the contact.
+    :param email: The contact's email address.
+    :param patience: When to give up.
+    :return: Intercom's id of the contact; None when there is none. With an email that several contacts
+        share, the first that Intercom lists.
+    :raises InvalidInputError: When none or both are given.
+    :raises IntercomError: When Intercom cannot be asked or refuses.
+    """
+    if (external_id is None) == (email is None):
+        raise InvalidInputError.of("external_id", "give either external_id or email")
+    if external_id is None:
+        query = {"query": {"field": "email", "operator": "=", "value": email}}
+        request = Request("POST", "/contacts/search", json=query)
+        return (yield from attempt(request, lambda reply: _first_id(reply, "data"), patience))
+    request = Request("GET", f"/contacts/find_by_external_id/{quote(external_id, safe='')}")
+    try:
+        return (yield from attempt(request, _own_id, patience))
+    except NotFoundError:
+        return None
+
+
+def _first_id(reply: Reply, name: str) -> str | None:
+    found = as_object(reply).get(name)
+    if not isinstance(found, list):
+        raise ValueError(name)  # noqa: TRY004 - an unreadable reply, whatever stands there
+    return str(found[0]["id"]) if found and isinstance(found[0], dict) and found[0].get("id") else None
+
+
+def _own_id(reply: Reply) -> str | None:
+    found = as_object(reply).get("id")
+    if found is None:
+        raise ValueError("id")
+    return str(found)

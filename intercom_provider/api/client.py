@@ -1,0 +1,249 @@
+"""Two drivers over httpx for the flows of ``flow.py``: one for tasks, one for triggers."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+import httpx
+
+from intercom_provider import __version__
+from intercom_provider.api.errors import StoppedError
+from intercom_provider.api.flow import Broken, Flow, Outcome, Reply, Request
+from intercom_provider.api.pacing import Pacer
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from intercom_provider.api.settings import Settings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_LONGEST_CONNECT: Final = 10.0
+# How late a wait notices that the task was told to stop; Airflow kills it after 5 seconds.
+_NAP: Final = 0.25
+_WORTH_A_LOG_LINE: Final = 5.0
+
+# Raised before the first byte of a request is written: Intercom cannot have seen it.
+_UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    # Reading the certificates takes some 20 ms and blocks: once a process.
+    return httpx.create_ssl_context()
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    return {
+        "base_url": settings.url,
+        "headers": {
+            "Authorization": f"Bearer {settings.token}",
+            "Accept": "application/json",
+            "Intercom-Version": settings.api_version,
+            "User-Agent": f"airflow-provider-intercom/{__version__}",
+        },
+        # Following a redirect would take the token to another host.
+        "follow_redirects": False,
+        "verify": _tls() if settings.url.startswith("https") else True,
+        # A connection that idled longer may be closed at the other end, which would make a send unconfirmed.
+        "limits": httpx.Limits(keepalive_expiry=3.0),
+    }
+
+
+def _seconds_for(request: Request, settings: Settings, now: float) -> float:
+    allowed = settings.timeout if request.timeout is None else min(settings.timeout, request.timeout)
+    if request.safe and request.deadline is not None:
+        allowed = min(allowed, max(0.05, request.deadline - now))
+    return allowed
+
+
+def _timeout(seconds: float) -> httpx.Timeout:
+    # Connecting ends well before the whole does, so that what ran out then was certainly written or not.
+    return httpx.Timeout(seconds, connect=min(_LONGEST_CONNECT, seconds / 3))
+
+
+def _is_late(request: Request, hold: float, now: float) -> bool:
+    return request.deadline is not None and now + hold >= request.deadline
+
+
+def _announce(request: Request, hold: float) -> None:
+    level = logging.INFO if hold >= _WORTH_A_LOG_LINE else logging.DEBUG
+    log.log(level, "%s waits %.1f s: %s", request, hold, request.why or "the rate limit is used up")
+
+
+def _broken(error: httpx.HTTPError | httpx.InvalidURL) -> Broken:
+    # The type says what happened; the text of some of them holds the address that was asked.
+    return Broken(
+        f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'no reply'}",
+        sent=not isinstance(error, _UNSENT),
+        now=time.time(),
+    )
+
+
+class IntercomClient:
+    """
+    Talks to Intercom from a task. A context manager; not to be shared between threads.
+
+    :param settings: Where and as whom.
+    :param pacer: The rate limit; give the same one to clients that share it. None makes its own.
+    :param stopped: Asked before every request; True makes the client raise instead of going on.
+    """
+
+    def __init__(
+        self, settings: Settings, *, pacer: Pacer | None = None, stopped: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.settings = settings
+        self._pacer = pacer or Pacer()
+        self._stopped = stopped
+        self._http = httpx.Client(**_options(settings))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def run(self, flow: Flow[T]) -> T:
+        """
+        Carry out a call.
+
+        :param flow: The call, from ``intercom_provider.api.calls``.
+        :return: What the call returns.
+        :raises IntercomError: What the call raises.
+        :raises StoppedError: When the task was told to stop.
+        """
+        step = functools.partial(next, flow)
+        while True:
+            try:
+                request = step()
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            step = functools.partial(flow.send, self._exchange(request))
+
+    def _exchange(self, request: Request) -> Outcome:
+        now = time.time()
+        hold = max(request.after, self._pacer.reserve(now))
+        if _is_late(request, hold, now):
+            return Broken("there was no time left to ask", sent=False, now=now, late=True)
+        if hold:
+            _announce(request, hold)
+        self._wait_until(now + hold)
+        outcome = self._ask(request)
+        if isinstance(outcome, Reply):
+            self._pacer.heard(outcome.headers, outcome.now)
+        return outcome
+
+    def _wait_until(self, moment: float) -> None:
+        while True:
+            if self._stopped():
+                raise StoppedError("the task was told to stop; the next request was not made")
+            left = moment - time.time()
+            if left <= 0:
+                return
+            time.sleep(min(left, _NAP))
+
+    def _ask(self, request: Request) -> Outcome:
+        seconds = _seconds_for(request, self.settings, time.time())
+        give_up = time.monotonic() + seconds
+        built = self._http.build_request(
+            request.method, request.path, params=request.params, json=request.json, timeout=_timeout(seconds)
+        )
+        try:
+            response = self._http.send(built, stream=True)
+            try:
+                # httpx bounds each read; a reply that drips would never end.
+                built.extensions["timeout"]["read"] = max(0.05, give_up - time.monotonic())
+                body = bytearray()
+                for chunk in response.iter_bytes():
+                    body += chunk
+                    if time.monotonic() > give_up:
+                        return Broken(f"no whole reply within {seconds:.3g} s", sent=True, now=time.time())
+            finally:
+                response.close()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return _broken(error)
+        return Reply(response.status_code, response.headers, bytes(body), time.time())
+
+
+class AsyncIntercomClient:
+    """
+    Talks to Intercom from a trigger. An async context manager.
+
+    :param settings: Where and as whom.
+    :param pacer: The rate limit; give the same one to clients that share it. None makes its own.
+    """
+
+    def __init__(self, settings: Settings, *, pacer: Pacer | None = None) -> None:
+        self.settings = settings
+        self._pacer = pacer or Pacer()
+        self._http = httpx.AsyncClient(**_options(settings))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def run(self, flow: Flow[T]) -> T:
+        """
+        Carry out a call.
+
+        :param flow: The call, from ``intercom_provider.api.calls``.
+        :return: What the call returns.
+        :raises IntercomError: What the call raises.
+        """
+        step = functools.partial(next, flow)
+        while True:
+            try:
+                request = step()
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            step = functools.partial(flow.send, await self._exchange(request))
+
+    async def _exchange(self, request: Request) -> Outcome:
+        now = time.time()
+        hold = max(request.after, self._pacer.reserve(now))
+        if _is_late(request, hold, now):
+            return Broken("there was no time left to ask", sent=False, now=now, late=True)
+        if hold:
+            _announce(request, hold)
+            await asyncio.sleep(hold)
+        outcome = await self._ask(request)
+        if isinstance(outcome, Reply):
+            self._pacer.heard(outcome.headers, outcome.now)
+        return outcome
+
+    async def _ask(self, request: Request) -> Outcome:
+        seconds = _seconds_for(request, self.settings, time.time())
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self._http.request(
+                    request.method, request.path, params=request.params, json=request.json, timeout=_timeout(seconds)
+                )
+        except TimeoutError:
+            return Broken(f"no whole reply within {seconds:.3g} s", sent=True, now=time.time())
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return _broken(error)
+        return Reply(response.status_code, response.headers, response.content, time.time())

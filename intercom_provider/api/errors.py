@@ -1,0 +1,255 @@
+"""
+What can go wrong with Intercom, as one tree; every error says what to do.
+
+IntercomError
+├── InvalidInputError       the request was never made: a field is wrong
+├── StoppedError            the request was never made: the task was told to stop
+├── ExpiredError            the request was never made: its time had passed
+├── UnreachableError        no readable reply to a request that is safe to repeat     (transient)
+├── UnconfirmedError        a message may or may not have been created
+├── PagingError             a list of statuses that never ends
+└── ApiError                Intercom said no: status, code, field, request id, advice
+    ├── RefusedError        400, 409, 410, 422, ...: this request is wrong
+    ├── UnauthorizedError   401: the token
+    ├── ForbiddenError      403: a permission or the plan
+    ├── NotFoundError       404: a contact, an admin or a message is not there (yet)
+    ├── RateLimitedError    429: later, at `retry_at`                                  (transient)
+    └── ServerError         408, 5xx                                                   (transient)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+REFERENCE = "https://developers.intercom.com/docs/references/rest-api/errors/http-responses"
+
+
+class IntercomError(Exception):
+    """The root: catch this to catch everything that this package raises about Intercom."""
+
+    transient: ClassVar[bool] = False
+    """Whether the same request may well succeed later, so that a task retry makes sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """
+    One thing that is wrong with what the user gave.
+
+    :param field: The field as the user wrote it, dotted where nested (``to.phone``).
+    :param text: What is wrong with it and what to do. Never holds the value: it may be a person's.
+    """
+
+    field: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.text}"
+
+
+class InvalidInputError(IntercomError, ValueError):
+    """
+    Something the user gave is wrong; nothing was sent.
+
+    :param problems: What is wrong, field by field.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, self.problems)))
+
+    @classmethod
+    def of(cls, field: str, text: str) -> InvalidInputError:
+        """
+        Build the error of a single field.
+
+        :param field: The field as the user wrote it.
+        :param text: What is wrong with it and what to do.
+        :return: The error, to be raised.
+        """
+        return cls([Problem(field, text)])
+
+
+class StoppedError(IntercomError):
+    """The task was told to stop; the next request was not made."""
+
+
+class ExpiredError(IntercomError):
+    """The message's ``not_after`` passed before it could be sent; it was not sent."""
+
+
+class UnreachableError(IntercomError):
+    """Intercom gave no readable reply, and nothing can have been changed by asking."""
+
+    transient = True
+
+
+class UnconfirmedError(IntercomError):
+    """
+    The request was written and its outcome is unknown: the message may have been sent, or not.
+
+    ``POST /messages`` has no idempotency key, so it is never repeated blindly.
+
+    :param why: What happened to the reply.
+    """
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(
+            f"unconfirmed: {why}. Intercom may or may not have created the message, so it was not sent again. "
+            "Look for it in Intercom (the contact's conversations, or the sender's sent messages) before "
+            "sending it once more."
+        )
+
+
+class PagingError(IntercomError):
+    """The pages of a list lead back to themselves, so reading on would never end."""
+
+
+class ApiError(IntercomError):
+    """
+    Intercom's own no, with all that it said.
+
+    :param request: What was asked, as ``POST /messages``.
+    :param status: The HTTP status.
+    :param code: Intercom's error code, "" when it gave none.
+    :param message: Intercom's words, "" when there are none.
+    :param field: The field Intercom names, None when it names none.
+    :param request_id: Intercom's id of the request, for its support; None when it gave none.
+    """
+
+    def __init__(
+        self,
+        *,
+        request: str,
+        status: int,
+        code: str = "",
+        message: str = "",
+        field: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        self.request = request
+        self.status = status
+        self.code = code
+        self.message = message
+        self.field = field
+        self.request_id = request_id
+        super().__init__(self._sentence())
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        return _ADVICE_BY_CODE.get(self.code) or _ADVICE_BY_STATUS.get(self.status, _ADVICE_OTHERWISE)
+
+    def _sentence(self) -> str:
+        said = " ".join(part for part in (str(self.status), self.code) if part)
+        words = f": {self.message}" if self.message else ""
+        named = f" (field {self.field})" if self.field else ""
+        traced = f" [request id {self.request_id}]" if self.request_id else ""
+        return f"Intercom answered {said} to {self.request}{words}{named}{traced}. {self.advice}"
+
+
+class RefusedError(ApiError):
+    """The request itself is wrong; the same one will be refused again."""
+
+
+class UnauthorizedError(ApiError):
+    """401: the token is wrong, revoked, or lacks a permission."""
+
+
+class ForbiddenError(ApiError):
+    """403: the token's permissions or the workspace's plan do not cover the request."""
+
+
+class NotFoundError(ApiError):
+    """404: what the request names is not there, or not there yet."""
+
+
+class RateLimitedError(ApiError):
+    """
+    429: the limit is used up.
+
+    :param retry_at: When the limit opens again, in epoch seconds by this machine's clock; None when
+        Intercom did not say.
+    """
+
+    transient = True
+    retry_at: float | None = None
+
+
+class ServerError(ApiError):
+    """408 or 5xx: Intercom could not answer."""
+
+    transient = True
+
+
+_CHECK_TOKEN = "Check the connection's access token (Developer Hub > your app > Configure > Authentication)."  # noqa: S105 - advice, no token
+_REGENERATE = (
+    "Sending needs the permission to write conversations, searching the one to read them. After a change of "
+    "permissions in the Developer Hub (your app > Configure > Authentication) the token must be regenerated "
+    "and put into the connection anew."
+)
+_VERSION = (
+    "Set api_version to 2.17 or Preview, on the connection or the task: WhatsApp and its statuses need 2.16 or "
+    "later, SMS needs Preview, lists of recipients need 2.14 or later."
+)
+_LATER = "Nothing to change: try again later."
+_ADVICE_OTHERWISE = f"See {REFERENCE}."
+
+_ADVICE_BY_CODE = {
+    "intercom_version_invalid": _VERSION,
+    "api_plan_restricted": "The workspace's plan does not include this; it is changed in Intercom, not here.",
+    "token_unauthorized": _REGENERATE,
+    "token_revoked": f"The token was revoked. {_CHECK_TOKEN}",
+    "token_blocked": f"The token was blocked. {_CHECK_TOKEN}",
+    "token_suspended": f"The token was suspended. {_CHECK_TOKEN}",
+    "token_expired": f"The token has expired. {_CHECK_TOKEN}",
+    "token_not_found": f"Intercom does not know this token; is the region right? {_CHECK_TOKEN}",
+    "admin_not_found": "Check from_admin_id, or the connection's admin_id: it must be a teammate of this workspace.",
+    "contact_merged": "The contact was merged into another; use the id of the one that is left.",
+    "whatsapp_message_not_found": (
+        "Check the whatsapp_message_id (it begins with wamid) and the region; it can take a while to appear."
+    ),
+    "media_type_not_acceptable": "Something between here and Intercom drops the Accept header; check the proxy.",
+}
+_ADVICE_BY_STATUS = {
+    400: "Check the field that it names.",
+    401: f"{_CHECK_TOKEN} {_REGENERATE}",
+    403: _REGENERATE,
+    404: (
+        "Check the recipient (is it a contact of this workspace, with this role? one that was just created "
+        "takes a moment), the sender's admin id, and the region."
+    ),
+    406: "Something between here and Intercom drops the Accept header; check the proxy.",
+    408: _LATER,
+    422: "Check the field that it names.",
+    429: "The rate limit is used up: try again when it opens, or send less at a time.",
+    500: _LATER,
+    502: _LATER,
+    503: _LATER,
+    504: _LATER,
+}
+
+_CLASS_BY_STATUS: dict[int, type[ApiError]] = {
+    401: UnauthorizedError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    408: ServerError,
+    429: RateLimitedError,
+}
+
+
+def error_class(status: int) -> type[ApiError]:
+    """
+    Name the class of an HTTP status that is no success.
+
+    :param status: The HTTP status, 300 or above.
+    :return: The class of the tree above.
+    """
+    if status >= 500:  # noqa: PLR2004 - the classes of HTTP statuses are known by their hundreds
+        return ServerError
+    return _CLASS_BY_STATUS.get(status, RefusedError)

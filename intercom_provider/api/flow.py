@@ -1,0 +1,273 @@
+"""
+How a call is made, without I/O: requests and replies as values, what may be repeated, how long to wait.
+
+A call is a generator: it yields a :class:`Request`, is sent what became of it, and returns its result.
+A driver (``client.py``) does the talking; so each decision stands here once for both drivers.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+from intercom_provider.api.errors import (
+    ApiError,
+    ExpiredError,
+    IntercomError,
+    NotFoundError,
+    RateLimitedError,
+    UnconfirmedError,
+    UnreachableError,
+    error_class,
+)
+from intercom_provider.api.pacing import LONGEST_HOLD, seconds_until_open
+
+_FIRST_BACKOFF: Final = 0.5
+_LONGEST_BACKOFF: Final = 20.0
+_LONGEST_CONTACT_BACKOFF: Final = 5.0
+_LONGEST_MESSAGE: Final = 500
+_SHORTEST_PRIVATE_TEXT: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    What a call asks of its driver: wait, then make this request.
+
+    :param method: The HTTP method.
+    :param path: The path below the base URL.
+    :param params: The query.
+    :param json: The JSON body.
+    :param safe: Whether asking changes nothing, so that it may be cut short and asked again.
+    :param after: Seconds to wait first (default 0).
+    :param why: Why it waits, for the log.
+    :param deadline: Epoch seconds after which it must not be started any more; None for no limit.
+    :param timeout: Seconds it may take at most; None for the connection's time-out.
+    :param private: Texts that must not be repeated in an error, longest first.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    params: Mapping[str, str | int] | None = None
+    json: Mapping[str, Any] | None = None
+    safe: bool = True
+    after: float = 0.0
+    why: str = ""
+    deadline: float | None = None
+    timeout: float | None = None
+    private: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP reply that arrived whole, and when, in epoch seconds."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """
+    No reply: a value, not an exception.
+
+    :param why: What happened, without the address's query and without credentials.
+    :param sent: Whether the request may have reached Intercom.
+    :param now: When, in epoch seconds.
+    :param late: Whether it was not made because its deadline had passed.
+    """
+
+    why: str
+    sent: bool
+    now: float
+    late: bool = False
+
+
+T = TypeVar("T")
+Outcome: TypeAlias = Reply | Broken
+Flow: TypeAlias = Generator[Request, Outcome, T]
+Read: TypeAlias = Callable[[Reply], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A judge's word that the request may be repeated: what to raise when patience is over, when to ask again."""
+
+    error: IntercomError
+    wait: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """
+    How long one request is tried.
+
+    :param attempts: How often it is made at most (default 5).
+    :param deadline: Epoch seconds past which nothing is waited for any more; None for no limit.
+    :param timeout: Seconds one attempt may take; None for the connection's time-out.
+    :param contact_wait: Seconds for which a 404 counts as "not there yet" (default 0).
+    """
+
+    attempts: int = 5
+    deadline: float | None = None
+    timeout: float | None = None
+    contact_wait: float = 0.0
+
+
+PATIENT: Final = Patience()
+IMPATIENT: Final = Patience(attempts=1)
+
+
+def attempt(request: Request, read: Read[T], patience: Patience) -> Flow[T]:
+    """
+    Make a request until it has an answer or patience is over.
+
+    :param request: What to ask; whether it is safe decides what may be repeated.
+    :param read: Turns a successful reply into the result; raises ValueError when it is unreadable.
+    :param patience: When to give up.
+    :return: The result.
+    :raises IntercomError: What went wrong, once patience is over or at once where repeating is no help.
+    """
+    request = replace(request, deadline=patience.deadline, timeout=patience.timeout)
+    contact_until: float | None = None
+    tried = contacts_tried = 0
+    while True:
+        outcome = yield request
+        verdict = _certain(request, outcome, read) if request.safe else _unread(request, outcome, read)
+        if not isinstance(verdict, Again):
+            return verdict
+        if isinstance(verdict.error, NotFoundError):
+            contacts_tried += 1
+            wait = _backoff(contacts_tried, _LONGEST_CONTACT_BACKOFF)
+            contact_until = contact_until or outcome.now + patience.contact_wait
+            over = outcome.now + wait > contact_until
+        else:
+            tried += 1
+            wait = max(verdict.wait or 0.0, _backoff(tried, _LONGEST_BACKOFF))
+            over = tried >= patience.attempts or wait > LONGEST_HOLD
+        if over or (patience.deadline is not None and outcome.now + wait >= patience.deadline):
+            raise verdict.error
+        request = replace(request, after=wait, why=_reason(verdict.error))
+
+
+def _certain(request: Request, outcome: Outcome, read: Read[T]) -> T | Again:
+    """Judge a request that changes nothing: whatever may pass is asked again."""
+    if isinstance(outcome, Broken):
+        return Again(UnreachableError(f"{request}: {outcome.why}"))
+    if outcome.status >= 300:  # noqa: PLR2004 - the classes of HTTP statuses are known by their hundreds
+        error = read_error(request, outcome)
+        if error.transient:
+            return Again(error, _wait_of(outcome))
+        raise error
+    try:
+        return read(outcome)
+    except ValueError:
+        return Again(UnreachableError(f"{request}: the reply ({outcome.status}) is no JSON that makes sense"))
+
+
+def _unread(request: Request, outcome: Outcome, read: Read[T]) -> T | Again:
+    """Judge a request that creates something: only what certainly was not read is repeated."""
+    if isinstance(outcome, Broken):
+        if outcome.late:
+            raise ExpiredError("not_after has passed: the message was not sent")
+        if outcome.sent:
+            raise UnconfirmedError(f"{request}: {outcome.why}")
+        return Again(UnreachableError(f"{request}: {outcome.why}. The message was not sent"))
+    if 200 <= outcome.status < 300:  # noqa: PLR2004 - as above
+        try:
+            return read(outcome)
+        except ValueError:
+            raise UnconfirmedError(f"{request}: the reply ({outcome.status}) cannot be read") from None
+    error = read_error(request, outcome)
+    if isinstance(error, RateLimitedError):
+        return Again(error, _wait_of(outcome))
+    if isinstance(error, NotFoundError) and error.code != "admin_not_found":
+        return Again(error)
+    if outcome.status == 408 or not 400 <= outcome.status < 500:  # noqa: PLR2004 - as above
+        raise UnconfirmedError(str(error)) from error
+    raise error
+
+
+def read_error(request: Request, reply: Reply) -> ApiError:
+    """
+    Make the error of a reply that is no success, whichever of Intercom's shapes it has.
+
+    :param request: What was asked.
+    :param reply: A reply with a status of 300 or above.
+    :return: The error, to be raised or weighed.
+    """
+    body = as_object(reply)
+    listed = body.get("errors")
+    first = listed[0] if isinstance(listed, Sequence) and listed and isinstance(listed[0], Mapping) else body
+    code = first.get("code") or (first.get("type") if first is not body else None)
+    message = first.get("message")
+    if not body:
+        message = "a reply that is not Intercom's (is something else answering at this address?)"
+    if 300 <= reply.status < 400:  # noqa: PLR2004 - as above
+        message = "a redirect, which is not followed, as it would take the token elsewhere; check host and region"
+    error = error_class(reply.status)(
+        # Identifiers in a path may be a person's; the first two parts name the call.
+        request=f"{request.method} /{'/'.join(request.path.split('/')[1:3])}",
+        status=reply.status,
+        code=_line(code),
+        message=_line(_discreet(message, request.private)),
+        field=_line(first.get("field")) or None,
+        request_id=_line(body.get("request_id")) or reply.headers.get("x-request-id"),
+    )
+    if isinstance(error, RateLimitedError):
+        wait = seconds_until_open(reply.headers, reply.now)
+        error.retry_at = None if wait is None else reply.now + wait
+    return error
+
+
+def _wait_of(reply: Reply) -> float | None:
+    return seconds_until_open(reply.headers, reply.now) if reply.status in (429, 503) else None
+
+
+def _backoff(tried: int, longest: float) -> float:
+    longest = min(longest, _FIRST_BACKOFF * 2.0 ** min(tried - 1, 10))
+    return longest * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+
+
+def _reason(error: IntercomError) -> str:
+    if isinstance(error, RateLimitedError):
+        return "the rate limit is used up"
+    if isinstance(error, NotFoundError):
+        return "the contact is not there yet (404)"
+    return f"{error.status} from Intercom" if isinstance(error, ApiError) else "Intercom did not answer readably"
+
+
+def _discreet(message: object, private: Sequence[str]) -> str | None:
+    """Take out of Intercom's words what they repeat of the message."""
+    if message is None:
+        return None
+    text = str(message)
+    for secret in private:
+        text = text.replace(secret, "***") if len(secret) >= _SHORTEST_PRIVATE_TEXT else text
+    return text
+
+
+def _line(value: object) -> str:
+    return " ".join(str(value).split())[:_LONGEST_MESSAGE] if value is not None else ""
+
+
+def as_object(reply: Reply) -> dict[str, Any]:
+    """
+    Read a reply's body as a JSON object.
+
+    :param reply: Any reply.
+    :return: The object; empty when it is none.
+    """
+    try:
+        body = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}

@@ -1,0 +1,373 @@
+"""
+The four types of messages that Intercom sends, and whom they go to: strict, with errors for people.
+
+Rests on https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages/createmessage.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from intercom_provider.api.errors import InvalidInputError, Problem
+from intercom_provider.api.settings import version_reaches
+from intercom_provider.api.values import NOT_TEXT, Identifier, PastSeconds, Text, as_data, is_missing
+
+Json: TypeAlias = dict[str, Any]
+
+MESSAGE_FIELDS: Final = (
+    "message_type",
+    "to",
+    "body",
+    "subject",
+    "template",
+    "components",
+    "locale",
+    "from_admin_id",
+    "cc",
+    "bcc",
+    "created_at",
+    "create_conversation_without_contact_reply",
+    "body_format",
+    "shared_conversation",
+    "key",
+)
+"""The fields of a message, in the order in which every sender takes them."""
+
+_TYPES: Final = "in_app, email, whatsapp, sms"
+_E164 = re.compile(r"\+[1-9]\d{6,14}")
+_SHARED: Final = (
+    "is a list, which makes ONE conversation that all of them see. For one message each use "
+    "SendMessageBatchOperator or task mapping; if they are to share it, set shared_conversation=True"
+)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ContactRecipient(_Strict):
+    """
+    A contact who receives an in-app message, an email or an SMS. Exactly one of the three ids.
+
+    :param type: ``user`` or ``lead``: the contact's role.
+    :param id: Intercom's id of the contact.
+    :param user_id: Your own id of the contact (``external_id``).
+    :param email: The contact's email address; some workspaces do not take it.
+    """
+
+    type: Literal["user", "lead"]
+    id: Identifier | None = None
+    user_id: Identifier | None = None
+    email: Text | None = None
+
+    @field_validator("type", mode="before")
+    @classmethod
+    def _only_contacts(cls, value: object) -> object:
+        if value == "admin":
+            raise PydanticCustomError(
+                "admin",
+                "must be user or lead: Intercom messages contacts, not teammates. To alert your own team, "
+                "make a contact for it and message that one",
+            )
+        if value not in ("user", "lead"):
+            raise PydanticCustomError("role", "must be the contact's role: user or lead")
+        return value
+
+    @model_validator(mode="after")
+    def _exactly_one_id(self) -> ContactRecipient:
+        if len(self.model_fields_set & {"id", "user_id", "email"}) != 1:
+            raise PydanticCustomError("one_id", "needs exactly one of id, user_id and email")
+        return self
+
+
+class PhoneRecipient(_Strict):
+    """
+    Somebody who receives a WhatsApp message.
+
+    :param phone: The number in E.164, with the plus sign, as text.
+    :param name: The name that Intercom gives the contact it makes or finds for the number.
+    """
+
+    phone: Text
+    name: Text | None = None
+
+    @field_validator("phone")
+    @classmethod
+    def _e164(cls, value: str) -> str:
+        if not _E164.fullmatch(value):
+            raise PydanticCustomError(
+                "e164",
+                "must be in E.164: a plus sign, the country code and the number, digits only (+447900123456)",
+            )
+        return value
+
+
+def _people(value: object) -> list[object]:
+    data = as_data(value)
+    people = data if isinstance(data, list) else [data]
+    return [
+        {name: entry for name, entry in person.items() if not is_missing(entry)}
+        if isinstance(person, Mapping)
+        else person
+        for person in people
+    ]
+
+
+_Person = TypeVar("_Person", ContactRecipient, PhoneRecipient)
+People = Annotated[tuple[_Person, ...], BeforeValidator(_people), Field(min_length=1)]
+
+
+class _Message(_Strict):
+    """What all four types share."""
+
+    from_admin_id: Identifier | None = None
+    created_at: PastSeconds | None = None
+    create_conversation_without_contact_reply: bool | None = None
+    shared_conversation: bool = False
+    key: Identifier | None = None
+
+    wire_type: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_recipient_or_said_so(cls, fields: Mapping[str, object]) -> Mapping[str, object]:
+        shared = str(fields.get("shared_conversation", False)).strip().lower() == "true"
+        if isinstance(as_data(fields.get("to")), list) and not shared:
+            raise InvalidInputError.of("to", _SHARED)
+        return fields
+
+    def wire(self, default_admin_id: str | int | None = None) -> Json:
+        """
+        Build the body of ``POST /messages``.
+
+        :param default_admin_id: The sender when the message names none.
+        :return: The JSON body.
+        :raises InvalidInputError: When neither names a sender.
+        """
+        sender = default_admin_id if self.from_admin_id is None else self.from_admin_id
+        if sender is None:
+            raise InvalidInputError.of(
+                "from_admin_id",
+                "is missing: set from_admin_id, or the default sender admin_id in the connection's extra",
+            )
+        body = {
+            "message_type": self.wire_type,
+            "from": {"type": "admin", "id": sender},
+            **self._wire_people(),
+        }
+        body |= self._wire_content()
+        for name in ("created_at", "create_conversation_without_contact_reply"):
+            if getattr(self, name) is not None:
+                body[name] = getattr(self, name)
+        return body
+
+    def private_texts(self) -> list[str]:
+        """
+        List what of this message must not show up in logs and errors.
+
+        :return: Recipients, bodies and parameters as they stand on the wire, longest first.
+        """
+        return sorted({*_strings(self._wire_people()), *_strings(self._wire_content())}, key=len, reverse=True)
+
+    def _wire_people(self) -> Json:
+        people: Json = {}
+        for name in ("to", "cc", "bcc"):
+            if persons := getattr(self, name, None):
+                listed = [person.model_dump(exclude_none=True) for person in persons]
+                people[name] = listed if name in self.lists else listed[0]
+        return people
+
+    @property
+    def lists(self) -> list[str]:
+        """The fields that travel as a list of recipients."""
+        copied = [name for name in ("cc", "bcc") if len(getattr(self, name, None) or ()) > 1]
+        return ["to", *copied] if self.shared_conversation else copied
+
+    def _wire_content(self) -> Json:
+        raise NotImplementedError
+
+
+class _Written(_Message):
+    """What the three types with a body, sent to a contact, share."""
+
+    to: People[ContactRecipient]
+    body: Text
+    body_format: Literal["html", "text"] = "html"
+    cc: People[ContactRecipient] | None = None
+    bcc: People[ContactRecipient] | None = None
+
+    def _wire_content(self) -> Json:
+        if self.body_format == "html":
+            return {"body": self.body}
+        return {"body": html.escape(self.body).replace("\r\n", "\n").replace("\n", "<br>\n")}
+
+
+class InAppMessage(_Written):
+    """A message in the Messenger. Fields as of ``SendMessageOperator``."""
+
+    message_type: Literal["in_app", "inapp"]
+    wire_type: ClassVar[str] = "inapp"
+
+
+class EmailMessage(_Written):
+    """An email. Fields as of ``SendMessageOperator``."""
+
+    message_type: Literal["email"]
+    subject: Text
+    template: Literal["plain", "personal"] = "plain"
+    wire_type: ClassVar[str] = "email"
+
+    def _wire_content(self) -> Json:
+        return {"subject": self.subject, "template": self.template, **super()._wire_content()}
+
+
+class SmsMessage(_Written):
+    """An SMS, in the Preview version of the API. Fields as of ``SendMessageOperator``."""
+
+    message_type: Literal["sms"]
+    wire_type: ClassVar[str] = "sms"
+
+    def _wire_content(self) -> Json:
+        # An SMS is no HTML: escaped, it would arrive with its entities.
+        return {"body": self.body}
+
+
+class WhatsAppMessage(_Message):
+    """A WhatsApp template message. Fields as of ``SendMessageOperator``."""
+
+    message_type: Literal["whatsapp"]
+    to: People[PhoneRecipient]
+    template: Text
+    components: list[Json] = Field(default_factory=list)
+    locale: Text | None = None
+    wire_type: ClassVar[str] = "whatsapp"
+
+    @field_validator("components", mode="before")
+    @classmethod
+    def _texts_are_text(cls, value: object) -> object:
+        components = as_data(value)
+        for path, text in _component_texts(components):
+            if not isinstance(text, str):
+                raise InvalidInputError.of(f"components.{path}", NOT_TEXT)
+        return components
+
+    def _wire_content(self) -> Json:
+        content: Json = {"template": self.template, "components": self.components}
+        return content if self.locale is None else {**content, "locale": self.locale}
+
+
+Message: TypeAlias = InAppMessage | EmailMessage | SmsMessage | WhatsAppMessage
+
+_MODELS: Final[dict[str, type[Message]]] = {
+    "in_app": InAppMessage,
+    "inapp": InAppMessage,
+    "email": EmailMessage,
+    "whatsapp": WhatsAppMessage,
+    "sms": SmsMessage,
+}
+
+
+def parse_message(fields: Mapping[str, object]) -> Message:
+    """
+    Read a message from what a user gave.
+
+    :param fields: The fields of a message by name; None, "" and "None" mean missing.
+    :return: The message, valid.
+    :raises InvalidInputError: With every field that is wrong and what to do.
+    """
+    given = {name: value for name, value in fields.items() if not is_missing(value)}
+    kind = given.get("message_type")
+    if kind is None:
+        raise InvalidInputError.of("message_type", f"is missing: use one of {_TYPES}")
+    if not isinstance(kind, str) or kind not in _MODELS:
+        raise InvalidInputError.of("message_type", f"{kind!r} is unknown: use one of {_TYPES}")
+    if kind == "whatsapp" and given.get("body_format") in ("html", "text"):
+        # It has a default in every sender, and says nothing about a message without a body.
+        del given["body_format"]
+    try:
+        return _MODELS[kind].model_validate(given)
+    except ValidationError as error:
+        raise InvalidInputError(_problems(error, kind, shared=bool(given.get("shared_conversation")))) from None
+
+
+def check_version(message: Message, api_version: str) -> None:
+    """
+    Explain before a request what a version of the API cannot do.
+
+    :param message: The message to be sent.
+    :param api_version: The version that it would be sent with.
+    :raises InvalidInputError: When the version lacks what the message needs.
+    """
+    if isinstance(message, SmsMessage) and not version_reaches(api_version, "Preview"):
+        raise InvalidInputError.of(
+            "message_type",
+            f"sms is only in Intercom's Preview API: set api_version to Preview (it is {api_version})",
+        )
+    if isinstance(message, WhatsAppMessage) and not version_reaches(api_version, "2.16"):
+        raise InvalidInputError.of("message_type", f"whatsapp needs api_version 2.16 or later (it is {api_version})")
+    if message.lists and not version_reaches(api_version, "2.14"):
+        raise InvalidInputError.of(
+            message.lists[0], f"a list of recipients needs api_version 2.14 or later (it is {api_version})"
+        )
+
+
+def _strings(data: object) -> Iterator[str]:
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, Mapping):
+        for name, entry in data.items():
+            if name != "type":
+                yield from _strings(entry)
+    elif isinstance(data, list):
+        for entry in data:
+            yield from _strings(entry)
+
+
+def _component_texts(data: object, path: str = "") -> Iterator[tuple[str, object]]:
+    entries = data.items() if isinstance(data, Mapping) else enumerate(data) if isinstance(data, list) else ()
+    for name, entry in entries:
+        if name == "text" and isinstance(data, Mapping) and data.get("type", "text") == "text":
+            yield f"{path}text", entry
+        else:
+            yield from _component_texts(entry, f"{path}{name}.")
+
+
+def _problems(error: ValidationError, kind: str, *, shared: bool) -> Iterator[Problem]:
+    """Say pydantic's findings in the user's words, and never with the value."""
+    for finding in error.errors(include_url=False, include_input=False):
+        cause = finding.get("ctx", {}).get("error")
+        if isinstance(cause, InvalidInputError):
+            yield from cause.problems
+            continue
+        location = [str(part) for part in finding["loc"] if shared or part != 0]
+        yield Problem(".".join(location), _words(finding["type"], finding["msg"], ".".join(location), kind))
+
+
+def _words(problem: str, message: str, field: str, kind: str) -> str:
+    if problem == "missing":
+        return {
+            "subject": "is missing: an email needs a subject",
+            "template": "is missing: WhatsApp sends an approved template; give its name",
+        }.get(field, "is missing")
+    if problem == "extra_forbidden":
+        if kind == "whatsapp" and field == "body":
+            return "is no field of a WhatsApp message, which sends a template: put the texts into components"
+        return f"is no field of a message of type {kind}: remove it"
+    if problem in ("model_type", "dict_type") and field.partition(".")[0] in ("to", "cc", "bcc"):
+        example = "{'phone': '+447900123456'}" if kind == "whatsapp" else "{'type': 'user', 'id': '...'}"
+        return f"must be an object such as {example}; in a template, end with | tojson"
+    return message

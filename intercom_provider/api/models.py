@@ -1,0 +1,148 @@
+"""
+What Intercom answers, read tolerantly: unknown fields are ignored, absent ones are None.
+
+Rests on https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from intercom_provider.api.values import Identifier  # noqa: TC001 - pydantic reads it at run time
+
+
+class _Tolerant(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True, hide_input_in_errors=True)
+
+
+class SentMessage(_Tolerant):
+    """
+    Intercom's answer to ``POST /messages``.
+
+    :param id: The message's id; not a conversation's.
+    :param created_at: When Intercom created it, in epoch seconds.
+    :param message_type: The type in Intercom's words (``inapp``).
+    :param conversation_id: Present only when the message opened a conversation.
+    :param whatsapp_message_id: Present only for WhatsApp messages that WhatsApp accepted.
+    """
+
+    id: str = Field(min_length=1)
+    created_at: int | None = None
+    message_type: str | None = None
+    conversation_id: str | None = None
+    whatsapp_message_id: str | None = None
+
+
+class StatusEvent(_Tolerant):
+    """
+    One WhatsApp message of a ruleset, as ``GET /messages/status`` lists it.
+
+    :param status: ``sent``, ``delivered``, ``read``, ``failed``, or one that is not known yet.
+    """
+
+    whatsapp_message_id: str = Field(min_length=1)
+    status: str
+    id: str | None = None
+    conversation_id: str | None = None
+    user_id: str | None = None
+    created_at: int | None = None
+    updated_at: int | None = None
+    template_name: str | None = None
+
+
+class _Next(_Tolerant):
+    starting_after: str | None = None
+
+
+class _Pages(_Tolerant):
+    next: _Next | None = None
+
+
+class StatusPage(_Tolerant):
+    """One page of ``GET /messages/status``."""
+
+    events: list[StatusEvent]
+    total_count: int | None = None
+    pages: _Pages | None = None
+
+    @property
+    def starting_after(self) -> str | None:
+        """The cursor of the next page; None on the last one."""
+        following = self.pages.next if self.pages else None
+        return (following.starting_after or None) if following else None
+
+
+class WhatsAppError(_Tolerant):
+    """Why WhatsApp could not deliver a message."""
+
+    message: str | None = None
+    details: str | None = None
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.message, self.details) if part) or "no reason given"
+
+
+class WhatsAppStatus(_Tolerant):
+    """
+    Intercom's answer to ``GET /messages/whatsapp/status``.
+
+    :param whatsapp_message_id: The message's WhatsApp id, as asked for.
+    :param status: ``sent``, ``delivered``, ``read``, ``failed``, or one that is not known yet.
+    :param error: Why it failed; None otherwise.
+    """
+
+    whatsapp_message_id: str = Field(validation_alias=AliasChoices("message_id", "whatsapp_message_id"), default="")
+    status: str
+    conversation_id: str | None = None
+    created_at: int | None = None
+    updated_at: int | None = None
+    template_name: str | None = None
+    error: WhatsAppError | None = None
+
+
+class Workspace(_Tolerant):
+    """The workspace in Intercom's answer to ``GET /me``."""
+
+    id_code: str | None = None
+    name: str | None = None
+    region: str | None = None
+
+
+class Me(_Tolerant):
+    """Intercom's answer to ``GET /me``: the admin whose token it is, and the workspace."""
+
+    id: str
+    name: str | None = None
+    has_inbox_seat: bool | None = None
+    app: Workspace | None = None
+
+
+Outcome: TypeAlias = Literal["sent", "already_sent", "rejected", "unconfirmed", "expired", "dry_run"]
+
+
+class Receipt(BaseModel):
+    """
+    What became of one message; the XCom of a send.
+
+    :param outcome: ``sent``, ``already_sent``, ``rejected``, ``unconfirmed``, ``expired`` or ``dry_run``.
+    :param reason: Why it is not ``sent``; None when it is.
+    :param id: Intercom's message id.
+    :param conversation_id: The conversation, where the message opened one.
+    :param whatsapp_message_id: The bridge to the delivery status; WhatsApp only.
+    :param message_type: The type as the user named it.
+    :param created_at: When Intercom created the message, in epoch seconds.
+    :param key: The user's own id for the message, echoed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    outcome: Outcome
+    reason: str | None = None
+    id: str | None = None
+    conversation_id: str | None = None
+    whatsapp_message_id: str | None = None
+    message_type: str
+    created_at: int | None = None
+    key: Identifier | None = None

@@ -1,0 +1,153 @@
+"""Where and as whom to call Intercom: region or base URL, API version, token, default sender."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpx
+
+from intercom_provider.api.errors import InvalidInputError
+
+REGIONS: Final = {
+    "us": "https://api.intercom.io",
+    "eu": "https://api.eu.intercom.io",
+    "au": "https://api.au.intercom.io",
+}
+"""Base URLs by the region in which Intercom keeps the workspace's data."""
+
+DEFAULT_REGION: Final = "us"
+DEFAULT_API_VERSION: Final = "2.17"
+DEFAULT_TIMEOUT: Final = 30.0
+
+_PREVIEW: Final = "Preview"
+_NUMBERED = re.compile(r"([1-9]\d?)\.(\d{1,3})")
+
+
+def parse_api_version(value: object) -> str:
+    """
+    Read an API version as Intercom spells it in the ``Intercom-Version`` header.
+
+    :param value: ``2.17``, ``Preview`` or its old name ``Unstable``; a float from YAML is taken too.
+    :return: The header's value.
+    :raises InvalidInputError: When it is no version.
+    """
+    text = str(value).strip()
+    if text.casefold() in ("preview", "unstable"):
+        return _PREVIEW
+    if not isinstance(value, bool) and _NUMBERED.fullmatch(text):
+        return text
+    raise InvalidInputError.of(
+        "api_version", f"{text!r} is no version of Intercom's API: use one like 2.17, or Preview"
+    )
+
+
+def version_reaches(api_version: str, needed: str) -> bool:
+    """
+    Tell whether a version has what came with another one.
+
+    :param api_version: A version as :func:`parse_api_version` returns it.
+    :param needed: The version that brought it.
+    :return: True when it is the same or a later one; Preview is the latest.
+    """
+    return _order(api_version) >= _order(needed)
+
+
+def _order(api_version: str) -> tuple[float, float]:
+    if api_version == _PREVIEW:
+        return (float("inf"), 0)
+    major, minor = api_version.split(".")
+    return (int(major), int(minor))
+
+
+def parse_region(value: object) -> str:
+    """
+    Read a region.
+
+    :param value: ``us``, ``eu`` or ``au``, in any case.
+    :return: The region in lower case.
+    :raises InvalidInputError: When there is no such region.
+    """
+    text = str(value).strip().lower()
+    if text not in REGIONS:
+        raise InvalidInputError.of("region", f"{text!r} is no region of Intercom: use one of {', '.join(REGIONS)}")
+    return text
+
+
+def parse_base_url(host: str, *, port: int | None = None, allow_http: bool = False) -> str:
+    """
+    Read the base URL that replaces the region's own, such as a proxy's or the sandbox's.
+
+    :param host: A URL, or a bare host name, which means https.
+    :param port: A port; None takes the URL's own.
+    :param allow_http: Whether plain http may leave this machine. The token would travel unencrypted.
+    :return: The URL without a slash at its end.
+    :raises InvalidInputError: When it is no URL, carries credentials or a query, or is plain http to
+        another machine.
+    """
+    text = host.strip()
+    if "://" not in text:
+        # Two or more colons are an IPv6 address, which a URL wants in brackets.
+        text = f"https://[{text}]" if text.count(":") > 1 and not text.startswith("[") else f"https://{text}"
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise InvalidInputError.of("host", f"is no URL: {error}") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InvalidInputError.of("host", "must be a host name or an http(s) URL")
+    if url.userinfo or url.query or url.fragment:
+        raise InvalidInputError.of("host", "must be a base URL alone: no user, password, query or fragment")
+    if port is not None:
+        url = url.copy_with(port=port)
+    if url.scheme == "http" and not allow_http and not is_loopback(url.host):
+        raise InvalidInputError.of(
+            "host",
+            "is plain http to another machine, over which the token would travel readable: use https, or set "
+            "allow_http in the connection's extra",
+        )
+    return str(url).rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """
+    Tell whether a host is this machine.
+
+    :param host: A host name or an IP address.
+    :return: True for ``localhost`` and the loopback addresses.
+    """
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """
+    All that a client needs to know, checked.
+
+    :param token: The access token. Not in the repr.
+    :param region: The workspace's region (default ``us``).
+    :param base_url: Replaces the region's own URL; None takes the region's.
+    :param api_version: The ``Intercom-Version`` of every request (default ``2.17``).
+    :param admin_id: The default sender; None when every message names its own.
+    :param timeout: Seconds for one request, from connecting to the reply's last byte (default 30).
+    :param dry_run: Whether sending stops short of the request (default False).
+    """
+
+    token: str = field(repr=False)
+    region: str = DEFAULT_REGION
+    base_url: str | None = None
+    api_version: str = DEFAULT_API_VERSION
+    admin_id: str | int | None = None
+    timeout: float = DEFAULT_TIMEOUT
+    dry_run: bool = False
+
+    @property
+    def url(self) -> str:
+        """The base URL in force."""
+        return self.base_url or REGIONS[self.region]

@@ -1,0 +1,86 @@
+"""What differs between Airflow 3.1, 3.2 and 3.3, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+try:
+    from airflow.sdk.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowRescheduleException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+    )
+except ImportError:  # before 3.2
+    from airflow.exceptions import (  # type: ignore[no-redef,attr-defined]
+        AirflowException,
+        AirflowFailException,
+        AirflowRescheduleException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+    )
+
+try:
+    from airflow.sdk.configuration import conf
+except ImportError:  # before 3.2
+    from airflow.configuration import conf
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from airflow.sdk import Context
+
+__all__ = [
+    "AirflowException",
+    "AirflowFailException",
+    "AirflowRescheduleException",
+    "AirflowSensorTimeout",
+    "AirflowSkipException",
+    "StateStore",
+    "conf",
+    "set_trigger_xcom",
+    "task_state_store",
+]
+
+
+class StateStore(Protocol):
+    """What this provider uses of Airflow's ``task_state_store``."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Read a value."""
+
+    def set(self, key: str, value: Any, *, retention: timedelta | None = None) -> None:
+        """Write a value; it is durable on return."""
+
+
+def task_state_store(context: Context) -> StateStore | None:
+    """
+    Get the store that outlives a try of a task.
+
+    :param context: The task's context.
+    :return: The store; None before Airflow 3.3.
+    """
+    return cast("StateStore | None", context.get("task_state_store"))
+
+
+async def set_trigger_xcom(task_instance: Any, key: str, value: object) -> None:
+    """
+    Write an XCom from a trigger, where Airflow lets it (3.3 and later).
+
+    :param task_instance: The trigger's task instance; None when it belongs to no task.
+    :param key: The XCom's key.
+    :param value: JSON.
+    """
+    from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415 - only a trigger's process has what it needs
+
+    if task_instance is None or not hasattr(XCom, "aset"):
+        return
+    await XCom.aset(
+        key=key,
+        value=value,
+        dag_id=task_instance.dag_id,
+        task_id=task_instance.task_id,
+        run_id=task_instance.run_id,
+        map_index=task_instance.map_index,
+    )

@@ -1,0 +1,239 @@
+"""Statuses of messages folded into a summary: how many are settled, whether that is enough, and who failed."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final, Literal, TypeAlias
+
+from intercom_provider.api.errors import InvalidInputError
+
+WaitFor: TypeAlias = Literal["delivered", "read"]
+Limit: TypeAlias = int | float | None
+Status: TypeAlias = Literal["sent", "failed", "delivered", "read"]
+
+# What is seen twice counts once, with the higher status. Failed stands below delivered: of one message
+# that is said to be both, the customer has the message, and must not get it again by another way.
+_RANKS: Final[dict[str, int]] = {"sent": 0, "failed": 1, "delivered": 2, "read": 3}
+_STATUSES: Final[tuple[Status, ...]] = ("sent", "failed", "delivered", "read")
+_RANK_BITS: Final = 0b11
+
+
+def rank_of(status: str) -> int:
+    """
+    Rank a status.
+
+    :param status: Intercom's word for it.
+    :return: 0 for ``sent`` and whatever is not known, then ``failed``, ``delivered``, ``read``.
+    """
+    return _RANKS.get(status, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How many messages there are and how far; the four parts add up to ``total``."""
+
+    total: int = 0
+    sent: int = 0
+    delivered: int = 0
+    read: int = 0
+    failed: int = 0
+
+    @property
+    def reached(self) -> int:
+        """How many arrived: delivered or read."""
+        return self.delivered + self.read
+
+
+class Tally:
+    """
+    Counts every message once, by its highest status, in about nine bytes a message.
+
+    A message is kept as 62 bits of a digest of its id and two bits of rank; sorting puts its ranks side
+    by side. Sorted in 256 parts, so that no more than one of them is ever there twice.
+    """
+
+    def __init__(self) -> None:
+        self._parts = [array("Q") for _ in range(256)]
+        self._claimed: list[bytearray] = []
+        self.unknown: set[str] = set()
+
+    def add(self, message_id: str, status: str) -> None:
+        """
+        Count a message, once more if need be.
+
+        :param message_id: Any id that is the message's own.
+        :param status: Intercom's word for its status.
+        """
+        if status not in _RANKS:
+            self.unknown.add(status[:50])
+        digest = _digest(message_id)
+        self._parts[digest >> 56].append(digest | rank_of(status))
+
+    def fold(self) -> Summary:
+        """
+        Add up; nothing may be added afterwards.
+
+        :return: The summary.
+        """
+        counts = [0, 0, 0, 0]
+        for index, part in enumerate(self._parts):
+            kept = array("Q")
+            for entry in sorted(part):
+                if kept and kept[-1] & ~_RANK_BITS == entry & ~_RANK_BITS:
+                    kept[-1] = entry
+                else:
+                    kept.append(entry)
+            for entry in kept:
+                counts[entry & _RANK_BITS] += 1
+            self._parts[index] = kept
+        self._claimed = [bytearray(len(part)) for part in self._parts]
+        return Summary(total=sum(counts), **dict(zip(_STATUSES, counts, strict=True)))
+
+    def counts_as(self, message_id: str, status: str) -> bool:
+        """
+        Tell whether a status is the one that a message was counted with; after :meth:`fold`.
+
+        :param message_id: The id that was added.
+        :param status: A status with which it was seen.
+        :return: False when a higher one was seen as well.
+        """
+        return self._find(message_id, status) is not None
+
+    def claim(self, message_id: str, status: str) -> bool:
+        """
+        Tell as :meth:`counts_as`, but only once for each message.
+
+        :param message_id: The id that was added.
+        :param status: A status with which it was seen.
+        :return: True the first time.
+        """
+        found = self._find(message_id, status)
+        if found is None or self._claimed[found[0]][found[1]]:
+            return False
+        self._claimed[found[0]][found[1]] = 1
+        return True
+
+    def _find(self, message_id: str, status: str) -> tuple[int, int] | None:
+        entry = _digest(message_id) | rank_of(status)
+        part = self._parts[entry >> 56]
+        index = bisect_left(part, entry)
+        return (entry >> 56, index) if index < len(part) and part[index] == entry else None
+
+
+def _digest(message_id: str) -> int:
+    return int.from_bytes(blake2b(message_id.encode(), digest_size=8).digest(), "big") & ~_RANK_BITS
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """
+    Since when the number of messages has not grown.
+
+    :param total: The number.
+    :param since: When it was first seen, in epoch seconds.
+    """
+
+    total: int = -1
+    since: float = 0.0
+
+    def after(self, total: int, now: float) -> Growth:
+        """
+        Take in what was seen now.
+
+        :param total: The number seen.
+        :param now: Epoch seconds.
+        :return: The growth from now on; itself when nothing was added.
+        """
+        return Growth(total, now) if total > self.total else self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criteria:
+    """
+    When a wait is over, and when it has failed.
+
+    :param wait_for: What a message has to reach: ``delivered`` (or read) or ``read``.
+    :param expected_count: How many messages there are to be; None when that is unknown.
+    :param settle_for: Seconds for which the number must not have grown; 0 when the number is known.
+    :param max_pending: How many may stay on their way: a number, a share or None for any number.
+    :param max_failed: How many may fail: a number, a share or None for any number.
+    """
+
+    wait_for: WaitFor = "delivered"
+    expected_count: int | None = None
+    settle_for: float = 0.0
+    max_pending: Limit = 0
+    max_failed: Limit = 0
+
+    def pending(self, summary: Summary) -> int:
+        """How many messages have neither arrived nor failed."""
+        return summary.total - self.settled(summary)
+
+    def settled(self, summary: Summary) -> int:
+        """How many messages have arrived, as far as is waited for, or failed."""
+        return summary.failed + summary.read + (summary.delivered if self.wait_for == "delivered" else 0)
+
+    def missing(self, summary: Summary) -> int:
+        """How many of the expected messages are not there at all."""
+        return max(0, (self.expected_count or 0) - summary.total)
+
+    def is_quiet(self, growth: Growth, now: float) -> bool:
+        """Tell whether the number of messages is final, as far as can be known."""
+        return self.expected_count is not None or (growth.total > 0 and now - growth.since >= self.settle_for)
+
+    def is_settled(self, summary: Summary, growth: Growth, now: float) -> bool:
+        """Tell whether the wait is over."""
+        allowed = self._allowed(self.max_pending, summary)
+        return not self.missing(summary) and self.is_quiet(growth, now) and self.pending(summary) <= allowed
+
+    def too_many_failed(self, summary: Summary) -> bool:
+        """Tell whether more messages failed than may."""
+        return summary.failed > self._allowed(self.max_failed, summary)
+
+    def progress(self, summary: Summary) -> str:
+        """Say for the log how far it is."""
+        arrived = f"{summary.delivered} delivered, {summary.read} read, {summary.failed} failed"
+        line = f"{self.settled(summary)} of {max(summary.total, self.expected_count or 0)} settled ({arrived})"
+        return f"{line}, {summary.sent} still sent"
+
+    def _allowed(self, limit: Limit, summary: Summary) -> float:
+        if limit is None:
+            return math.inf
+        share_of = max(summary.total, self.expected_count or 0)
+        return limit * share_of if isinstance(limit, float) else limit
+
+
+def parse_limit(field_name: str, value: object) -> Limit:
+    """
+    Read a limit.
+
+    :param field_name: The field, for the error.
+    :param value: A whole number from 0, a share strictly between 0 and 1, or None; also as text.
+    :return: The limit.
+    :raises InvalidInputError: When it is something else.
+    """
+    if value is None:
+        return None
+    number = _number(value)
+    if isinstance(number, float) and not 0 < number < 1:
+        number = None
+    if number is None or number < 0:
+        raise InvalidInputError.of(
+            field_name,
+            "must be a whole number from 0 on, a share strictly between 0 and 1 (0.05 is five in a hundred), or None "
+            "for no limit",
+        )
+    return number
+
+
+def _number(value: object) -> int | float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    try:
+        return int(value) if isinstance(value, str) and value.strip().isdigit() else float(str(value))
+    except ValueError:
+        return None

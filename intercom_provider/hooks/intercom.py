@@ -1,0 +1,344 @@
+"""The hook: an Airflow connection turned into a client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import urlsplit
+
+from airflow.sdk import BaseHook
+from airflow.sdk.log import mask_secret
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from intercom_provider.api import calls
+from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
+from intercom_provider.api.errors import InvalidInputError, Problem, UnauthorizedError
+from intercom_provider.api.flow import Patience
+from intercom_provider.api.message import parse_message
+from intercom_provider.api.settings import (
+    DEFAULT_API_VERSION,
+    DEFAULT_REGION,
+    DEFAULT_TIMEOUT,
+    Settings,
+    is_loopback,
+    parse_api_version,
+    parse_base_url,
+    parse_region,
+)
+from intercom_provider.api.values import Identifier, is_missing
+from intercom_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from airflow.sdk import Connection
+
+    from intercom_provider.api.models import Me, Receipt, StatusEvent, WhatsAppStatus
+
+_TEST_TIMEOUT: Final = 10.0
+
+
+class _Extra(BaseModel):
+    """The connection's extra; booleans and numbers may be text, as a URI makes them."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, coerce_numbers_to_str=True)
+
+    region: str = DEFAULT_REGION
+    api_version: str = DEFAULT_API_VERSION
+    admin_id: Identifier | None = None
+    timeout: float = Field(default=DEFAULT_TIMEOUT, gt=0, allow_inf_nan=False)
+    dry_run: bool = False
+    allow_http: bool = False
+
+
+class IntercomHook(BaseHook):
+    """
+    Connects to Intercom by an Airflow connection of type ``intercom``.
+
+    :param intercom_conn_id: The connection (default ``intercom_default``).
+    :param region: Replaces the connection's region: ``us``, ``eu`` or ``au``.
+    :param api_version: Replaces the connection's API version: ``2.17``, ``Preview``, ...
+    """
+
+    conn_name_attr: ClassVar[str] = "intercom_conn_id"
+    default_conn_name: ClassVar[str] = "intercom_default"
+    conn_type: ClassVar[str] = "intercom"
+    hook_name: ClassVar[str] = "Intercom"
+
+    def __init__(
+        self,
+        intercom_conn_id: str = default_conn_name,
+        *,
+        region: str | None = None,
+        api_version: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.intercom_conn_id = intercom_conn_id
+        self.region = region
+        self.api_version = api_version
+        self._settings: Settings | None = None
+        self._stopped = False
+        self._dry_run_told = False
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """
+        Describe Airflow's own fields in the connection form, for Airflow 3.1.
+
+        :return: What later versions read from the provider's metadata.
+        """
+        return {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """
+        Describe the other fields of the connection form, for Airflow 3.1.
+
+        :return: Widgets made of the table that later versions read from the provider's metadata.
+        """
+        from wtforms import BooleanField, IntegerField, StringField  # noqa: PLC0415 - only an API server has it
+        from wtforms.validators import Optional, any_of  # noqa: PLC0415
+
+        kinds = {"string": StringField, "integer": IntegerField, "boolean": BooleanField}
+        widgets = {}
+        for name, entry in CONNECTION_FIELDS.items():
+            schema: Any = entry["schema"]
+            validators = [Optional()]
+            if "enum" in schema:
+                validators.append(any_of(schema["enum"]))
+            widgets[name] = kinds[schema["type"][0]](
+                label=entry["label"],
+                description=entry["description"],
+                default=schema.get("default"),
+                validators=validators,
+            )
+        return widgets
+
+    @property
+    def settings(self) -> Settings:
+        """The connection's settings, read once and checked; raises InvalidInputError when one is wrong."""
+        if self._settings is None:
+            self._settings = self._read(self.get_connection(self.intercom_conn_id))
+        return self._settings
+
+    async def aget_settings(self) -> Settings:
+        """
+        Read the connection's settings where nothing may block.
+
+        :return: The settings, read once and checked.
+        :raises InvalidInputError: When one of them is wrong.
+        """
+        if self._settings is None:
+            self._settings = self._read(await self.aget_connection(self.intercom_conn_id))
+        return self._settings
+
+    def get_conn(self) -> IntercomClient:
+        """
+        Make a client; a context manager, or to be closed by the caller.
+
+        :return: The client.
+        :raises InvalidInputError: When the connection is wrong.
+        """
+        return IntercomClient(self.settings, stopped=lambda: self._stopped)
+
+    async def aget_conn(self) -> AsyncIntercomClient:
+        """
+        Make an async client; an async context manager, or to be closed by the caller.
+
+        :return: The client.
+        :raises InvalidInputError: When the connection is wrong.
+        """
+        return AsyncIntercomClient(await self.aget_settings())
+
+    def stop(self) -> None:
+        """Make the clients of this hook raise before their next request; safe in a signal handler."""
+        self._stopped = True
+
+    def test_connection(self) -> tuple[bool, str]:
+        """
+        Ask Intercom whose token it is, once and for at most ten seconds.
+
+        :return: Whether it worked, and what a person should know about it.
+        """
+        try:
+            with self.get_conn() as client:
+                found = client.run(calls.me(Patience(attempts=1, timeout=_TEST_TIMEOUT)))
+                return True, _introduce(found, self.settings)
+        except UnauthorizedError as error:
+            return False, f"Intercom does not accept this access token. {error}"
+        except Exception as error:  # noqa: BLE001 - whatever it is, the person who pressed the button wants to read it
+            return False, str(error)
+
+    def send_message(
+        self,
+        message: Mapping[str, object],
+        *,
+        contact_wait: float = 0,
+        not_after: float | None = None,
+    ) -> Receipt:
+        """
+        Send one message, whatever was sent before: the operator keeps the ledger, the hook does not.
+
+        :param message: The fields of the message, as :class:`SendMessageOperator` takes them.
+        :param contact_wait: Seconds for which a contact may still be missing (default 0).
+        :param not_after: Epoch seconds after which it is not sent any more; None for no limit.
+        :return: The receipt: ``sent``, ``rejected`` (WhatsApp did not accept it) or ``dry_run``.
+        :raises InvalidInputError: When a field is wrong; nothing was sent.
+        :raises UnconfirmedError: When it may have been sent or not.
+        :raises IntercomError: When it was not sent.
+        """
+        patience = Patience(contact_wait=contact_wait, deadline=not_after)
+        flow = calls.send_message(parse_message(message), self.settings, patience)
+        self._tell_dry_run(self.settings)
+        with self.get_conn() as client:
+            return client.run(flow)
+
+    async def asend_message(
+        self,
+        message: Mapping[str, object],
+        *,
+        contact_wait: float = 0,
+        not_after: float | None = None,
+    ) -> Receipt:
+        """Send one message where nothing may block; see :meth:`send_message`."""
+        settings = await self.aget_settings()
+        patience = Patience(contact_wait=contact_wait, deadline=not_after)
+        flow = calls.send_message(parse_message(message), settings, patience)
+        self._tell_dry_run(settings)
+        async with await self.aget_conn() as client:
+            return await client.run(flow)
+
+    def get_whatsapp_status(self, whatsapp_message_id: str) -> WhatsAppStatus:
+        """
+        Ask for the status of one WhatsApp message.
+
+        :param whatsapp_message_id: The id that the send returned.
+        :return: The status, with the error when it failed.
+        :raises NotFoundError: When Intercom does not know the id, or does not know it yet.
+        :raises IntercomError: When Intercom cannot be asked or refuses.
+        """
+        with self.get_conn() as client:
+            return client.run(calls.whatsapp_status(whatsapp_message_id))
+
+    async def aget_whatsapp_status(self, whatsapp_message_id: str) -> WhatsAppStatus:
+        """Ask for a status where nothing may block; see :meth:`get_whatsapp_status`."""
+        async with await self.aget_conn() as client:
+            return await client.run(calls.whatsapp_status(whatsapp_message_id))
+
+    def iter_message_statuses(self, ruleset_id: str | int) -> Iterator[StatusEvent]:
+        """
+        Read the statuses of all WhatsApp messages of a ruleset, page by page.
+
+        :param ruleset_id: The Outbound message's id.
+        :return: The statuses in Intercom's order.
+        :raises IntercomError: When Intercom cannot be asked or refuses.
+        """
+        pages = calls.Pages(ruleset_id)
+        with self.get_conn() as client:
+            while not pages.done:
+                yield from client.run(pages.read()).events
+
+    async def aiter_message_statuses(self, ruleset_id: str | int) -> AsyncIterator[StatusEvent]:
+        """Read the statuses of a ruleset where nothing may block; see :meth:`iter_message_statuses`."""
+        pages = calls.Pages(ruleset_id)
+        async with await self.aget_conn() as client:
+            while not pages.done:
+                for event in (await client.run(pages.read())).events:
+                    yield event
+
+    def find_conversation_id(self, message_id: str) -> str | None:
+        """
+        Find the conversation that a message became part of.
+
+        :param message_id: Intercom's message id.
+        :return: The conversation's id; None while the contact has not answered.
+        :raises IntercomError: When Intercom cannot be asked or refuses.
+        """
+        with self.get_conn() as client:
+            return client.run(calls.find_conversation(message_id))
+
+    async def afind_conversation_id(self, message_id: str) -> str | None:
+        """Find a conversation where nothing may block; see :meth:`find_conversation_id`."""
+        async with await self.aget_conn() as client:
+            return await client.run(calls.find_conversation(message_id))
+
+    def find_contact_id(self, external_id: str | None = None, email: str | None = None) -> str | None:
+        """
+        Find a contact by your own id or by email.
+
+        :param external_id: Your own id of the contact.
+        :param email: The contact's email address; not both.
+        :return: Intercom's id of the contact; None when there is none.
+        :raises InvalidInputError: When none or both are given.
+        :raises IntercomError: When Intercom cannot be asked or refuses.
+        """
+        with self.get_conn() as client:
+            return client.run(calls.find_contact(external_id=external_id, email=email))
+
+    async def afind_contact_id(self, external_id: str | None = None, email: str | None = None) -> str | None:
+        """Find a contact where nothing may block; see :meth:`find_contact_id`."""
+        async with await self.aget_conn() as client:
+            return await client.run(calls.find_contact(external_id=external_id, email=email))
+
+    def _tell_dry_run(self, settings: Settings) -> None:
+        if settings.dry_run and not self._dry_run_told:
+            self._dry_run_told = True
+            self.log.warning("Connection %s has dry_run set: nothing is sent", self.intercom_conn_id)
+
+    def _read(self, connection: Connection) -> Settings:
+        try:
+            return self._settings_of(connection)
+        except InvalidInputError as error:
+            where = f"connection {self.intercom_conn_id}"
+            raise InvalidInputError(Problem(f"{where}: {bad.field}", bad.text) for bad in error.problems) from None
+
+    def _settings_of(self, connection: Connection) -> Settings:
+        given = {name: value for name, value in connection.extra_dejson.items() if not is_missing(value)}
+        if unknown := sorted(given.keys() - _Extra.model_fields.keys()):
+            self.log.warning("Connection %s: unknown in extra, ignored: %s", self.intercom_conn_id, ", ".join(unknown))
+        try:
+            extra = _Extra.model_validate(given)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_input=False)
+            raise InvalidInputError(Problem(str(problem["loc"][0]), problem["msg"]) for problem in found) from None
+        base_url = None
+        if not is_missing(connection.host):
+            base_url = parse_base_url(str(connection.host), port=connection.port, allow_http=extra.allow_http)
+            parts = urlsplit(base_url)
+            if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+                self.log.warning("Connection %s sends the token over plain http (allow_http)", self.intercom_conn_id)
+        return Settings(
+            token=_token(connection.password),
+            region=parse_region(extra.region if is_missing(self.region) else self.region),
+            base_url=base_url,
+            api_version=parse_api_version(extra.api_version if is_missing(self.api_version) else self.api_version),
+            admin_id=extra.admin_id,
+            timeout=extra.timeout,
+            dry_run=extra.dry_run,
+        )
+
+
+def _token(password: str | None) -> str:
+    token = (password or "").strip()
+    if not token:
+        raise InvalidInputError.of(
+            "password", "is empty: put the access token there (Developer Hub > your app > Configure > Authentication)"
+        )
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise InvalidInputError.of("password", "must be the access token alone, without spaces and without 'Bearer'")
+    mask_secret(token)
+    return token
+
+
+def _introduce(found: Me, settings: Settings) -> str:
+    app = found.app
+    name = f"workspace {app.name!r} (id {app.id_code}, region {app.region})" if app else "an unnamed workspace"
+    parts = [f"Connected to {name} with API version {settings.api_version}; the token belongs to admin {found.id}."]
+    if app and app.region and not app.region.lower().startswith(settings.region):
+        parts.append(
+            f"The connection's region is {settings.region}, the workspace's is {app.region}: set it to that one."
+        )
+    if settings.admin_id is None:
+        parts.append("No default sender is set: messages must name from_admin_id.")
+    if settings.dry_run:
+        parts.append("Dry run is on: nothing will be sent.")
+    return " ".join(parts)

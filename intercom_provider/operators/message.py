@@ -1,0 +1,303 @@
+"""The operators that send."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
+
+from airflow.sdk import BaseOperator
+
+from intercom_provider.api.errors import (
+    ApiError,
+    ExpiredError,
+    IntercomError,
+    InvalidInputError,
+    NotFoundError,
+    Problem,
+    RefusedError,
+    UnconfirmedError,
+)
+from intercom_provider.api.message import MESSAGE_FIELDS, check_version, parse_message
+from intercom_provider.api.settings import parse_api_version
+from intercom_provider.api.values import as_datetime, is_literal, is_missing
+from intercom_provider.exceptions import IntercomRefusedError, InvalidFieldError, as_airflow_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+    import jinja2
+    from airflow.sdk import Context
+
+    from intercom_provider.api.models import Outcome, Receipt
+    from intercom_provider.hooks.intercom import IntercomHook
+
+Repeat: TypeAlias = Literal["never", "on_clear", "always"]
+OnUnconfirmed: TypeAlias = Literal["fail", "resend", "assume_sent"]
+OnRejected: TypeAlias = Literal["fail", "report"]
+
+_CHOICES: Final = {
+    "repeat": ("never", "on_clear", "always"),
+    "on_unconfirmed": ("fail", "resend", "assume_sent"),
+    "on_rejected": ("fail", "report"),
+    "body_format": ("html", "text"),
+}
+_FILE_FIELDS: Final = ("body", "components")
+_FILE_ENDINGS: Final = (".html", ".txt", ".md", ".json")
+
+
+class SendMessageOperator(BaseOperator):
+    """
+    Send one message to one contact: in-app, email, WhatsApp or SMS.
+
+    The request is repeated only while it certainly did not reach Intercom or was refused unread. Rests on
+    https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages/createmessage.
+
+    XCom, each key on its own and there even when the task fails: ``outcome`` (``sent``, ``already_sent``,
+    ``rejected``, ``unconfirmed``, ``expired``, ``dry_run``), ``reason``, ``id``, ``conversation_id``,
+    ``whatsapp_message_id``, ``message_type``, ``created_at``, ``key``.
+
+    All fields of the message are templated. ``body`` and ``components`` may be the path of a template file
+    (``.html``, ``.txt``, ``.md``, ``.json``).
+
+    :param message_type: ``in_app``, ``email``, ``whatsapp`` or ``sms``.
+    :param to: One recipient: ``{"type": "user" | "lead", "id" | "user_id" | "email": ...}``, for WhatsApp
+        ``{"phone": "+44...", "name": ...}``.
+    :param body: The text; not for WhatsApp.
+    :param subject: The subject; email only.
+    :param template: Email: ``plain`` (default) or ``personal``; WhatsApp: the template's name.
+    :param components: The parameters of a WhatsApp template, as in Meta's Cloud API.
+    :param locale: The language of a WhatsApp template.
+    :param from_admin_id: The sender; None (default) for the connection's ``admin_id``.
+    :param cc: A recipient or a list of them who get a copy.
+    :param bcc: The same, hidden.
+    :param created_at: Backdates the message: epoch seconds, a datetime or ISO text. Schedules nothing.
+    :param create_conversation_without_contact_reply: Whether there is a conversation at once (default: no).
+    :param body_format: ``html`` (default), or ``text``, which is escaped.
+    :param shared_conversation: Whether a list in ``to`` may share one conversation (default False).
+    :param key: Your own id for the message; not sent to Intercom, echoed in XCom.
+    :param contact_wait: Seconds for which a contact that was just created may be missing (default 30).
+    :param not_after: The last moment at which the message may be sent; None (default) for no limit (templated).
+    :param repeat: When the same task may send again: ``never`` (default), ``on_clear``, ``always`` (templated).
+    :param on_unconfirmed: What becomes of an earlier try without a known outcome: ``fail`` (default),
+        ``resend``, ``assume_sent`` (templated).
+    :param on_rejected: ``fail`` (default), or ``report``: success with the outcome ``rejected``.
+    :param api_version: Replaces the connection's API version (templated).
+    :param intercom_conn_id: The connection (default ``intercom_default``; templated).
+    :raises InvalidFieldError: When a field is wrong; nothing was sent. Literals are checked as the DAG is parsed.
+    :raises IntercomRefusedError: When Intercom or WhatsApp refused the message; not retried.
+    :raises MessageUnconfirmedError: When it may have been sent or not; not retried.
+    :raises IntercomError: When it was not sent for a reason that may pass; Airflow retries.
+    """
+
+    template_fields: ClassVar[Sequence[str]] = (  # type: ignore[misc]
+        "message_type",
+        "to",
+        "body",
+        "subject",
+        "template",
+        "components",
+        "locale",
+        "from_admin_id",
+        "cc",
+        "bcc",
+        "created_at",
+        "create_conversation_without_contact_reply",
+        "key",
+        "not_after",
+        "repeat",
+        "on_unconfirmed",
+        "api_version",
+        "intercom_conn_id",
+    )
+    # Only body and components may be files, and only by a path in the DAG: see _read_files.
+    template_ext: ClassVar[Sequence[str]] = ()  # type: ignore[misc]
+    template_fields_renderers: ClassVar[dict[str, str]] = {"body": "html", "to": "json", "components": "json"}
+    ui_color = "#e3eaf8"
+
+    def __init__(
+        self,
+        *,
+        message_type: str,
+        to: Any,
+        body: str | None = None,
+        subject: str | None = None,
+        template: str | None = None,
+        components: Sequence[Mapping[str, Any]] | str | None = None,
+        locale: str | None = None,
+        from_admin_id: str | int | None = None,
+        cc: Any = None,
+        bcc: Any = None,
+        created_at: float | str | datetime | None = None,
+        create_conversation_without_contact_reply: bool | str | None = None,
+        body_format: Literal["html", "text"] = "html",
+        shared_conversation: bool = False,
+        key: str | int | None = None,
+        contact_wait: float = 30,
+        not_after: float | str | datetime | None = None,
+        repeat: Repeat = "never",
+        on_unconfirmed: OnUnconfirmed = "fail",
+        on_rejected: OnRejected = "fail",
+        api_version: str | None = None,
+        intercom_conn_id: str = "intercom_default",
+        multiple_outputs: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
+        self.message_type = message_type
+        self.to = to
+        self.body = body
+        self.subject = subject
+        self.template = template
+        self.components = components
+        self.locale = locale
+        self.from_admin_id = from_admin_id
+        self.cc = cc
+        self.bcc = bcc
+        self.created_at = created_at
+        self.create_conversation_without_contact_reply = create_conversation_without_contact_reply
+        self.body_format = body_format
+        self.shared_conversation = shared_conversation
+        self.key = key
+        self.contact_wait = contact_wait
+        self.not_after = not_after
+        self.repeat = repeat
+        self.on_unconfirmed = on_unconfirmed
+        self.on_rejected = on_rejected
+        self.api_version = api_version
+        self.intercom_conn_id = intercom_conn_id
+        self._files = {name for name in _FILE_FIELDS if _is_file(getattr(self, name))}
+        self._hook: IntercomHook | None = None
+        self._check_literals()
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """
+        Render the templated fields, and the files that body and components name.
+
+        :param context: The task's context.
+        :param jinja_env: The environment to render in; None for the DAG's.
+        """
+        super().render_template_fields(context, jinja_env)
+        self._read_files(context, jinja_env or self.get_template_env())
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """
+        Send the message.
+
+        :param context: The task's context.
+        :return: The receipt, key by key.
+        """
+        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
+
+        # A mapped task's fields are rendered by its mapping, which knows nothing of files.
+        self._read_files(context, self.get_template_env())
+        self._check_choices()
+        self._hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
+        with as_airflow_errors():
+            receipt = self._send(context, self._hook)
+            self.log.info(
+                "Message %s: %s%s", receipt.outcome, receipt.id or "", f" ({receipt.reason})" * bool(receipt.reason)
+            )
+            return receipt.model_dump()
+
+    def on_kill(self) -> None:
+        """Keep the next request from being made."""
+        if self._hook is not None:
+            self._hook.stop()
+
+    def _send(self, context: Context, hook: IntercomHook) -> Receipt:
+        """Send; whatever became of it is in XCom before an error is raised."""
+        try:
+            receipt = hook.send_message(
+                self._fields(), contact_wait=self.contact_wait, not_after=_not_after(self.not_after)
+            )
+        except (ApiError, ExpiredError, UnconfirmedError) as error:
+            receipt = self._receipt_of(error)
+            if receipt.outcome == "rejected" and self.on_rejected == "report" and _concerns_the_message(error):
+                return receipt
+            self._push(context, receipt)
+            raise
+        if receipt.outcome == "rejected" and self.on_rejected == "fail":
+            self._push(context, receipt)
+            raise IntercomRefusedError(f"message {receipt.id}: {receipt.reason}")
+        return receipt
+
+    def _receipt_of(self, error: ApiError | ExpiredError | UnconfirmedError) -> Receipt:
+        from intercom_provider.api.models import Receipt  # noqa: PLC0415 - not when a DAG is parsed
+
+        outcome: Outcome = "rejected"
+        if isinstance(error, ExpiredError):
+            outcome = "expired"
+        elif isinstance(error, UnconfirmedError):
+            outcome = "unconfirmed"
+        return Receipt(outcome=outcome, reason=str(error), message_type=self.message_type, key=self.key)
+
+    def _push(self, context: Context, receipt: Receipt) -> None:
+        if self.do_xcom_push:
+            values = receipt.model_dump()
+            for name, value in {**values, "return_value": values}.items():
+                context["ti"].xcom_push(key=name, value=value)
+
+    def _fields(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in MESSAGE_FIELDS}
+
+    def _check_literals(self) -> None:
+        """Find what is wrong already when the DAG is parsed; what is templated shows when the task runs."""
+        problems: list[Problem] = []
+        lazy = {name for name in self.template_fields if not is_literal(getattr(self, name))} | self._files
+        try:
+            message = parse_message(self._fields())
+            if self.api_version is not None and "api_version" not in lazy:
+                check_version(message, parse_api_version(self.api_version))
+        except InvalidInputError as error:
+            problems = [problem for problem in error.problems if problem.field.partition(".")[0] not in lazy]
+        if problems:
+            raise InvalidFieldError(str(InvalidInputError(problems)))
+        self._check_choices(lazy)
+
+    def _check_choices(self, lazy: Collection[str] = ()) -> None:
+        problems = [
+            Problem(name, f"must be one of {', '.join(choices)}")
+            for name, choices in _CHOICES.items()
+            if name not in lazy and getattr(self, name) not in choices
+        ]
+        if (
+            isinstance(self.contact_wait, bool)
+            or not isinstance(self.contact_wait, int | float)
+            or self.contact_wait < 0
+        ):
+            problems.append(Problem("contact_wait", "must be seconds, from 0 on"))
+        if "not_after" not in lazy:
+            try:
+                _not_after(self.not_after)
+            except InvalidInputError as error:
+                problems += error.problems
+        if problems:
+            raise InvalidFieldError(str(InvalidInputError(problems)))
+
+    def _read_files(self, context: Context, jinja_env: jinja2.Environment) -> None:
+        while self._files:
+            name = self._files.pop()
+            path = str(getattr(self, name)).strip()
+            try:
+                template = jinja_env.get_template(path)
+            except Exception as error:
+                raise InvalidFieldError(f"{name}: the template file {path} cannot be read ({error!r})") from error
+            setattr(self, name, template.render(context))
+
+
+def _is_file(value: object) -> bool:
+    return isinstance(value, str) and value.endswith(_FILE_ENDINGS) and len(value.split()) == 1
+
+
+def _not_after(value: object) -> float | None:
+    if is_missing(value):
+        return None
+    try:
+        return as_datetime(value).timestamp()
+    except ValueError:
+        raise InvalidInputError.of("not_after", "is no time: give epoch seconds, a datetime or ISO text") from None
+
+
+def _concerns_the_message(error: IntercomError) -> bool:
+    """Tell a refusal of this one message from one that every message would get."""
+    return isinstance(error, NotFoundError | RefusedError) and error.code != "intercom_version_invalid"

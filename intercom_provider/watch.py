@@ -1,0 +1,288 @@
+"""
+One wait for delivery: what to look at, a look as a flow, and what the look means for the wait.
+
+The sensor runs it on a worker and the trigger in the triggerer, so that both decide the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, Literal, TypeAlias
+
+from intercom_provider.api import calls
+from intercom_provider.api.errors import IntercomError, InvalidInputError, NotFoundError
+from intercom_provider.api.flow import Flow, Patience
+from intercom_provider.delivery import Criteria, Growth, Summary, Tally
+
+log = logging.getLogger(__name__)
+
+NOT_YET_FOR: Final = 600.0
+"""Seconds for which a WhatsApp id that Intercom does not know counts as "not yet"."""
+
+FAILED_LOOKS_ALLOWED: Final = 10
+"""How many looks in a row may fail for reasons that pass."""
+
+# Airflow's own clock for the time-out starts a moment after ours and must not strike first.
+_STRIKES_BEFORE_AIRFLOW: Final = 0.05
+_LAST_LOOK: Final = Patience(attempts=1, timeout=10.0)
+
+Verdict: TypeAlias = Literal["wait", "settled", "deadline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A message as a look saw it."""
+
+    whatsapp_message_id: str
+    status: str
+    conversation_id: str | None = None
+    user_id: str | None = None
+    reason: str | None = None
+    template_name: str | None = None
+    updated_at: int | None = None
+
+
+Observe: TypeAlias = Callable[[Sighting], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """
+    What one full look found.
+
+    :param summary: The counts.
+    :param complete: Whether it saw all that Intercom says there is.
+    :param tally: Where the counts come from.
+    """
+
+    summary: Summary
+    complete: bool
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """
+    What to look at: a ruleset or single WhatsApp messages.
+
+    :param ruleset_id: The Outbound message's id; None for single messages.
+    :param created_after: Epoch seconds from which on a ruleset's events count; None for all.
+    :param whatsapp_message_ids: The single messages.
+    :param refused: How many messages were refused when they were sent; they count as failed.
+    :param untraceable: How many messages were sent, perhaps, without an id; they stay ``sent``.
+    """
+
+    ruleset_id: str | None = None
+    created_after: float | None = None
+    whatsapp_message_ids: tuple[str, ...] = ()
+    refused: int = 0
+    untraceable: int = 0
+
+    def __str__(self) -> str:
+        if self.ruleset_id is not None:
+            return f"WhatsApp ruleset {self.ruleset_id}"
+        number = len(self.whatsapp_message_ids) + self.refused + self.untraceable
+        return f"{number} WhatsApp message{'' if number == 1 else 's'}"
+
+    def look(self, *, first: Patience, others: Patience, not_yet: bool, observe: Observe) -> Flow[Look]:
+        """
+        Look at every message.
+
+        :param first: The patience for the look's first request: a poll that fails waits for the next.
+        :param others: The patience for the rest: what was read should not be read again.
+        :param not_yet: Whether a WhatsApp id that Intercom does not know may still turn up.
+        :param observe: Is shown every sighting.
+        :return: What was found.
+        :raises IntercomError: When something could not be read.
+        """
+        if self.ruleset_id is None:
+            return self._look_at_messages(first, others, observe, not_yet=not_yet)
+        return self._look_at_ruleset(self.ruleset_id, first, others, observe)
+
+    def _look_at_ruleset(self, ruleset_id: str, first: Patience, others: Patience, observe: Observe) -> Flow[Look]:
+        tally, pages = Tally(), calls.Pages(ruleset_id)
+        seen, announced = 0, None
+        while not pages.done:
+            page = yield from pages.read(others if pages.number else first)
+            announced = page.total_count
+            seen += len(page.events)
+            for event in page.events:
+                if self.created_after and event.created_at is not None and event.created_at < self.created_after:
+                    continue
+                tally.add(event.whatsapp_message_id, event.status)
+                observe(
+                    Sighting(
+                        event.whatsapp_message_id,
+                        event.status,
+                        event.conversation_id,
+                        event.user_id,
+                        None,
+                        event.template_name,
+                        event.updated_at,
+                    )
+                )
+        return Look(tally.fold(), complete=announced is None or seen >= announced, tally=tally)
+
+    def _look_at_messages(self, first: Patience, others: Patience, observe: Observe, *, not_yet: bool) -> Flow[Look]:
+        tally = Tally()
+        for index, whatsapp_message_id in enumerate(self.whatsapp_message_ids):
+            try:
+                found = yield from calls.whatsapp_status(whatsapp_message_id, others if index else first)
+            except NotFoundError:
+                if not not_yet:
+                    raise
+                sighting = Sighting(whatsapp_message_id, "sent")
+            else:
+                sighting = Sighting(
+                    whatsapp_message_id,
+                    found.status,
+                    found.conversation_id,
+                    None,
+                    str(found.error) if found.error else None,
+                    found.template_name,
+                    found.updated_at,
+                )
+            tally.add(whatsapp_message_id, sighting.status)
+            observe(sighting)
+        found_here = tally.fold()
+        summary = Summary(
+            total=found_here.total + self.refused + self.untraceable,
+            sent=found_here.sent + self.untraceable,
+            delivered=found_here.delivered,
+            read=found_here.read,
+            failed=found_here.failed + self.refused,
+        )
+        return Look(summary, complete=True, tally=tally)
+
+
+@dataclass(slots=True, kw_only=True)
+class Wait:
+    """
+    A wait as it goes on: what is looked at, until when, and what is known so far.
+
+    :param watch: What is looked at.
+    :param criteria: When it is over.
+    :param started: Epoch seconds at which it began.
+    :param deadline: Epoch seconds at which it ends, one way or the other.
+    :param growth: Since when the number of messages has not grown.
+    :param failed_looks: How many looks in a row have failed.
+    :param last: The last summary; None when there is none yet.
+    :param told: Statuses nobody knew, already told.
+    """
+
+    watch: Watch
+    criteria: Criteria
+    started: float
+    deadline: float
+    growth: Growth = field(default_factory=Growth)
+    failed_looks: int = 0
+    last: Summary | None = None
+    told: set[str] = field(default_factory=set)
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether the deadline is here."""
+        return now + _STRIKES_BEFORE_AIRFLOW >= self.deadline
+
+    def look(self, now: float, observe: Observe = lambda _: None) -> Flow[Look]:
+        """
+        Look once; at the deadline it is the last look, which the deadline no longer cuts short.
+
+        :param now: Epoch seconds.
+        :param observe: Is shown every sighting.
+        :return: What was found, for :meth:`took`.
+        :raises IntercomError: When something could not be read, for :meth:`stumbled`.
+        """
+        if self.is_due(now):
+            first, others = _LAST_LOOK, replace(_LAST_LOOK, attempts=2)
+        else:
+            first, others = Patience(attempts=1, deadline=self.deadline), Patience(attempts=4, deadline=self.deadline)
+        return self.watch.look(first=first, others=others, not_yet=now < self.started + NOT_YET_FOR, observe=observe)
+
+    def took(self, look: Look, now: float) -> Verdict:
+        """
+        Take in a look.
+
+        :param look: What was found.
+        :param now: Epoch seconds when it was complete.
+        :return: Whether to wait on, or why not.
+        """
+        self.failed_looks = 0
+        self.last = look.summary
+        self.growth = self.growth.after(look.summary.total, now)
+        for status in sorted(look.tally.unknown - self.told):
+            log.warning("%s: status %r is unknown and counts as sent", self.watch, status)
+        self.told |= look.tally.unknown
+        if look.complete and self.criteria.is_settled(look.summary, self.growth, now):
+            return "settled"
+        return "deadline" if self.is_due(now) else "wait"
+
+    def stumbled(self, error: IntercomError, now: float, allowed: int | None = FAILED_LOOKS_ALLOWED) -> Verdict:
+        """
+        Take in that a look failed.
+
+        :param error: Why.
+        :param now: Epoch seconds.
+        :param allowed: How many may fail in a row; None for any number.
+        :return: Whether to wait on, or that the deadline is here.
+        :raises IntercomError: The error, when it is permanent or one too many.
+        """
+        if not error.transient:
+            raise error
+        self.failed_looks += 1
+        log.warning("%s: could not look (%d in a row): %s", self.watch, self.failed_looks, error)
+        if self.is_due(now):
+            return "deadline"
+        if allowed is not None and self.failed_looks > allowed:
+            raise error
+        return "wait"
+
+    def progress(self, look: Look, now: float) -> str:
+        """
+        Say for the log how far it is.
+
+        :param look: What was found last.
+        :param now: Epoch seconds.
+        :return: One line.
+        """
+        line = f"{self.watch}: {self.criteria.progress(look.summary)}"
+        if not look.complete:
+            return f"{line}; the list changed while it was read, so this look does not count"
+        if self.criteria.expected_count is None and self.criteria.settle_for and look.summary.total:
+            quiet = now - self.growth.since
+            return f"{line}; no growth for {quiet:.0f} of {self.criteria.settle_for:.0f} s"
+        return line
+
+    def state(self) -> dict[str, Any]:
+        """
+        Give what has to be remembered from one process to the next.
+
+        :return: JSON, for :meth:`resume`.
+        """
+        return {
+            "started": self.started,
+            "deadline": self.deadline,
+            "growth": [self.growth.total, self.growth.since],
+            "failed_looks": self.failed_looks,
+            "last": asdict(self.last) if self.last else None,
+        }
+
+    def resume(self, state: object) -> None:
+        """
+        Take up what another process knew of this wait.
+
+        :param state: What :meth:`state` gave.
+        :raises InvalidInputError: When it is anything else.
+        """
+        try:
+            if not isinstance(state, dict):
+                raise TypeError("no object")  # noqa: TRY301 - whatever it is, it is not ours
+            total, since = state["growth"]
+            last = state["last"]
+            self.started, self.deadline = float(state["started"]), float(state["deadline"])
+            self.growth = Growth(int(total), float(since))
+            self.failed_looks = int(state["failed_looks"])
+            self.last = Summary(**{name: int(count) for name, count in last.items()}) if last else None
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidInputError.of("event", f"is not what the trigger of this version sends ({error})") from None

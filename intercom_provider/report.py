@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
 from intercom_provider.api import calls
 from intercom_provider.api.errors import IntercomError
@@ -13,6 +13,7 @@ from intercom_provider.delivery import rank_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from types import TracebackType
 
     from intercom_provider.api.client import IntercomClient
     from intercom_provider.delivery import WaitFor
@@ -33,7 +34,7 @@ _ROWS_IN_MEMORY: Final = 1_000_000
 
 class Report:
     """
-    Gathers during a look what will be told after it; bounded in memory.
+    Gathers during a look what will be told after it; bounded in memory. A context manager.
 
     :param wait_for: What a message has to reach.
     :param results: Which messages get a row: ``failed``, ``unsettled`` or ``all``; None for no rows.
@@ -55,6 +56,14 @@ class Report:
         self._not_sent = not_sent
         self._failed: dict[str, Row] = {}
         self._rows = SpooledTemporaryFile(max_size=_ROWS_IN_MEMORY, mode="w+", encoding="utf-8")  # noqa: SIM115 - lives as long as the report
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._rows.close()
 
     def see(self, sighting: Sighting) -> None:
         """

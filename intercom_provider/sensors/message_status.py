@@ -249,6 +249,7 @@ class MessageStatusSensor(BaseSensorOperator):
         from intercom_provider.report import Report  # noqa: PLC0415
 
         plan = self._read_fields()
+        hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
         report = Report(
             wait_for=self.wait_for,
             results=None if is_missing(self.results_path) else self.results,
@@ -256,21 +257,19 @@ class MessageStatusSensor(BaseSensorOperator):
             not_sent=plan.not_sent,
         )
         look: Look | None = None
-        with as_airflow_errors():
-            hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
+        with as_airflow_errors(), report, hook.get_conn() as client:
             if not version_reaches(hook.settings.api_version, _NEEDED_VERSION):
                 raise InvalidInputError.of("api_version", f"the status of messages needs {_NEEDED_VERSION} or later")
-            with hook.get_conn() as client:
-                try:
-                    look = client.run(wait.look(time.time(), report.see))
-                except IntercomError as error:
-                    verdict = wait.stumbled(error, time.time(), self._failed_looks_allowed)
-                else:
-                    verdict = wait.took(look, time.time())
-                    self.log.info("%s", wait.progress(look, time.time()))
-                if verdict == "wait":
-                    return None
-                return self._conclude(context, wait, verdict, look, report, client)
+            try:
+                look = client.run(wait.look(time.time(), report.see))
+            except IntercomError as error:
+                verdict = wait.stumbled(error, time.time(), self._failed_looks_allowed)
+            else:
+                verdict = wait.took(look, time.time())
+                self.log.info("%s", wait.progress(look, time.time()))
+            if verdict == "wait":
+                return None
+            return self._conclude(context, wait, verdict, look, report, client)
 
     def _conclude(
         self, context: Context, wait: Wait, verdict: Verdict, look: Look | None, report: Report, client: IntercomClient

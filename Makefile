@@ -1,0 +1,54 @@
+# Everything happens inside this folder: the virtual environment in .venv, Airflow's homes in .airflow.
+# A path with a space in it breaks make's own lists, so nothing here is absolute.
+SHELL := /bin/sh
+BOOTSTRAP_PYTHON ?= python3
+PYTHON := .venv/bin/python
+INSTALLED := .venv/.installed
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Nothing is left outside this folder, not even what pip would keep.
+export PIP_NO_CACHE_DIR := 1
+
+.PHONY: help setup demo test lint typecheck unit format lock build clean
+.DEFAULT_GOAL := help
+
+help: ## List what there is to make
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: $(INSTALLED) ## Make the virtual environment from the lock
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(BOOTSTRAP_PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; name one: make BOOTSTRAP_PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
+	@echo "Making the virtual environment (a minute or two, once)"
+	@$(BOOTSTRAP_PYTHON) -m venv .venv
+	@$(PYTHON) -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	@$(PYTHON) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## Send and wait on a real Airflow, against the sandbox
+	@$(PYTHON) -m demo
+
+test: lint typecheck unit ## All that CI checks
+
+lint: setup ## ruff
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+
+typecheck: setup ## mypy --strict
+	@$(PYTHON) -m mypy
+
+unit: setup ## The tests alone (make unit ARGS="-k sensor -x")
+	@$(PYTHON) -m pytest $(ARGS)
+
+format: setup ## Put the code into its form
+	@$(PYTHON) -m ruff check --fix-only .
+	@$(PYTHON) -m ruff format .
+
+lock: setup ## Pin the newest versions that fit (needs uv: pip install uv)
+	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements.lock
+
+build: setup ## Build the wheel and the source distribution
+	@$(PYTHON) -m build --no-isolation
+
+clean: ## Remove all that was made
+	@rm -rf .venv .airflow build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,101 @@
+"""Run DAGs for real, in this process: `dag.test()`, against a sandbox on a socket."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from intercom_provider.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow.sdk import DAG
+
+
+@dataclass
+class Run:
+    """What a DAG run came to."""
+
+    dag_id: str
+    run_id: str
+    states: dict[str, str | None]
+
+    def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+        """Read one XCom; None when it is not there."""
+        return self.xcoms(task_id, map_index).get(key)
+
+    def xcoms(self, task_id: str, map_index: int = -1) -> dict[str, Any]:
+        """Read all XComs of a task."""
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            rows = session.scalars(
+                select(XComModel).where(
+                    XComModel.dag_id == self.dag_id,
+                    XComModel.run_id == self.run_id,
+                    XComModel.task_id == task_id,
+                    XComModel.map_index == map_index,
+                )
+            ).all()
+            return {row.key: XComModel.deserialize_value(row) for row in rows}
+
+
+@pytest.fixture(scope="session")
+def _airflow() -> None:
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
+@pytest.fixture
+def run_dag(_airflow: None) -> Any:
+    """Give what runs a DAG to its end and tells what came of it."""
+
+    def run(dag: DAG, conf: dict[str, Any] | None = None) -> Run:
+        _store(dag)
+        result = dag.test(run_conf=conf)
+        states = {}
+        for instance in result.get_task_instances():
+            mapped = f"[{instance.map_index}]" if instance.map_index >= 0 else ""
+            states[f"{instance.task_id}{mapped}"] = str(instance.state) if instance.state else None
+        return Run(dag.dag_id, result.run_id, states)
+
+    return run
+
+
+def _store(dag: DAG) -> None:
+    """Put a DAG where Airflow looks for it before it runs one."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.serialization.definitions.dag import SerializedDAG
+    from airflow.serialization.serialized_objects import LazyDeserializedDAG
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        DagBundlesManager().sync_bundles_to_db(session=session)
+        session.commit()
+    lazy = LazyDeserializedDAG.from_dag(dag)
+    with create_session() as session:
+        SerializedDAG.bulk_write_to_db("dags-folder", None, [lazy], session=session)
+        session.commit()
+        SerializedDagModel.write_dag(lazy, bundle_name="dags-folder", bundle_version=None, session=session)
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A local Intercom at ten times its speed, connected as `intercom_default`."""
+    with Sandbox(speed=20.0, rate_limit=0) as sandbox:
+        connect(monkeypatch, sandbox.connection)
+        yield sandbox
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, connection: dict[str, Any], **extra: Any) -> None:
+    """Make `intercom_default` this connection."""
+    merged = {**connection, "extra": {**connection.get("extra", {}), **extra}}
+    monkeypatch.setenv("AIRFLOW_CONN_INTERCOM_DEFAULT", json.dumps(merged))

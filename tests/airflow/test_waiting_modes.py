@@ -1,0 +1,79 @@
+"""The same end, whoever does the waiting: poke, reschedule and deferrable side by side."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk import DAG
+
+from intercom_provider.sensors.message_status import MessageStatusSensor
+
+if TYPE_CHECKING:
+    from intercom_provider.sandbox import Sandbox
+
+MODES: dict[str, dict[str, Any]] = {
+    "poke": {"mode": "poke"},
+    "reschedule": {"mode": "reschedule"},
+    "deferrable": {"deferrable": True},
+}
+# What happens -> the sensor's fields, the statuses of the ruleset, and what then stands in XCom.
+STORIES: dict[str, tuple[dict[str, Any], list[str], dict[str, Any]]] = {
+    "settled": (
+        {"max_failed": 1},
+        ["delivered", "read", "failed"],
+        {"total": 3, "sent": 0, "delivered": 1, "read": 1, "failed": 1, "reached": 2, "settled": True},
+    ),
+    "too many failed": (
+        {"max_failed": 0},
+        ["delivered", "read", "failed"],
+        {"total": 3, "sent": 0, "delivered": 1, "read": 1, "failed": 1, "reached": 2, "settled": True},
+    ),
+    "time-out fail": (
+        {},
+        ["delivered", "sent"],
+        {"total": 2, "sent": 1, "delivered": 1, "read": 0, "failed": 0, "reached": 1, "settled": False},
+    ),
+    "time-out report": (
+        {"on_timeout": "report"},
+        ["delivered", "sent"],
+        {"total": 2, "sent": 1, "delivered": 1, "read": 0, "failed": 0, "reached": 1, "settled": False},
+    ),
+}
+ENDS_WELL = ("settled", "time-out report")
+OPTIONS: dict[str, dict[str, Any]] = {"plain": {}, "soft_fail": {"soft_fail": True}, "never_fail": {"never_fail": True}}
+
+
+def expected_state(story: str, option: str) -> str:
+    if story in ENDS_WELL:
+        return "success"
+    return "failed" if option == "plain" else "skipped"
+
+
+@pytest.mark.parametrize(("mode", "story", "option"), list(product(MODES, STORIES, OPTIONS)))
+def test_the_mode_changes_neither_the_end_nor_what_is_told(
+    run_dag: Any, sandbox: Sandbox, mode: str, story: str, option: str
+) -> None:
+    fields, statuses, told = STORIES[story]
+    events = [{"whatsapp_message_id": f"wamid.{n}=", "status": status} for n, status in enumerate(statuses)]
+    sandbox.add_ruleset("77", events=events)
+    with DAG(f"wait_{mode}_{story.replace(' ', '_')}_{option}") as dag:
+        MessageStatusSensor(
+            task_id="wait",
+            ruleset_id="77",
+            expected_count=len(statuses),
+            poke_interval=0.2,
+            timeout=0.5,
+            retries=2,
+            **MODES[mode],
+            **OPTIONS[option],
+            **fields,
+        )
+    run = run_dag(dag)
+    assert run.states == {"wait": expected_state(story, option)}
+    xcoms = run.xcoms("wait")
+    assert {key: xcoms.get(key) for key in told} == told
+    assert xcoms["timed_out"] is ("time-out" in story)
+    assert xcoms["failed_whatsapp_message_ids"] == [f"wamid.{n}=" for n, s in enumerate(statuses) if s == "failed"]
+    assert len(xcoms["failures"]) == told["failed"]

@@ -78,7 +78,7 @@ def _store(dag: DAG) -> None:
     from airflow.utils.session import create_session
 
     with create_session() as session:
-        DagBundlesManager().sync_bundles_to_db(session=session)
+        DagBundlesManager().sync_bundles_to_db(session=session)  # type: ignore[no-untyped-call]  # Airflow's
         session.commit()
     lazy = LazyDeserializedDAG.from_dag(dag)
     with create_session() as session:
@@ -89,7 +89,7 @@ def _store(dag: DAG) -> None:
 
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """A local Intercom at ten times its speed, connected as `intercom_default`."""
+    """Start a local Intercom at twenty times its speed, connected as `intercom_default`."""
     with Sandbox(speed=20.0, rate_limit=0) as sandbox:
         connect(monkeypatch, sandbox.connection)
         yield sandbox

@@ -73,9 +73,13 @@ def _store(dag: DAG) -> None:
     """Put a DAG where Airflow looks for it before it runs one."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.models.serialized_dag import SerializedDagModel
-    from airflow.serialization.definitions.dag import SerializedDAG
     from airflow.serialization.serialized_objects import LazyDeserializedDAG
     from airflow.utils.session import create_session
+
+    try:
+        from airflow.serialization.definitions.dag import SerializedDAG
+    except ImportError:  # before 3.2
+        from airflow.serialization.serialized_objects import SerializedDAG  # type: ignore[attr-defined]
 
     with create_session() as session:
         DagBundlesManager().sync_bundles_to_db(session=session)  # type: ignore[no-untyped-call]  # Airflow's

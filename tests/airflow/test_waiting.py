@@ -180,7 +180,7 @@ def test_a_wrong_token_ends_the_wait_at_once_in_its_own_words(
 ) -> None:
     connect(monkeypatch, {**sandbox.connection, "password": "wrong-token-entirely"})
     with DAG(f"wrong_token_{mode.get('mode', 'deferrable')}") as dag:
-        ruleset(retries=3, **mode)
+        ruleset(retries=3, expected_count=1, **mode)
     assert run_dag(dag).states == {"wait": "failed"}
     said = capfd.readouterr().out
     assert "regenerated" in said

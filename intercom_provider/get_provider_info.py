@@ -1,7 +1,5 @@
 """What Airflow reads about this provider; imported by every Airflow process, so it imports nothing."""
 
-from __future__ import annotations
-
 CONNECTION_FIELDS: dict[str, dict[str, object]] = {
     "region": {
         "label": "Region",

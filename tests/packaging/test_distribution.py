@@ -1,0 +1,72 @@
+"""What is built and what Airflow finds of it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+from airflow.providers_manager import ProvidersManager
+
+import intercom_provider
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_wheel_holds_the_package_and_no_tests(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own project
+    (wheel,) = tmp_path.glob("airflow_provider_intercom-*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {
+        "intercom_provider",
+        "airflow_provider_intercom",
+    }
+    assert "intercom_provider/py.typed" in names
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+    package = {str(path.relative_to(ROOT)) for path in (ROOT / "intercom_provider").rglob("*.py")}
+    assert package <= names
+
+
+def test_airflow_finds_the_provider_and_what_it_offers() -> None:
+    manager = ProvidersManager()  # type: ignore[no-untyped-call]  # Airflow has no annotation here
+    manager.initialize_providers_list()
+    provider = manager.providers["airflow-provider-intercom"]
+    assert provider.version == intercom_provider.__version__
+    modules = {
+        kind: [module for entry in provider.data[kind] for module in entry["python-modules"]]
+        for kind in ("hooks", "operators", "sensors", "triggers")
+    }
+    assert modules == {
+        "hooks": ["intercom_provider.hooks.intercom"],
+        "operators": ["intercom_provider.operators.message"],
+        "sensors": ["intercom_provider.sensors.message_status"],
+        "triggers": ["intercom_provider.triggers.message_status"],
+    }
+    types = provider.data["connection-types"]
+    assert [entry["connection-type"] for entry in types] == ["intercom"]
+
+
+def test_only_the_named_libraries_are_needed_at_run_time() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[<>=]", requirement)[0] for requirement in project["dependencies"]}
+    assert names == {"apache-airflow", "httpx", "pendulum", "pydantic"}
+
+
+def test_everything_installed_for_the_tests_is_pinned_with_its_hash() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    pins = re.findall(r"^([a-z0-9._-]+)==\S+.*?\\\n    --hash=sha256:", lock, flags=re.MULTILINE)
+    assert {"apache-airflow", "httpx", "pydantic", "pendulum", "pytest", "ruff", "mypy"} <= set(pins)
+    assert len(pins) == len(re.findall(r"^[a-z0-9]", lock, flags=re.MULTILINE))
+
+
+def test_what_airflow_imports_everywhere_imports_nothing() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import intercom_provider, intercom_provider.get_provider_info as info;"
+        "info.get_provider_info(); print(sorted(set(sys.modules) - before))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout  # noqa: S603
+    assert out.strip() == "['intercom_provider', 'intercom_provider.get_provider_info']"

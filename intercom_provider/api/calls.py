@@ -174,9 +174,10 @@ def find_contact(
         raise InvalidInputError.of("external_id", "give either external_id or email")
     if external_id is None:
         query = {"query": {"field": "email", "operator": "=", "value": email}}
-        request = Request("POST", "/contacts/search", json=query)
+        request = Request("POST", "/contacts/search", json=query, private=[str(email)])
         return (yield from attempt(request, lambda reply: _first_id(reply, "data"), patience))
-    request = Request("GET", f"/contacts/find_by_external_id/{quote(external_id, safe='')}")
+    name = "/contacts/find_by_external_id"
+    request = Request("GET", f"{name}/{quote(external_id, safe='')}", private=[external_id], name=name)
     try:
         return (yield from attempt(request, _own_id, patience))
     except NotFoundError:

@@ -17,7 +17,7 @@ from intercom_provider.api.pacing import Pacer
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from intercom_provider.api.settings import Settings
@@ -70,6 +70,17 @@ def _timeout(seconds: float) -> httpx.Timeout:
     return httpx.Timeout(seconds, connect=min(_LONGEST_CONNECT, seconds / 3))
 
 
+def _no_whole_reply(seconds: float) -> Broken:
+    return Broken(f"no whole reply within {seconds:.3g} s", sent=True, now=time.time())
+
+
+def _keep_deadline(request: Request, step: str) -> None:
+    """Stop a message from being written past its time, however long the connection took."""
+    first_byte = step.endswith("send_request_headers.started")
+    if first_byte and not request.safe and request.deadline is not None and time.time() >= request.deadline:
+        raise httpx.ConnectTimeout("its time passed before it could be written")
+
+
 def _is_late(request: Request, hold: float, now: float) -> bool:
     return request.deadline is not None and now + hold >= request.deadline
 
@@ -80,9 +91,10 @@ def _announce(request: Request, hold: float) -> None:
 
 
 def _broken(error: httpx.HTTPError | httpx.InvalidURL) -> Broken:
-    # The type says what happened; the text of some of them holds the address that was asked.
+    # Only the network's own words: others hold what the other end wrote, which may repeat the token.
+    said = str(error).splitlines() if isinstance(error, httpx.NetworkError | httpx.ConnectTimeout) else []
     return Broken(
-        f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'no reply'}",
+        f"{type(error).__name__}: {said[0][:200] if said else 'the reply broke off, or is no HTTP'}",
         sent=not isinstance(error, _UNSENT),
         now=time.time(),
     )
@@ -103,6 +115,7 @@ class IntercomClient:
         self.settings = settings
         self._pacer = pacer or Pacer()
         self._stopped = stopped
+        self._give_up = 0.0
         self._http = httpx.Client(**_options(settings))
 
     def __enter__(self) -> Self:
@@ -159,25 +172,34 @@ class IntercomClient:
 
     def _ask(self, request: Request) -> Outcome:
         seconds = _seconds_for(request, self.settings, time.time())
-        give_up = time.monotonic() + seconds
-        built = self._http.build_request(
-            request.method, request.path, params=request.params, json=request.json, timeout=_timeout(seconds)
-        )
+        self._give_up = time.monotonic() + seconds
         try:
-            response = self._http.send(built, stream=True)
-            try:
-                # httpx bounds each read; a reply that drips would never end.
-                built.extensions["timeout"]["read"] = max(0.05, give_up - time.monotonic())
-                body = bytearray()
-                for chunk in response.iter_bytes():
-                    body += chunk
-                    if time.monotonic() > give_up:
-                        return Broken(f"no whole reply within {seconds:.3g} s", sent=True, now=time.time())
-            finally:
-                response.close()
+            response = self._http.request(
+                request.method,
+                request.path,
+                params=request.params,
+                json=request.json,
+                timeout=_timeout(seconds),
+                extensions={"trace": functools.partial(self._notice, request)},
+            )
+        except httpx.ReadTimeout:
+            return _no_whole_reply(seconds)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return _broken(error)
-        return Reply(response.status_code, response.headers, bytes(body), time.time())
+        return Reply(response.status_code, response.headers, response.content, time.time(), self.settings.token)
+
+    def _notice(self, request: Request, step: str, info: Mapping[str, Any]) -> None:
+        _keep_deadline(request, step)
+        if step.endswith(("connect_tcp.complete", "start_tls.complete")):
+            stream = info["return_value"]
+            stream.read = functools.partial(self._read, stream.read)
+
+    def _read(self, read: Callable[..., bytes], max_bytes: int, timeout: float | None = None) -> bytes:
+        # httpx bounds each read; a reply that drips would never end.
+        left = self._give_up - time.monotonic()
+        if left <= 0:
+            raise httpx.ReadTimeout("the whole reply took too long")
+        return read(max_bytes, timeout=left if timeout is None else min(left, timeout))
 
 
 class AsyncIntercomClient:
@@ -237,13 +259,22 @@ class AsyncIntercomClient:
 
     async def _ask(self, request: Request) -> Outcome:
         seconds = _seconds_for(request, self.settings, time.time())
+
+        async def notice(step: str, _: Mapping[str, Any]) -> None:
+            _keep_deadline(request, step)
+
         try:
             async with asyncio.timeout(seconds):
                 response = await self._http.request(
-                    request.method, request.path, params=request.params, json=request.json, timeout=_timeout(seconds)
+                    request.method,
+                    request.path,
+                    params=request.params,
+                    json=request.json,
+                    timeout=_timeout(seconds),
+                    extensions={"trace": notice},
                 )
-        except TimeoutError:
-            return Broken(f"no whole reply within {seconds:.3g} s", sent=True, now=time.time())
+        except (TimeoutError, httpx.ReadTimeout):
+            return _no_whole_reply(seconds)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return _broken(error)
-        return Reply(response.status_code, response.headers, response.content, time.time())
+        return Reply(response.status_code, response.headers, response.content, time.time(), self.settings.token)

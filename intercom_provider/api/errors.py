@@ -138,19 +138,21 @@ class ApiError(IntercomError):
         self.message = message
         self.field = field
         self.request_id = request_id
-        super().__init__(self._sentence())
+        super().__init__(f"{self.said}. {self.advice}")
 
     @property
     def advice(self) -> str:
         """What to do about it."""
         return _ADVICE_BY_CODE.get(self.code) or _ADVICE_BY_STATUS.get(self.status, _ADVICE_OTHERWISE)
 
-    def _sentence(self) -> str:
+    @property
+    def said(self) -> str:
+        """What Intercom said, without advice."""
         said = " ".join(part for part in (str(self.status), self.code) if part)
-        words = f": {self.message}" if self.message else ""
+        words = f": {self.message.rstrip('.')}" if self.message else ""
         named = f" (field {self.field})" if self.field else ""
         traced = f" [request id {self.request_id}]" if self.request_id else ""
-        return f"Intercom answered {said} to {self.request}{words}{named}{traced}. {self.advice}"
+        return f"Intercom answered {said} to {self.request}{words}{named}{traced}"
 
 
 class RefusedError(ApiError):

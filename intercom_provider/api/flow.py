@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from intercom_provider.api.errors import (
@@ -29,7 +30,10 @@ _FIRST_BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 20.0
 _LONGEST_CONTACT_BACKOFF: Final = 5.0
 _LONGEST_MESSAGE: Final = 500
-_SHORTEST_PRIVATE_TEXT: Final = 4
+# So many characters in a row that stand in a private text as well are a piece of it.
+_PIECE: Final = 12
+_SHORTEST_PRIVATE_TEXT: Final = 2
+_SHORTEST_PRIVATE_PART: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class Request:
     :param why: Why it waits, for the log.
     :param deadline: Epoch seconds after which it must not be started any more; None for no limit.
     :param timeout: Seconds it may take at most; None for the connection's time-out.
-    :param private: Texts that must not be repeated in an error, longest first.
+    :param private: Texts that must not be repeated in an error.
+    :param name: The path without what may be a person's; "" when it has nothing of that kind.
     """
 
     method: Literal["GET", "POST"]
@@ -58,20 +63,30 @@ class Request:
     why: str = ""
     deadline: float | None = None
     timeout: float | None = None
-    private: Sequence[str] = ()
+    private: Sequence[str] = field(default=(), repr=False)
+    name: str = ""
 
     def __str__(self) -> str:
-        return f"{self.method} {self.path}"
+        return f"{self.method} {self.name or self.path}"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP reply that arrived whole, and when, in epoch seconds."""
+    """
+    An HTTP reply that arrived whole.
+
+    :param status: The HTTP status.
+    :param headers: The headers.
+    :param body: The body.
+    :param now: When, in epoch seconds.
+    :param token: The token that was sent, which must not be repeated in an error.
+    """
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes = field(repr=False)
     now: float
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +161,20 @@ def attempt(request: Request, read: Read[T], patience: Patience) -> Flow[T]:
             return verdict
         if isinstance(verdict.error, NotFoundError):
             contacts_tried += 1
-            wait = _backoff(contacts_tried, _LONGEST_CONTACT_BACKOFF)
             contact_until = contact_until or outcome.now + patience.contact_wait
-            over = outcome.now + wait > contact_until
+            # The last look is at the very end, so that whoever turns up within the wait is found.
+            wait = min(_backoff(contacts_tried, _LONGEST_CONTACT_BACKOFF), contact_until - outcome.now)
+            over = wait <= 0
         else:
             tried += 1
             wait = max(verdict.wait or 0.0, _backoff(tried, _LONGEST_BACKOFF))
             over = tried >= patience.attempts or wait > LONGEST_HOLD
-        if over or (patience.deadline is not None and outcome.now + wait >= patience.deadline):
+        if over:
             raise verdict.error
+        if patience.deadline is not None and outcome.now + wait >= patience.deadline:
+            if request.safe or not verdict.error.transient:
+                raise verdict.error
+            raise ExpiredError(f"not_after passed before the message could be sent: {verdict.error}")
         request = replace(request, after=wait, why=_reason(verdict.error))
 
 
@@ -177,7 +197,7 @@ def _unread(request: Request, outcome: Outcome, read: Read[T]) -> T | Again:
     """Judge a request that creates something: only what certainly was not read is repeated."""
     if isinstance(outcome, Broken):
         if outcome.late:
-            raise ExpiredError("not_after has passed: the message was not sent")
+            raise ExpiredError("not_after passed: the message was not sent")
         if outcome.sent:
             raise UnconfirmedError(f"{request}: {outcome.why}")
         return Again(UnreachableError(f"{request}: {outcome.why}. The message was not sent"))
@@ -192,7 +212,7 @@ def _unread(request: Request, outcome: Outcome, read: Read[T]) -> T | Again:
     if isinstance(error, NotFoundError) and error.code != "admin_not_found":
         return Again(error)
     if outcome.status == 408 or not 400 <= outcome.status < 500:  # noqa: PLR2004 - as above
-        raise UnconfirmedError(str(error)) from error
+        raise UnconfirmedError(error.said) from error
     raise error
 
 
@@ -213,14 +233,14 @@ def read_error(request: Request, reply: Reply) -> ApiError:
         message = "a reply that is not Intercom's (is something else answering at this address?)"
     if 300 <= reply.status < 400:  # noqa: PLR2004 - as above
         message = "a redirect, which is not followed, as it would take the token elsewhere; check host and region"
+    private = (reply.token, *request.private)
     error = error_class(reply.status)(
-        # Identifiers in a path may be a person's; the first two parts name the call.
-        request=f"{request.method} /{'/'.join(request.path.split('/')[1:3])}",
+        request=str(request),
         status=reply.status,
-        code=_line(code),
-        message=_line(_discreet(message, request.private)),
-        field=_line(first.get("field")) or None,
-        request_id=_line(body.get("request_id")) or reply.headers.get("x-request-id"),
+        code=_quote(code, private),
+        message=_quote(message, private),
+        field=_quote(first.get("field"), private) or None,
+        request_id=_quote(body.get("request_id") or reply.headers.get("x-request-id"), private) or None,
     )
     if isinstance(error, RateLimitedError):
         wait = seconds_until_open(reply.headers, reply.now)
@@ -245,18 +265,29 @@ def _reason(error: IntercomError) -> str:
     return f"{error.status} from Intercom" if isinstance(error, ApiError) else "Intercom did not answer readably"
 
 
-def _discreet(message: object, private: Sequence[str]) -> str | None:
-    """Take out of Intercom's words what they repeat of the message."""
-    if message is None:
-        return None
-    text = str(message)
-    for secret in private:
-        text = text.replace(secret, "***") if len(secret) >= _SHORTEST_PRIVATE_TEXT else text
-    return text
+def _quote(value: object, private: Sequence[str]) -> str:
+    """Quote Intercom in one line, without what its words repeat of the request: also a part of it, in any case."""
+    text = " ".join(str(value).split())[: 2 * _LONGEST_MESSAGE] if value is not None else ""
+    searched = text.lower()
+    hidden = bytearray(len(searched))
+    for secret in {part for each in private for part in _parts(" ".join(each.lower().split()))}:
+        whole_words = len(secret) < _SHORTEST_PRIVATE_PART
+        pattern = rf"(?<!\w){re.escape(secret)}(?!\w)" if whole_words else re.escape(secret)
+        for found in re.finditer(pattern, searched):
+            hidden[slice(*found.span())] = b"*" * len(secret)
+    pieces = {each[at : at + _PIECE] for each in map(str.lower, private) for at in range(len(each) - _PIECE + 1)}
+    for at in range(len(searched) - _PIECE + 1):
+        if searched[at : at + _PIECE] in pieces:
+            hidden[at : at + _PIECE] = b"*" * _PIECE
+    shown = "".join("\0" if hide else char for char, hide in zip(text, hidden, strict=False))
+    return re.sub("\0+", "***", shown)[:_LONGEST_MESSAGE]
 
 
-def _line(value: object) -> str:
-    return " ".join(str(value).split())[:_LONGEST_MESSAGE] if value is not None else ""
+def _parts(secret: str) -> Iterator[str]:
+    """Give a private text as it may be repeated: a phone also without its plus sign."""
+    for each in (secret, secret.removeprefix("+")):
+        if len(each) >= _SHORTEST_PRIVATE_TEXT:
+            yield each
 
 
 def as_object(reply: Reply) -> dict[str, Any]:

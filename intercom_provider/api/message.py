@@ -179,9 +179,10 @@ class _Message(_Strict):
         """
         List what of this message must not show up in logs and errors.
 
-        :return: Recipients, bodies and parameters as they stand on the wire, longest first.
+        :return: Recipients, bodies and parameters as they stand on the wire.
         """
-        return sorted({*_strings(self._wire_people()), *_strings(self._wire_content())}, key=len, reverse=True)
+        content = {name: value for name, value in self._wire_content().items() if name not in ("template", "locale")}
+        return sorted({*_strings(self._wire_people()), *_strings(content)})
 
     def _wire_people(self) -> Json:
         people: Json = {}

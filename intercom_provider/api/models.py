@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
 from intercom_provider.api.values import Identifier  # noqa: TC001 - pydantic reads it at run time
 
@@ -22,6 +22,7 @@ class SentMessage(_Tolerant):
     Intercom's answer to ``POST /messages``.
 
     :param id: The message's id; not a conversation's.
+    :param type: ``admin_message`` or ``user_message``.
     :param created_at: When Intercom created it, in epoch seconds.
     :param message_type: The type in Intercom's words (``inapp``).
     :param conversation_id: Present only when the message opened a conversation.
@@ -29,10 +30,19 @@ class SentMessage(_Tolerant):
     """
 
     id: str = Field(min_length=1)
+    type: str | None = None
     created_at: int | None = None
     message_type: str | None = None
     conversation_id: str | None = None
     whatsapp_message_id: str | None = None
+
+    @field_validator("type")
+    @classmethod
+    def _is_a_message(cls, value: str | None) -> str | None:
+        # An error or somebody else's object has an id, too, and would pass for a message that was created.
+        if value is not None and not value.endswith("message"):
+            raise ValueError("no message")
+        return value
 
 
 class StatusEvent(_Tolerant):

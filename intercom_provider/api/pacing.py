@@ -26,7 +26,7 @@ def server_time(headers: Mapping[str, str], now: float) -> float:
     """
     try:
         return parsedate_to_datetime(headers["date"]).timestamp()
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         return now
 
 
@@ -38,13 +38,13 @@ def seconds_until_open(headers: Mapping[str, str], now: float) -> float | None:
     :param now: This machine's clock, in epoch seconds.
     :return: Seconds, 0 or more; None when the reply does not say.
     """
-    after = headers.get("retry-after", "")
-    if after.strip().isdigit():
+    after = headers.get("retry-after", "").strip()
+    if after.isascii() and after.isdigit():
         return float(after)
     clock = server_time(headers, now)
     try:
         return max(0.0, parsedate_to_datetime(after).timestamp() - clock)
-    except ValueError:
+    except (ValueError, OverflowError):
         reset = _number(headers.get("x-ratelimit-reset"))
         return None if reset is None else max(0.0, reset - clock)
 
@@ -79,7 +79,7 @@ class Pacer:
         wait = seconds_until_open(headers, now)
         if wait:
             with self._lock:
-                self._closed_until = max(self._closed_until, now + wait + _MARGIN)
+                self._closed_until = max(self._closed_until, now + min(wait, LONGEST_HOLD) + _MARGIN)
 
 
 def _number(text: str | None) -> float | None:

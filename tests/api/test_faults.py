@@ -1,0 +1,222 @@
+"""Each fault, for each kind of call, through both drivers: the same class, requests and messages in both."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import pytest
+
+from intercom_provider.api.flow import Patience
+from tests.hostile import (
+    HTML,
+    Act,
+    Hostile,
+    answer,
+    cut_chunked,
+    cut_short,
+    dripping_body,
+    dripping_headers,
+    drop,
+    drop_unread,
+    error,
+    half_json,
+    html,
+    late,
+    rate_limited,
+    rate_limited_until,
+    raw,
+    redirect,
+)
+
+from .drivers import CALLS, DRIVERS, GETS, Seen, see, settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHORT: Final = 0.4
+"""A time-out for what is too slow; what is not slow has seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """
+    A fault, and what becomes of a call that meets it once, or with every request.
+
+    `send`: how sending ends that meets it once. `gets`: how asking ends that meets it once. `always`: how
+    asking ends that meets nothing else.
+    """
+
+    act: Act
+    send: Seen
+    gets: Seen
+    always: Seen
+    timeout: float = 5.0
+
+
+def unconfirmed(act: Act, *, created: int = 0, always: str = "UnreachableError", timeout: float = 5.0) -> Fault:
+    """Expect of what may have been read that a send says so, and that asking is patient."""
+    return Fault(act, Seen("UnconfirmedError", 1, created), Seen("ok", 2, 0), Seen(always, 2, 0), timeout)
+
+
+def refused(act: Act, kind: str) -> Fault:
+    """Expect an end of every call."""
+    said = Seen(kind, 1, 0)
+    return Fault(act, said, said, said)
+
+
+def unread(act: Act, kind: str = "RateLimitedError") -> Fault:
+    """Expect of what was refused unread that everything is asked again."""
+    return Fault(act, Seen("ok", 2, 1), Seen("ok", 2, 0), Seen(kind, 2, 0))
+
+
+def unconfirmed_but_final_for_gets(act: Act) -> Fault:
+    """Expect that a send does not know, and that asking ends."""
+    final = Seen("RefusedError", 1, 0)
+    return Fault(act, Seen("UnconfirmedError", 1, 0), final, final)
+
+
+FAULTS: Final[dict[str, Fault]] = {
+    "dropped unread": unconfirmed(drop_unread()),
+    "dropped before processing": unconfirmed(drop()),
+    "dropped after processing": unconfirmed(drop(created=True), created=1),
+    "reset before processing": unconfirmed(drop(reset=True)),
+    "reset after processing": unconfirmed(drop(created=True, reset=True), created=1),
+    "429 with X-RateLimit-Reset": unread(rate_limited(reset_in=1)),
+    "429 with Retry-After in seconds": unread(rate_limited(retry_after="1")),
+    "429 with Retry-After as a date": unread(rate_limited_until(1)),
+    "429 with Retry-After of no sense": unread(rate_limited(retry_after="soon")),
+    "429 with Retry-After of a digit that is no number": unread(rate_limited(retry_after="\xb2")),
+    "429 with Retry-After as an impossible date": unread(rate_limited(retry_after="Mon, 99 Foo 99999 99:99:99 GMT")),
+    "429 with neither": unread(rate_limited()),
+    "429 from a proxy": unread(html(429)),
+    "408": unconfirmed(error(408, "request_timeout"), always="ServerError"),
+    "500 before processing": unconfirmed(error(500, "server_error"), always="ServerError"),
+    "500 after processing": unconfirmed(answer(500, HTML, created=True), created=1, always="ServerError"),
+    "503 before processing": unconfirmed(error(503, "service_unavailable"), always="ServerError"),
+    "503 after processing": unconfirmed(answer(503, created=True), created=1, always="ServerError"),
+    "503 with Retry-After": unconfirmed(answer(503, headers={"Retry-After": "1"}), always="ServerError"),
+    "599": unconfirmed(answer(599), always="ServerError"),
+    "999": unconfirmed(answer(999), always="ServerError"),
+    "HTML with 200": unconfirmed(html(200)),
+    "HTML with 200 after processing": unconfirmed(html(200, created=True), created=1),
+    "HTML with 404": refused(html(404), "NotFoundError"),
+    "HTML with 502": unconfirmed(html(502), always="ServerError"),
+    "cut short before processing": unconfirmed(cut_short()),
+    "cut short after processing": unconfirmed(cut_short(created=True), created=1),
+    "an error that is cut short": unconfirmed(cut_short(status=400)),
+    "chunked and cut off": unconfirmed(cut_chunked()),
+    "chunked and cut off after processing": unconfirmed(cut_chunked(created=True), created=1),
+    "half the JSON": unconfirmed(half_json()),
+    "half the JSON after processing": unconfirmed(half_json(created=True), created=1),
+    "no JSON": unconfirmed(answer(200, b"OK", created=True), created=1),
+    "JSON nested without end": unconfirmed(answer(200, b"[" * 100_000)),
+    "a list": unconfirmed(answer(200, [])),
+    "a word": unconfirmed(answer(200, b'"sent"')),
+    "null": unconfirmed(answer(200, b"null")),
+    "an object without an id": unconfirmed(answer(200, {"type": "admin_message"}, created=True), created=1),
+    "an id of null": unconfirmed(answer(200, {"type": "admin_message", "id": None})),
+    "an empty id": unconfirmed(answer(200, {"type": "admin_message", "id": ""})),
+    "an id that is a list": unconfirmed(answer(200, {"type": "admin_message", "id": ["403"]})),
+    "an error with 200": unconfirmed(answer(200, {"type": "error", "id": "403", "message": "no"})),
+    "something else with 200": unconfirmed(answer(200, {"type": "contact", "id": "403"})),
+    "an empty 200": unconfirmed(answer(200)),
+    "an empty 200 after processing": unconfirmed(answer(200, created=True), created=1),
+    "204": unconfirmed(answer(204, created=True), created=1),
+    "a body that is no gzip": unconfirmed(answer(200, b"\x1f\x8bno", {"Content-Encoding": "gzip"})),
+    "no HTTP": unconfirmed(raw(b"SSH-2.0-OpenSSH_9.6\r\n")),
+    "a wrong header line": unconfirmed(raw(b"HTTP/1.1 200 OK\r\nno header\r\n\r\n")),
+    "a wrong length": unconfirmed(raw(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n")),
+    "headers without end": unconfirmed(raw(b"HTTP/1.1 200 OK\r\nX-Padding: " + b"." * 200_000)),
+    "late": unconfirmed(late(3), timeout=SHORT),
+    "late after processing": unconfirmed(late(3, created=True), created=1, timeout=SHORT),
+    "a dripping body": unconfirmed(dripping_body(0.1), timeout=SHORT),
+    "a dripping body after processing": unconfirmed(dripping_body(0.1, created=True), created=1, timeout=SHORT),
+    "dripping headers": unconfirmed(dripping_headers(0.1), timeout=SHORT),
+    "dripping headers after processing": unconfirmed(dripping_headers(0.1, created=True), created=1, timeout=SHORT),
+    **{
+        f"a redirect to another host ({status})": unconfirmed_but_final_for_gets(redirect(status))
+        for status in (301, 302, 303, 307, 308)
+    },
+    "304": unconfirmed_but_final_for_gets(answer(304)),
+    "400": refused(error(400, "parameter_invalid"), "RefusedError"),
+    "401": refused(error(401, "token_revoked"), "UnauthorizedError"),
+    "403": refused(error(403, "forbidden"), "ForbiddenError"),
+    "404": refused(error(404, "not_found"), "NotFoundError"),
+    "409": refused(error(409, "conflict"), "RefusedError"),
+    "410": refused(error(410, "contact_merged"), "RefusedError"),
+    "413 from a proxy": refused(html(413), "RefusedError"),
+    "422": refused(error(422, "parameter_not_found"), "RefusedError"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One call that met a fault; what it came to, how long it took, and what another host saw of it."""
+
+    seen: Seen
+    seconds: float
+    elsewhere: int
+
+
+Runs: TypeAlias = dict[tuple[str, str, str, bool], Future[Run]]
+
+
+def _meet(fault: Fault, driver: str, call: str, *, always: bool) -> Run:
+    with Hostile() as server:
+        if always:
+            server.always(fault.act)
+        else:
+            server.script(fault.act)
+        started = time.monotonic()
+        seen = see(server, driver, call, settings_for(server.url, timeout=fault.timeout), Patience(attempts=2))
+        return Run(seen, time.monotonic() - started, len(server.elsewhere.requests))
+
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[Runs]:
+    """Let every call meet every fault, many at a time: almost all of it is waiting."""
+    with ThreadPoolExecutor(max_workers=24) as pool:
+        yield {
+            (name, driver, call, always): pool.submit(_meet, fault, driver, call, always=always)
+            for name, fault in FAULTS.items()
+            for driver in DRIVERS
+            for call in CALLS
+            for always in (False, True)
+            if not always or call != "send"
+        }
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_send_that_meets_a_fault_never_sends_twice_and_never_lies(runs: Runs, name: str) -> None:
+    for driver in DRIVERS:
+        assert (driver, runs[name, driver, "send", False].result().seen) == (driver, FAULTS[name].send)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_asking_that_meets_a_fault_once_is_patient(runs: Runs, name: str) -> None:
+    for driver in DRIVERS:
+        for call in GETS:
+            assert (driver, call, runs[name, driver, call, False].result().seen) == (driver, call, FAULTS[name].gets)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_asking_that_meets_nothing_but_a_fault_gives_up(runs: Runs, name: str) -> None:
+    for driver in DRIVERS:
+        for call in GETS:
+            assert (driver, call, runs[name, driver, call, True].result().seen) == (driver, call, FAULTS[name].always)
+
+
+def test_no_redirect_is_followed(runs: Runs) -> None:
+    assert {run.result().elsewhere for run in runs.values()} == {0}
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.timeout == SHORT])
+def test_the_time_out_bounds_a_whole_reply(runs: Runs, name: str) -> None:
+    for driver in DRIVERS:
+        assert runs[name, driver, "send", False].result().seconds < SHORT + 0.5
+        for call in GETS:
+            # Twice the time-out, a backoff of 0.6 s between, and some room.
+            assert runs[name, driver, call, True].result().seconds < 2 * SHORT + 0.6 + 0.8

@@ -1,0 +1,1 @@
+"""`python -m demo`: the WhatsApp examples on a real Airflow, against the sandbox."""

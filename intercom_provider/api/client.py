@@ -14,6 +14,7 @@ from intercom_provider import __version__
 from intercom_provider.api.errors import StoppedError
 from intercom_provider.api.flow import Broken, Flow, Outcome, Reply, Request
 from intercom_provider.api.pacing import Pacer
+from intercom_provider.api.settings import is_loopback
 
 if TYPE_CHECKING:
     import ssl
@@ -52,7 +53,9 @@ def _options(settings: Settings) -> dict[str, Any]:
         },
         # Following a redirect would take the token to another host.
         "follow_redirects": False,
-        "verify": _tls() if settings.url.startswith("https") else True,
+        "verify": _tls(),
+        # A proxy that the environment names is for the world outside, and would read the token on plain http.
+        "trust_env": not is_loopback(httpx.URL(settings.url).host),
         # A connection that idled longer may be closed at the other end, which would make a send unconfirmed.
         "limits": httpx.Limits(keepalive_expiry=3.0),
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from intercom_provider.api import calls
 from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
@@ -18,6 +19,7 @@ from tests.hostile import TOKEN
 if TYPE_CHECKING:
     from tests.hostile import Hostile
 
+T = TypeVar("T")
 Call: TypeAlias = Callable[[Settings, Patience], Flow[Any]]
 Driver: TypeAlias = Callable[..., list[Any]]
 
@@ -76,6 +78,12 @@ def ending_of(driver: Driver, settings: Settings, flow: Flow[Any]) -> tuple[str,
     except IntercomError as error:
         return type(error).__name__, error, None
     return "ok", None, result
+
+
+def together(*works: Callable[[], T]) -> list[T]:
+    """Do what is mostly waiting at the same time."""
+    with ThreadPoolExecutor(max_workers=len(works)) as pool:
+        return [done.result() for done in [pool.submit(work) for work in works]]
 
 
 def see(server: Hostile, driver: str, call: str, settings: Settings, patience: Patience) -> Seen:

@@ -178,7 +178,7 @@ def _meet(fault: Fault, driver: str, call: str, *, always: bool) -> Run:
 @pytest.fixture(scope="module")
 def runs() -> Iterator[Runs]:
     """Let every call meet every fault, many at a time: almost all of it is waiting."""
-    with ThreadPoolExecutor(max_workers=24) as pool:
+    with ThreadPoolExecutor(max_workers=64) as pool:
         yield {
             (name, driver, call, always): pool.submit(_meet, fault, driver, call, always=always)
             for name, fault in FAULTS.items()

@@ -51,7 +51,7 @@ def running(command: Sequence[str], *, env: dict[str, str], stderr: IO[str] | in
     finally:
         _signal_group(process, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=5)
+            process.wait(timeout=2)
         _signal_group(process, signal.SIGKILL)
         process.wait()
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from intercom_provider.api import calls
@@ -84,6 +85,13 @@ def together(*works: Callable[[], T]) -> list[T]:
     """Do what is mostly waiting at the same time."""
     with ThreadPoolExecutor(max_workers=len(works)) as pool:
         return [done.result() for done in [pool.submit(work) for work in works]]
+
+
+def in_both_drivers(work: Callable[[str], T]) -> T:
+    """Do it through both drivers at the same time; it has to come to the same."""
+    first, second = together(*(partial(work, driver) for driver in DRIVERS))
+    assert first == second
+    return first
 
 
 def see(server: Hostile, driver: str, call: str, settings: Settings, patience: Patience) -> Seen:

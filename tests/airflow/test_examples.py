@@ -1,0 +1,76 @@
+"""The example DAGs, unchanged, against the sandbox."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk import DAG
+
+if TYPE_CHECKING:
+    from intercom_provider.sandbox import Sandbox
+
+FOLDER = Path(__file__).resolve().parents[2] / "example_dags"
+
+
+def example(name: str, **fields: Any) -> DAG:
+    """Load an example, and let its sensors look often: the sandbox's hours are seconds."""
+    loaded = runpy.run_path(str(FOLDER / f"{name}.py"))
+    (dag,) = [value for value in loaded.values() if isinstance(value, DAG)] or [loaded[name]()]
+    for each in dag.tasks:
+        if "wait" in each.task_id:
+            for field, value in {"poke_interval": 0.2, **fields}.items():
+                setattr(each, field, value)
+    return dag
+
+
+@pytest.mark.parametrize(
+    ("phone", "emails"),
+    [("+447900900905", 0), ("+447900999901", 1), ("+447900999903", 1)],
+    ids=["read", "fails", "refused"],
+)
+def test_an_email_goes_out_only_where_whatsapp_did_not_arrive(
+    run_dag: Any, sandbox: Sandbox, phone: str, emails: int
+) -> None:
+    run = run_dag(example("whatsapp_with_email_fallback"), {"phone": phone, "user_id": "customer-1001", "order": "A-1"})
+    assert run.states["send_email"] == ("success" if emails else "skipped")
+    assert [m.message_type for m in sandbox.messages].count("email") == emails
+    assert "failed" not in run.states.values()
+
+
+def test_whom_a_campaign_failed_is_emailed_once(run_dag: Any, sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.settings.speed = 1000.0
+    statuses = ["delivered", "failed", "read", "failed"]
+    sandbox.add_ruleset(
+        "12345",
+        events=[
+            {"whatsapp_message_id": f"wamid.{n}=", "status": status, "user_id": f"contact-{n % 2}"}
+            for n, status in enumerate(statuses)
+        ],
+    )
+    dag = example("whatsapp_campaign_retarget", settle_for=0.3)
+    run = run_dag(dag, {"ruleset_id": "12345", "results_folder": str(tmp_path)})
+    assert run.states["send_email[0]"] == "success"
+    emails = [m for m in sandbox.messages if m.message_type == "email"]
+    assert [email.wire["to"]["id"] for email in emails] == ["contact-1"]
+
+
+def test_each_of_a_handful_gets_a_message_of_their_own(run_dag: Any, sandbox: Sandbox) -> None:
+    run = run_dag(example("daily_lifecycle"))
+    assert [state for task, state in run.states.items() if task.startswith("send[")] == ["success"] * 3
+    assert len({m.wire["to"]["user_id"] for m in sandbox.messages}) == len(sandbox.messages) == 3
+
+
+@pytest.mark.parametrize(("rows", "alerts"), [(100, 0), (0, 1)])
+def test_an_alert_goes_out_only_when_the_pipeline_fails(run_dag: Any, sandbox: Sandbox, rows: int, alerts: int) -> None:
+    run_dag(example("pipeline_alert"), {"rows": rows})
+    assert len(sandbox.messages) == alerts
+
+
+@pytest.mark.parametrize(("phone", "nudges"), [("+447900999905", 0), ("+447900999904", 1)], ids=["read", "never read"])
+def test_who_has_not_read_in_time_is_nudged(run_dag: Any, sandbox: Sandbox, phone: str, nudges: int) -> None:
+    run = run_dag(example("whatsapp_until_read", timeout=3.0), {"phone": phone, "user_id": "customer-1001"})
+    assert "failed" not in run.states.values()
+    assert [m.message_type for m in sandbox.messages].count("inapp") == nudges

@@ -22,7 +22,7 @@ from intercom_provider.api.values import as_datetime, is_literal, is_missing
 from intercom_provider.exceptions import IntercomRefusedError, InvalidFieldError, as_airflow_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     import jinja2
@@ -169,15 +169,19 @@ class SendMessageOperator(BaseOperator):
         self._hook: IntercomHook | None = None
         self._check_literals()
 
-    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        """
-        Render the templated fields, and the files that body and components name.
-
-        :param context: The task's context.
-        :param jinja_env: The environment to render in; None for the DAG's.
-        """
-        super().render_template_fields(context, jinja_env)
-        self._read_files(context, jinja_env or self.get_template_env())
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        """Render the templated fields, and the files that body and components name; mapped tasks come here, too."""
+        # What another task returned is text that anybody may have written, and names no file of ours.
+        self._files = {name for name in self._files if id(getattr(self, name)) not in seen_oids}
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        self._read_files(context, jinja_env)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -188,8 +192,6 @@ class SendMessageOperator(BaseOperator):
         """
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
 
-        # A mapped task's fields are rendered by its mapping, which knows nothing of files.
-        self._read_files(context, self.get_template_env())
         self._check_choices()
         self._hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
         with as_airflow_errors():

@@ -185,6 +185,19 @@ def test_customers_text_is_not_taken_for_a_template(run_dag: Any, sandbox: Sandb
     assert sandbox.messages[0].wire["body"] == "{{ 1 + 1 }} ${x} &lt;b&gt;"
 
 
+def test_customers_text_is_not_taken_for_a_path(run_dag: Any, sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("not for customers")
+
+    @task
+    def texts() -> list[str]:
+        return ["secret.txt"]
+
+    with DAG("no_path", template_searchpath=str(tmp_path)) as dag:
+        SendMessageOperator.partial(task_id="send", message_type="in_app", to=USER).expand(body=texts())
+    assert run_dag(dag).states["send[0]"] == "success"
+    assert sandbox.messages[0].wire["body"] == "secret.txt"
+
+
 def test_a_rejection_is_told_before_it_fails_the_task(run_dag: Any, sandbox: Sandbox) -> None:
     with DAG("rejected") as dag:
         whatsapp(to={"phone": "+447900999903"}, key="k", retries=3)

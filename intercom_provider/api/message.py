@@ -7,6 +7,7 @@ Rests on https://developers.intercom.com/docs/references/rest-api/api.intercom.i
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
@@ -48,7 +49,7 @@ MESSAGE_FIELDS: Final = (
 """The fields of a message, in the order in which every sender takes them."""
 
 _TYPES: Final = "in_app, email, whatsapp, sms"
-_E164 = re.compile(r"\+[1-9]\d{6,14}")
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _SHARED: Final = (
     "is a list, which makes ONE conversation that all of them see. For one message each use "
     "SendMessageBatchOperator or task mapping; if they are to share it, set shared_conversation=True"
@@ -264,6 +265,13 @@ class WhatsAppMessage(_Message):
         for path, text in _component_texts(components):
             if not isinstance(text, str):
                 raise InvalidInputError.of(f"components.{path}", NOT_TEXT)
+        try:
+            json.dumps(components, allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError, RecursionError):
+            raise InvalidInputError.of(
+                "components",
+                "must be JSON alone (lists, objects, text, numbers): make other values text in the template",
+            ) from None
         return components
 
     def _wire_content(self) -> Json:

@@ -23,7 +23,7 @@ DEFAULT_API_VERSION: Final = "2.17"
 DEFAULT_TIMEOUT: Final = 30.0
 
 _PREVIEW: Final = "Preview"
-_NUMBERED = re.compile(r"([1-9]\d?)\.(\d{1,3})")
+_NUMBERED = re.compile(r"([1-9][0-9]?)\.([0-9]{1,3})")
 
 
 def parse_api_version(value: object) -> str:

@@ -17,7 +17,7 @@ NOT_TEXT: Final = (
     "quote the value, or make it text in the template"
 )
 
-_NO_TIME: Final = "is no time: give epoch seconds, a datetime or ISO text"
+_NO_TIME: Final = "is no time: give epoch seconds (not milliseconds), a datetime or ISO text"
 # A minute or two of clock difference is no attempt at scheduling.
 _CLOCK_DIFFERENCE: Final = timedelta(minutes=5)
 
@@ -94,13 +94,21 @@ def as_datetime(value: object) -> datetime:
 def _text(value: object) -> object:
     if not isinstance(value, str):
         raise PydanticCustomError("text", NOT_TEXT)
-    return value
+    return _whole(value)
+
+
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("half", "holds half a character (a lone surrogate), which cannot travel") from None
+    return text
 
 
 def _identifier(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise PydanticCustomError("identifier", "is no id: give the id alone, as text or a whole number")
-    return value.strip() if isinstance(value, str) else value
+    return _whole(value.strip()) if isinstance(value, str) else value
 
 
 def _past(value: object) -> int:

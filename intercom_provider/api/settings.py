@@ -101,6 +101,8 @@ def parse_base_url(host: str, *, port: int | None = None, allow_http: bool = Fal
         raise InvalidInputError.of("host", "must be a base URL alone: no user, password, query or fragment")
     if port is not None:
         url = url.copy_with(port=port)
+    if url.port is not None and not 0 < url.port < 65_536:  # noqa: PLR2004 - all the ports there are
+        raise InvalidInputError.of("port", "must be from 1 to 65535")
     if url.scheme == "http" and not allow_http and not is_loopback(url.host):
         raise InvalidInputError.of(
             "host",

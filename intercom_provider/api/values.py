@@ -72,13 +72,13 @@ def as_datetime(value: object) -> datetime:
     """
     Read a moment in time.
 
-    :param value: Epoch seconds (also as text), a datetime or ISO 8601 text; without a zone it is UTC.
+    :param value: Epoch seconds (also as text), a datetime or ISO 8601 text, also ``20240501``; without a zone
+        it is UTC.
     :return: The moment, with a zone.
     :raises ValueError: When it is none.
     """
     if isinstance(value, str):
-        text = value.strip()
-        value = float(text) if text.lstrip("-").replace(".", "", 1).isdigit() else pendulum.parse(text)
+        value = _moment_in(value.strip())
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, date):
@@ -88,6 +88,17 @@ def as_datetime(value: object) -> datetime:
     try:
         return datetime.fromtimestamp(value, UTC)
     except (OverflowError, OSError) as error:
+        raise ValueError(_NO_TIME) from error
+
+
+def _moment_in(text: str) -> object:
+    # Eight digits are a day ({{ ds_nodash }}); as seconds they would lie in 1970.
+    is_day = len(text) == 8 and text.isdigit()  # noqa: PLR2004 - YYYYMMDD
+    if text.lstrip("-").replace(".", "", 1).isdigit() and not is_day:
+        return float(text)
+    try:
+        return pendulum.parse(text)
+    except Exception as error:  # the parser fails in many ways
         raise ValueError(_NO_TIME) from error
 
 

@@ -211,7 +211,7 @@ def test_quotes_in_text_cannot_leave_an_attribute() -> None:
 )  # fmt: skip
 def test_what_is_wrong_is_told_by_its_field(fields: dict[str, Any], field: str, words: str) -> None:
     problems = problems_of(fields)
-    [named] = [name for name in problems if name in field.split("|")] or [None]
+    named = next((name for name in problems if name in field.split("|")), None)
     assert named is not None, problems
     assert any(word in problems[named] for word in words.split("|")), problems
 

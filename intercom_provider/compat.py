@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
 try:
     from airflow.sdk.exceptions import (
@@ -11,6 +11,7 @@ try:
         AirflowRescheduleException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTimeout,
     )
 except ImportError:  # before 3.2
     from airflow.exceptions import (  # type: ignore[no-redef,attr-defined]
@@ -19,6 +20,7 @@ except ImportError:  # before 3.2
         AirflowRescheduleException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTimeout,
     )
 
 try:
@@ -27,8 +29,6 @@ except ImportError:  # before 3.2
     from airflow.configuration import conf
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from airflow.sdk import Context
 
 __all__ = [
@@ -37,31 +37,48 @@ __all__ = [
     "AirflowRescheduleException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
-    "StateStore",
+    "AirflowTaskTimeout",
+    "TaskStateStore",
     "conf",
     "set_trigger_xcom",
     "task_state_store",
 ]
 
 
-class StateStore(Protocol):
-    """What this provider uses of Airflow's ``task_state_store``."""
+class TaskStateStore:
+    """
+    Airflow's ``task_state_store``, with values that never expire.
 
-    def get(self, key: str, default: Any = None) -> Any:
-        """Read a value."""
+    :param store: Airflow's own accessor, from the task's context.
+    """
 
-    def set(self, key: str, value: Any, *, retention: timedelta | None = None) -> None:
-        """Write a value; it is durable on return."""
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def get(self, key: str) -> Any:
+        """Read a value; None when there is none."""
+        return self._store.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        """Write a value, JSON; it is durable on return."""
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE  # noqa: PLC0415 - where there is a store there is this
+
+        self._store.set(key, value, retention=NEVER_EXPIRE)
+
+    def delete(self, key: str) -> None:
+        """Remove a value."""
+        self._store.delete(key)
 
 
-def task_state_store(context: Context) -> StateStore | None:
+def task_state_store(context: Context) -> TaskStateStore | None:
     """
     Get the store that outlives a try of a task.
 
     :param context: The task's context.
     :return: The store; None before Airflow 3.3.
     """
-    return cast("StateStore | None", context.get("task_state_store"))
+    store = context.get("task_state_store")
+    return None if store is None else TaskStateStore(store)
 
 
 async def set_trigger_xcom(task_instance: Any, key: str, value: object) -> None:

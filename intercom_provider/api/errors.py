@@ -3,7 +3,7 @@ What can go wrong with Intercom, as one tree; every error says what to do.
 
 IntercomError
 ├── InvalidInputError       the request was never made: a field is wrong
-├── StoppedError            the request was never made: the task was told to stop
+├── StoppedError            the request was never made: the task was told to stop       (transient)
 ├── ExpiredError            the request was never made: its time had passed
 ├── UnreachableError        no readable reply to a request that is safe to repeat     (transient)
 ├── UnconfirmedError        a message may or may not have been created
@@ -76,6 +76,8 @@ class InvalidInputError(IntercomError, ValueError):
 
 class StoppedError(IntercomError):
     """The task was told to stop; the next request was not made."""
+
+    transient = True
 
 
 class ExpiredError(IntercomError):

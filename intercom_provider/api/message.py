@@ -168,7 +168,7 @@ class _Message(_Strict):
         body = {
             "message_type": self.wire_type,
             "from": {"type": "admin", "id": sender},
-            **self._wire_people(),
+            **self.wire_people(),
         }
         body |= self._wire_content()
         for name in ("created_at", "create_conversation_without_contact_reply"):
@@ -183,9 +183,14 @@ class _Message(_Strict):
         :return: Recipients, bodies and parameters as they stand on the wire.
         """
         content = {name: value for name, value in self._wire_content().items() if name not in ("template", "locale")}
-        return sorted({*_strings(self._wire_people()), *_strings(content)})
+        return sorted({*_strings(self.wire_people()), *_strings(content)})
 
-    def _wire_people(self) -> Json:
+    def wire_people(self) -> Json:
+        """
+        Build the part of the body that says whom it goes to.
+
+        :return: ``to``, ``cc`` and ``bcc`` as JSON.
+        """
         people: Json = {}
         for name in ("to", "cc", "bcc"):
             if persons := getattr(self, name, None):

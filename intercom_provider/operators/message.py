@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 
 from airflow.sdk import BaseOperator
@@ -14,12 +15,21 @@ from intercom_provider.api.errors import (
     NotFoundError,
     Problem,
     RefusedError,
+    StoppedError,
     UnconfirmedError,
+    UnreachableError,
 )
 from intercom_provider.api.message import MESSAGE_FIELDS, check_version, parse_message
 from intercom_provider.api.settings import parse_api_version
 from intercom_provider.api.values import as_datetime, is_literal, is_missing
-from intercom_provider.exceptions import IntercomRefusedError, InvalidFieldError, as_airflow_errors
+from intercom_provider.compat import AirflowException, AirflowTaskTimeout, conf, task_state_store
+from intercom_provider.exceptions import (
+    IntercomRefusedError,
+    InvalidFieldError,
+    MessageUnconfirmedError,
+    as_airflow_errors,
+)
+from intercom_provider.ledger import ON_UNCONFIRMED, REPEATS, Attempt, Ledger, OnUnconfirmed, Repeat, identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,19 +38,21 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
+    from intercom_provider.api.message import Message
     from intercom_provider.api.models import Outcome, Receipt
     from intercom_provider.hooks.intercom import IntercomHook
+    from intercom_provider.ledger import Entry
 
-Repeat: TypeAlias = Literal["never", "on_clear", "always"]
-OnUnconfirmed: TypeAlias = Literal["fail", "resend", "assume_sent"]
 OnRejected: TypeAlias = Literal["fail", "report"]
 
 _CHOICES: Final = {
-    "repeat": ("never", "on_clear", "always"),
-    "on_unconfirmed": ("fail", "resend", "assume_sent"),
+    "repeat": REPEATS,
+    "on_unconfirmed": ON_UNCONFIRMED,
     "on_rejected": ("fail", "report"),
     "body_format": ("html", "text"),
 }
+# What the ledger keeps of a receipt: ids and times, nothing of the recipient or the content.
+_RECORDED: Final = {"id", "conversation_id", "whatsapp_message_id", "created_at"}
 _FILE_FIELDS: Final = ("body", "components")
 _FILE_ENDINGS: Final = (".html", ".txt", ".md", ".json")
 
@@ -185,59 +197,119 @@ class SendMessageOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
-        Send the message.
+        Send the message, unless the ledger knows that it was sent.
 
         :param context: The task's context.
         :return: The receipt, key by key.
         """
-        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
-
         self._check_choices()
-        self._hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
         with as_airflow_errors():
-            receipt = self._send(context, self._hook)
-            self.log.info(
-                "Message %s: %s%s", receipt.outcome, receipt.id or "", f" ({receipt.reason})" * bool(receipt.reason)
-            )
-            return receipt.model_dump()
+            receipt, error = self._send(context)
+            told = f" ({receipt.reason})" if receipt.reason else ""
+            self.log.info("Message %s: %s%s", receipt.outcome, receipt.id or "no id", told)
+            values = receipt.model_dump()
+            if error is not None:
+                # Airflow keeps what a task returns only when it succeeds.
+                if self.do_xcom_push:
+                    for name, value in {**values, "return_value": values}.items():
+                        context["ti"].xcom_push(key=name, value=value)
+                raise error
+            return values
 
     def on_kill(self) -> None:
         """Keep the next request from being made."""
         if self._hook is not None:
             self._hook.stop()
 
-    def _send(self, context: Context, hook: IntercomHook) -> Receipt:
-        """Send; whatever became of it is in XCom before an error is raised."""
-        try:
-            receipt = hook.send_message(
-                self._fields(), contact_wait=self.contact_wait, not_after=_not_after(self.not_after)
-            )
-        except (ApiError, ExpiredError, UnconfirmedError) as error:
-            receipt = self._receipt_of(error)
-            if receipt.outcome == "rejected" and self.on_rejected == "report" and _concerns_the_message(error):
-                return receipt
-            self._push(context, receipt)
-            raise
-        if receipt.outcome == "rejected" and self.on_rejected == "fail":
-            self._push(context, receipt)
-            raise IntercomRefusedError(f"message {receipt.id}: {receipt.reason}")
-        return receipt
+    def _send(self, context: Context) -> tuple[Receipt, Exception | None]:
+        """Send under the ledger: what became of the message, and the error with which the task has to end."""
+        from intercom_provider.api import calls  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.api.flow import Patience  # noqa: PLC0415
+        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
 
-    def _receipt_of(self, error: ApiError | ExpiredError | UnconfirmedError) -> Receipt:
+        self._hook = hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
+        if hook.settings.dry_run:
+            return hook.send_message(self._fields()), None
+        message = parse_message(self._fields())
+        patience = Patience(contact_wait=self.contact_wait, deadline=_not_after(self.not_after))
+        flow = calls.send_message(message, hook.settings, patience)
+        with hook.get_conn() as client:
+            ledger = self._ledger(context, message)
+            found = ledger.find(time.time())
+            if found is not None and not ledger.may_send(found, self.repeat, self.on_unconfirmed):
+                return self._found(ledger, found)
+            if found is not None:
+                self.log.warning(
+                    "Sending again: there is %s (%s), and repeat is %s, on_unconfirmed %s",
+                    found,
+                    found.state,
+                    self.repeat,
+                    self.on_unconfirmed,
+                )
+            ledger.intend(time.time())
+            try:
+                receipt = client.run(flow)
+            except (ApiError, ExpiredError, UnreachableError, StoppedError) as error:
+                ledger.take_back(found)
+                return self._not_sent(error)
+            except (UnconfirmedError, AirflowTaskTimeout) as error:
+                timed_out = isinstance(error, AirflowTaskTimeout)
+                return self._unconfirmed(ledger, "execution_timeout struck while it sent" if timed_out else str(error))
+        if receipt.outcome == "rejected":
+            ledger.take_back(found)
+            refusal = IntercomRefusedError(f"message {receipt.id}: {receipt.reason}")
+            return receipt, None if self.on_rejected == "report" else refusal
+        self._record(ledger, receipt)
+        return receipt, None
+
+    def _ledger(self, context: Context, message: Message) -> Ledger:
+        ti = context["ti"]
+        identity = identity_of(
+            key=message.key,
+            message_type=message.wire_type,
+            recipients=message.wire_people()["to"],
+            salt=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}",
+        )
+        attempt = Attempt(number=ti.try_number, max_tries=ti.max_tries, retries=self.retries or 0)
+        store = task_state_store(context)
+        if store is not None and conf.getboolean("state_store", "clear_on_success", fallback=False):
+            self.log.warning(
+                "[state_store] clear_on_success is on: Airflow forgets what was sent when this task succeeds, "
+                "so clearing it afterwards sends the message again"
+            )
+        return Ledger(store, identity, attempt)
+
+    def _found(self, ledger: Ledger, found: Entry) -> tuple[Receipt, Exception | None]:
+        """Answer from the ledger instead of sending."""
+        if found.receipt is not None:
+            reason = f"already sent by {found} as message {found.receipt.get('id')}; not sending again"
+            return self._receipt("already_sent", reason, **found.receipt), None
+        return self._unconfirmed(ledger, f"{found} left no result: the message may have been sent or not")
+
+    def _unconfirmed(self, ledger: Ledger, reason: str) -> tuple[Receipt, Exception | None]:
+        if self.on_unconfirmed == "assume_sent":
+            return self._receipt("unconfirmed", f"assumed to be sent, as on_unconfirmed says; {reason}"), None
+        receipt = self._receipt("unconfirmed", reason)
+        if self.on_unconfirmed == "resend":
+            return receipt, AirflowException(f"{reason}. The next try sends it again, as on_unconfirmed says")
+        return receipt, MessageUnconfirmedError(f"{reason}. {ledger.ways_on}")
+
+    def _not_sent(self, error: IntercomError) -> tuple[Receipt, Exception | None]:
+        receipt = self._receipt("expired" if isinstance(error, ExpiredError) else "rejected", str(error))
+        return receipt, None if self.on_rejected == "report" and _concerns_the_message(error) else error
+
+    def _record(self, ledger: Ledger, receipt: Receipt) -> None:
+        try:
+            ledger.record(receipt.model_dump(include=_RECORDED), time.time())
+        except Exception:
+            # The message is out. Failing now would call it what it is not; the intent keeps a rerun from resending.
+            self.log.exception("Message %s was sent, and the ledger could not be told", receipt.id)
+
+    def _receipt(self, outcome: Outcome, reason: str, **known: Any) -> Receipt:
         from intercom_provider.api.models import Receipt  # noqa: PLC0415 - not when a DAG is parsed
 
-        outcome: Outcome = "rejected"
-        if isinstance(error, ExpiredError):
-            outcome = "expired"
-        elif isinstance(error, UnconfirmedError):
-            outcome = "unconfirmed"
-        return Receipt(outcome=outcome, reason=str(error), message_type=self.message_type, key=self.key)
-
-    def _push(self, context: Context, receipt: Receipt) -> None:
-        if self.do_xcom_push:
-            values = receipt.model_dump()
-            for name, value in {**values, "return_value": values}.items():
-                context["ti"].xcom_push(key=name, value=value)
+        own = {"message_type": self.message_type, "key": None if is_missing(self.key) else self.key}
+        return Receipt(outcome=outcome, reason=reason, **{**own, **known})
 
     def _fields(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in MESSAGE_FIELDS}

@@ -1,0 +1,195 @@
+"""
+What this task instance has already sent, kept where a retry, a killed worker and a cleared task find it.
+
+The intent is written before a request and the result after it. So an intent without a result means that
+a message may have been sent or not, and what to do then is for people to say.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
+
+Repeat: TypeAlias = Literal["never", "on_clear", "always"]
+OnUnconfirmed: TypeAlias = Literal["fail", "resend", "assume_sent"]
+
+REPEATS: Final = get_args(Repeat)
+ON_UNCONFIRMED: Final = get_args(OnUnconfirmed)
+
+_PREFIX: Final = "intercom/"
+
+
+class Store(Protocol):
+    """Where entries are kept: what is written is durable on return, and never expires."""
+
+    def get(self, key: str) -> Any:
+        """Read a value; None when there is none."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Write a value, JSON."""
+
+    def delete(self, key: str) -> None:
+        """Remove a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """
+    Which try of a task this is.
+
+    :param number: Airflow's ``try_number``, from 1.
+    :param max_tries: Airflow's ``max_tries``, which changes when somebody clears the task, and only then.
+    :param retries: The task's ``retries``.
+    """
+
+    number: int
+    max_tries: int
+    retries: int
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether a try came before it since the task was cleared, or at all."""
+        return self.number > max(1, self.max_tries - self.retries + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    What the ledger holds of one message: no recipient, no content.
+
+    :param state: ``intent`` until the result is known, then ``sent``.
+    :param attempt: The try that wrote it.
+    :param max_tries: Airflow's ``max_tries`` at the time, by which a cleared task is told from a retry.
+    :param at: When, in epoch seconds.
+    :param receipt: What Intercom answered (ids and times), once it is known.
+    """
+
+    state: Literal["intent", "sent"]
+    attempt: int
+    max_tries: int
+    at: float
+    receipt: dict[str, Any] | None = None
+
+    def __str__(self) -> str:
+        return f"attempt {self.attempt} at {datetime.fromtimestamp(self.at, UTC):%H:%M:%S} UTC"
+
+
+class Ledger:
+    """
+    The ledger of one message of one task instance.
+
+    :param store: Airflow's ``task_state_store``; None where there is none, before Airflow 3.3.
+    :param identity: What names the message: see :func:`identity_of`.
+    :param attempt: The try that asks.
+    """
+
+    def __init__(self, store: Store | None, identity: str, attempt: Attempt) -> None:
+        self.key = f"{_PREFIX}{identity}"
+        self._store = store
+        self._attempt = attempt
+
+    def find(self, now: float) -> Entry | None:
+        """
+        Look up what is known of the message.
+
+        Without a store nothing is known, and a retry has to take the try before it for an intent.
+
+        :param now: Epoch seconds.
+        :return: The entry; None when the message was never attempted.
+        """
+        if self._store is None:
+            before = Entry("intent", self._attempt.number - 1, self._attempt.max_tries, now)
+            return before if self._attempt.number > 1 else None
+        found = self._store.get(self.key)
+        if found is None:
+            return None
+        try:
+            entry = Entry(**found)
+            is_sound = entry.state == "intent" or (entry.state == "sent" and isinstance(entry.receipt, dict))
+        except TypeError:
+            is_sound = False
+        # Somebody may have edited it. What makes no sense cannot say that nothing was sent.
+        return entry if is_sound else Entry("intent", self._attempt.number - 1, self._attempt.max_tries, now)
+
+    def may_send(self, found: Entry, repeat: Repeat, on_unconfirmed: OnUnconfirmed) -> bool:
+        """
+        Decide whether a message that was attempted before may be sent now.
+
+        :param found: What :meth:`find` found.
+        :param repeat: When the same message may be sent again: ``never``, ``on_clear``, ``always``.
+        :param on_unconfirmed: Whether an attempt without a known outcome lets it be sent: ``resend``.
+        :return: True when it may.
+        """
+        if repeat == "always" or (repeat == "on_clear" and self._was_cleared_since(found)):
+            return True
+        return found.state == "intent" and on_unconfirmed == "resend"
+
+    @property
+    def ways_on(self) -> str:
+        """What a person can do about an attempt without a known outcome."""
+        text = (
+            'When you know whether it arrived, clear the task with on_unconfirmed="resend" to have it sent, or with '
+            '"assume_sent" to go on without sending'
+        )
+        if self._store is None:
+            return (
+                f"{text}. Airflow before 3.3 keeps no record between two tries, so every try counts as such an attempt"
+            )
+        return f"{text}; or delete {self.key} in the task instance's Task State tab and clear the task, to have it sent"
+
+    def intend(self, now: float) -> None:
+        """
+        Write that the message is about to be sent; where that fails, nothing may be sent.
+
+        :param now: Epoch seconds.
+        """
+        self._write(Entry("intent", self._attempt.number, self._attempt.max_tries, now))
+
+    def record(self, receipt: dict[str, Any], now: float) -> None:
+        """
+        Write that the message was sent.
+
+        :param receipt: What Intercom answered: ids and times only.
+        :param now: Epoch seconds.
+        """
+        self._write(Entry("sent", self._attempt.number, self._attempt.max_tries, now, receipt))
+
+    def take_back(self, found: Entry | None) -> None:
+        """
+        Take the intent back: this try certainly sent nothing.
+
+        :param found: What stood there before, and stands there again; None for nothing.
+        """
+        if found is not None:
+            self._write(found)
+        elif self._store is not None:
+            self._store.delete(self.key)
+
+    def _was_cleared_since(self, found: Entry) -> bool:
+        if self._store is None:
+            return not self._attempt.is_retry
+        return found.max_tries != self._attempt.max_tries
+
+    def _write(self, entry: Entry) -> None:
+        if self._store is not None:
+            self._store.set(self.key, asdict(entry))
+
+
+def identity_of(*, key: object, message_type: str, recipients: object, salt: str) -> str:
+    """
+    Name a message in a way that tells nothing about whom it goes to.
+
+    The content does not count: a body with a fresh time or token in it is the same message.
+
+    :param key: The user's own id for the message; None to go by type and recipients.
+    :param message_type: The type on the wire.
+    :param recipients: Whom it goes to, as on the wire.
+    :param salt: What makes the name another one in another run.
+    :return: A digest.
+    """
+    named = ["key", str(key)] if key is not None else [message_type, recipients]
+    text = json.dumps(named, sort_keys=True)
+    return blake2b(text.encode(), key=blake2b(salt.encode(), digest_size=32).digest(), digest_size=12).hexdigest()

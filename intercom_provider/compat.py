@@ -40,6 +40,7 @@ __all__ = [
     "AirflowTaskTimeout",
     "TaskStateStore",
     "conf",
+    "is_unmapped",
     "set_trigger_xcom",
     "task_state_store",
 ]
@@ -65,9 +66,15 @@ class TaskStateStore:
 
         self._store.set(key, value, retention=NEVER_EXPIRE)
 
-    def delete(self, key: str) -> None:
-        """Remove a value."""
-        self._store.delete(key)
+
+def is_unmapped(operator: object) -> bool:
+    """
+    Tell whether an operator is being made from a mapped one, which happens when its task runs.
+
+    :param operator: An operator, in its constructor.
+    :return: False while a DAG is parsed.
+    """
+    return bool(getattr(operator, "_BaseOperator__from_mapped", False))
 
 
 def task_state_store(context: Context) -> TaskStateStore | None:

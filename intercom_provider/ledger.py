@@ -19,7 +19,10 @@ OnUnconfirmed: TypeAlias = Literal["fail", "resend", "assume_sent"]
 REPEATS: Final = get_args(Repeat)
 ON_UNCONFIRMED: Final = get_args(OnUnconfirmed)
 
-_PREFIX: Final = "intercom/"
+KEY: Final = "intercom/ledger"
+"""Where in Airflow's task state store the ledger of a task instance is: entries by what names the message."""
+
+Entries: TypeAlias = dict[str, dict[str, Any]]
 
 
 class Store(Protocol):
@@ -31,8 +34,15 @@ class Store(Protocol):
     def set(self, key: str, value: Any) -> None:
         """Write a value, JSON."""
 
-    def delete(self, key: str) -> None:
-        """Remove a value."""
+
+class Siblings(Protocol):
+    """The other instances of a mapped task, each with a ledger of its own."""
+
+    def tell(self, entries: Entries) -> None:
+        """Tell them what this instance's ledger holds."""
+
+    def ask(self, identity: str) -> dict[str, Any] | None:
+        """Ask them for a message; None when nobody knows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +94,15 @@ class Ledger:
     :param store: Airflow's ``task_state_store``; None where there is none, before Airflow 3.3.
     :param identity: What names the message: see :func:`identity_of`.
     :param attempt: The try that asks.
+    :param siblings: The other instances of a mapped task; None when it is not mapped.
     """
 
-    def __init__(self, store: Store | None, identity: str, attempt: Attempt) -> None:
-        self.key = f"{_PREFIX}{identity}"
+    def __init__(self, store: Store | None, identity: str, attempt: Attempt, siblings: Siblings | None = None) -> None:
         self._store = store
+        self._identity = identity
         self._attempt = attempt
+        self._siblings = siblings
+        self._entries: Entries = {}
 
     def find(self, now: float) -> Entry | None:
         """
@@ -100,19 +113,23 @@ class Ledger:
         :param now: Epoch seconds.
         :return: The entry; None when the message was never attempted.
         """
+        before = Entry("intent", self._attempt.number - 1, self._attempt.max_tries, now)
         if self._store is None:
-            before = Entry("intent", self._attempt.number - 1, self._attempt.max_tries, now)
             return before if self._attempt.number > 1 else None
-        found = self._store.get(self.key)
-        if found is None:
+        entries = self._store.get(KEY)
+        # Somebody may have edited it. What makes no sense cannot say that nothing was sent.
+        self._entries = entries if isinstance(entries, dict) else {} if entries is None else {self._identity: entries}
+        if self._siblings is not None:
+            self._siblings.tell(self._entries)
+            if self._identity not in self._entries and (known := self._siblings.ask(self._identity)):
+                self._keep(known)
+        if self._identity not in self._entries:
             return None
         try:
-            entry = Entry(**found)
-            is_sound = entry.state == "intent" or (entry.state == "sent" and isinstance(entry.receipt, dict))
+            entry = Entry(**self._entries[self._identity])
         except TypeError:
-            is_sound = False
-        # Somebody may have edited it. What makes no sense cannot say that nothing was sent.
-        return entry if is_sound else Entry("intent", self._attempt.number - 1, self._attempt.max_tries, now)
+            return before
+        return entry if entry.state == "intent" or isinstance(entry.receipt, dict) else before
 
     def may_send(self, found: Entry, repeat: Repeat, on_unconfirmed: OnUnconfirmed) -> bool:
         """
@@ -138,7 +155,7 @@ class Ledger:
             return (
                 f"{text}. Airflow before 3.3 keeps no record between two tries, so every try counts as such an attempt"
             )
-        return f"{text}; or delete {self.key} in the task instance's Task State tab and clear the task, to have it sent"
+        return f"{text}; or delete {KEY} in the task instance's Task State tab and clear the task, to have it sent"
 
     def intend(self, now: float) -> None:
         """
@@ -146,7 +163,7 @@ class Ledger:
 
         :param now: Epoch seconds.
         """
-        self._write(Entry("intent", self._attempt.number, self._attempt.max_tries, now))
+        self._keep(asdict(Entry("intent", self._attempt.number, self._attempt.max_tries, now)))
 
     def record(self, receipt: dict[str, Any], now: float) -> None:
         """
@@ -155,7 +172,7 @@ class Ledger:
         :param receipt: What Intercom answered: ids and times only.
         :param now: Epoch seconds.
         """
-        self._write(Entry("sent", self._attempt.number, self._attempt.max_tries, now, receipt))
+        self._keep(asdict(Entry("sent", self._attempt.number, self._attempt.max_tries, now, receipt)))
 
     def take_back(self, found: Entry | None) -> None:
         """
@@ -163,19 +180,21 @@ class Ledger:
 
         :param found: What stood there before, and stands there again; None for nothing.
         """
-        if found is not None:
-            self._write(found)
-        elif self._store is not None:
-            self._store.delete(self.key)
+        self._keep(asdict(found) if found is not None else None)
 
     def _was_cleared_since(self, found: Entry) -> bool:
         if self._store is None:
             return not self._attempt.is_retry
         return found.max_tries != self._attempt.max_tries
 
-    def _write(self, entry: Entry) -> None:
-        if self._store is not None:
-            self._store.set(self.key, asdict(entry))
+    def _keep(self, entry: dict[str, Any] | None) -> None:
+        if self._store is None:
+            return
+        others = {identity: kept for identity, kept in self._entries.items() if identity != self._identity}
+        self._entries = others if entry is None else {**others, self._identity: entry}
+        self._store.set(KEY, self._entries)
+        if self._siblings is not None:
+            self._siblings.tell(self._entries)
 
 
 def identity_of(*, key: object, message_type: str, recipients: object, salt: str) -> str:

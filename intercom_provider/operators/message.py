@@ -22,7 +22,7 @@ from intercom_provider.api.errors import (
 from intercom_provider.api.message import MESSAGE_FIELDS, check_version, parse_message
 from intercom_provider.api.settings import parse_api_version
 from intercom_provider.api.values import as_datetime, is_literal, is_missing
-from intercom_provider.compat import AirflowException, AirflowTaskTimeout, conf, task_state_store
+from intercom_provider.compat import AirflowException, AirflowTaskTimeout, conf, is_unmapped, task_state_store
 from intercom_provider.exceptions import (
     IntercomRefusedError,
     InvalidFieldError,
@@ -30,6 +30,7 @@ from intercom_provider.exceptions import (
     as_airflow_errors,
 )
 from intercom_provider.ledger import ON_UNCONFIRMED, REPEATS, Attempt, Ledger, OnUnconfirmed, Repeat, identity_of
+from intercom_provider.operators.siblings import Siblings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -179,7 +180,8 @@ class SendMessageOperator(BaseOperator):
         self.intercom_conn_id = intercom_conn_id
         self._files = {name for name in _FILE_FIELDS if _is_file(getattr(self, name))}
         self._hook: IntercomHook | None = None
-        self._check_literals()
+        if not is_unmapped(self):
+            self._check_literals()
 
     def _do_render_template_fields(
         self,
@@ -277,7 +279,10 @@ class SendMessageOperator(BaseOperator):
                 "[state_store] clear_on_success is on: Airflow forgets what was sent when this task succeeds, "
                 "so clearing it afterwards sends the message again"
             )
-        return Ledger(store, identity, attempt)
+        siblings = None
+        if store is not None and ti.map_index is not None and ti.map_index >= 0:
+            siblings = Siblings(ti, was_cleared=bool(getattr(context["dag_run"], "clear_number", 1)))
+        return Ledger(store, identity, attempt, siblings)
 
     def _found(self, ledger: Ledger, found: Entry) -> tuple[Receipt, Exception | None]:
         """Answer from the ledger instead of sending."""
@@ -301,7 +306,7 @@ class SendMessageOperator(BaseOperator):
     def _record(self, ledger: Ledger, receipt: Receipt) -> None:
         try:
             ledger.record(receipt.model_dump(include=_RECORDED), time.time())
-        except Exception:
+        except (Exception, AirflowTaskTimeout):
             # The message is out. Failing now would call it what it is not; the intent keeps a rerun from resending.
             self.log.exception("Message %s was sent, and the ledger could not be told", receipt.id)
 

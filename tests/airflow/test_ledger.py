@@ -123,7 +123,7 @@ def test_an_unconfirmed_attempt_says_what_to_check_and_the_ways_on(
         SendMessageOperator(**message())
     run = run_dag(dag)
     said = capfd.readouterr().out
-    for part in ("Look for it in Intercom", '"resend"', '"assume_sent"', "delete intercom/", "Task State tab"):
+    for part in ("Look for it in Intercom", '"resend"', '"assume_sent"', "delete intercom/ledger", "Task State tab"):
         assert part in said
     assert len(server.requests) == 1
     assert "unconfirmed" in run.xcom("send", "reason")

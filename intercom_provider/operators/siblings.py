@@ -1,0 +1,88 @@
+"""
+What the other instances of a mapped task have sent.
+
+Airflow keeps state for each map index alone. When the list that is mapped comes back in another order, a
+recipient has another index, whose ledger knows nothing of them. So each instance tells in XCom what its
+ledger holds, from its first moment on, and one that knows nothing of its recipient asks the others.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from intercom_provider.compat import AirflowException
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from intercom_provider.ledger import Entries
+
+XCOM_KEY: Final = "ledger"
+
+# An instance that starts loses its XComs, parses its DAG, and tells again.
+_STARTING: Final = frozenset({"running", "restarting", "deferred"})
+_NEVER_STARTED: Final = frozenset({None, "none", "scheduled", "queued", "removed", "skipped", "upstream_failed"})
+_PATIENCE: Final = 60.0
+_PAUSE: Final = 1.0
+
+
+class Siblings:
+    """
+    The instances of one mapped task in one DAG run.
+
+    :param ti: This task instance.
+    :param was_cleared: Whether anything in the run was cleared; before that no list can have changed.
+    """
+
+    def __init__(self, ti: Any, *, was_cleared: bool) -> None:
+        self._ti = ti
+        self._was_cleared = was_cleared
+
+    def tell(self, entries: Entries) -> None:
+        """
+        Tell the others what this instance's ledger holds.
+
+        :param entries: The ledger.
+        """
+        self._ti.xcom_push(key=XCOM_KEY, value={"map_index": self._ti.map_index, "entries": entries})
+
+    def ask(self, identity: str) -> dict[str, Any] | None:
+        """
+        Ask the others for a message.
+
+        :param identity: What names the message.
+        :return: The entry of the one that knows it; None when nobody does.
+        :raises AirflowException: When one of them may know it and cannot be asked; Airflow retries.
+        """
+        if not self._was_cleared:
+            return None
+        give_up = time.monotonic() + _PATIENCE
+        while True:
+            told = self._told()
+            for entries in told.values():
+                if identity in entries:
+                    return dict(entries[identity])
+            silent = {index: state for index, state in self._states().items() if index not in told}
+            unknown = {index: state for index, state in silent.items() if state not in _NEVER_STARTED}
+            if not unknown:
+                return None
+            if time.monotonic() >= give_up or not _STARTING.intersection(unknown.values()):
+                raise AirflowException(
+                    f"The mapped list may have changed, and map index {', '.join(map(str, sorted(unknown)))} of this "
+                    "task ended before telling what it had sent. Nothing was sent: let it run again first, or set "
+                    'repeat="always" if everybody may be messaged again'
+                )
+            time.sleep(_PAUSE)
+
+    def _told(self) -> dict[int, Mapping[str, Any]]:
+        found = self._ti.xcom_pull(task_ids=self._ti.task_id, key=XCOM_KEY, map_indexes=None)
+        listed = found if isinstance(found, list) else [found]
+        return {each["map_index"]: each["entries"] for each in listed if isinstance(each, dict)}
+
+    def _states(self) -> dict[int, str | None]:
+        ti = self._ti
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id]).get(ti.run_id, {})
+        own = f"{ti.task_id}_"
+        indexes = {name.removeprefix(own): state for name, state in states.items() if name.startswith(own)}
+        return {int(index): state for index, state in indexes.items() if index.isdigit()}

@@ -10,6 +10,7 @@ from intercom_provider.api.flow import PATIENT, Flow, Patience, Reply, Request, 
 from intercom_provider.api.message import Message, WhatsAppMessage, check_version
 from intercom_provider.api.models import Me, Receipt, SentMessage, StatusPage, WhatsAppStatus
 from intercom_provider.api.settings import Settings, version_reaches
+from intercom_provider.api.values import is_missing
 
 PER_PAGE: Final = 100
 """Statuses a page: the most that Intercom gives."""
@@ -170,12 +171,15 @@ def find_contact(
     :raises InvalidInputError: When none or both are given.
     :raises IntercomError: When Intercom cannot be asked or refuses.
     """
-    if (external_id is None) == (email is None):
+    if is_missing(external_id) == is_missing(email):
         raise InvalidInputError.of("external_id", "give either external_id or email")
-    if external_id is None:
+    if external_id is None or is_missing(external_id):
         query = {"query": {"field": "email", "operator": "=", "value": email}}
         request = Request("POST", "/contacts/search", json=query, private=[str(email)])
         return (yield from attempt(request, lambda reply: _first_id(reply, "data"), patience))
+    if external_id in (".", ".."):
+        # In a path they would name another call.
+        raise InvalidInputError.of("external_id", "must be an id")
     name = "/contacts/find_by_external_id"
     request = Request("GET", f"{name}/{quote(external_id, safe='')}", private=[external_id], name=name)
     try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook
 from airflow.sdk.log import mask_secret
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from intercom_provider.api import calls
 from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
@@ -48,6 +50,13 @@ class _Extra(BaseModel):
     timeout: float = Field(default=DEFAULT_TIMEOUT, gt=0, allow_inf_nan=False)
     dry_run: bool = False
     allow_http: bool = False
+
+    @field_validator("timeout", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise PydanticCustomError("seconds", "must be seconds, above 0")
+        return value
 
 
 class IntercomHook(BaseHook):
@@ -292,7 +301,7 @@ class IntercomHook(BaseHook):
             raise InvalidInputError(Problem(f"{where}: {bad.field}", bad.text) for bad in error.problems) from None
 
     def _settings_of(self, connection: Connection) -> Settings:
-        given = {name: value for name, value in connection.extra_dejson.items() if not is_missing(value)}
+        given = {name: value for name, value in _extra(connection).items() if not is_missing(value)}
         if unknown := sorted(given.keys() - _Extra.model_fields.keys()):
             self.log.warning("Connection %s: unknown in extra, ignored: %s", self.intercom_conn_id, ", ".join(unknown))
         try:
@@ -315,6 +324,19 @@ class IntercomHook(BaseHook):
             timeout=extra.timeout,
             dry_run=extra.dry_run,
         )
+
+
+def _extra(connection: Connection) -> dict[str, Any]:
+    if connection.extra is None or is_missing(connection.extra):
+        return {}
+    try:
+        given = json.loads(connection.extra)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        # Airflow would take it for empty, and a dry run with a comma too many would send.
+        raise InvalidInputError.of("extra", "must be a JSON object")
+    return connection.extra_dejson
 
 
 def _token(password: str | None) -> str:

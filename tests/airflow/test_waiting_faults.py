@@ -1,0 +1,162 @@
+"""What a wait does when Intercom misbehaves, whoever does the waiting."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk import DAG
+
+from intercom_provider.sensors.message_status import MessageStatusSensor
+from tests import hostile
+from tests.hostile import Hostile
+
+from .conftest import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODES: dict[str, dict[str, Any]] = {
+    "poke": {"mode": "poke"},
+    "reschedule": {"mode": "reschedule"},
+    "deferrable": {"deferrable": True},
+}
+INTERVAL = 0.25
+PASSING: dict[str, hostile.Act] = {
+    "500": hostile.error(500, "server_error"),
+    "429": hostile.rate_limited(retry_after="0"),
+    "dropped": hostile.drop(),
+    "cut short": hostile.cut_short(),
+    "half of the JSON": hostile.half_json(),
+    "HTML": hostile.html(200),
+    "late": hostile.late(1.0),
+}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
+    """Start an Intercom that misbehaves as it is told to, connected as `intercom_default`."""
+    with Hostile() as server:
+        connect(monkeypatch, server.connection, timeout=0.25)
+        yield server
+
+
+def wait(**fields: Any) -> MessageStatusSensor:
+    usual = {"task_id": "wait", "ruleset_id": 77, "expected_count": 1, "poke_interval": INTERVAL, "timeout": 20}
+    return MessageStatusSensor(**{**usual, **fields})
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("fault", PASSING)
+def test_what_passes_is_ridden_out_and_never_asked_faster(run_dag: Any, server: Hostile, mode: str, fault: str) -> None:
+    server.script(*[PASSING[fault]] * 2)
+    with DAG(f"ridden_out_{mode}") as dag:
+        wait(**MODES[mode])
+    run = run_dag(dag)
+    assert run.states == {"wait": "success"}
+    times = [request.time for request in server.requests]
+    # Deferred, the trigger sees it settled, and then the sensor looks for itself: two looks at the end.
+    rounds = times[:-1] if mode == "deferrable" else times
+    assert len(rounds) == 3
+    assert all(later - earlier >= 0.9 * INTERVAL for earlier, later in pairwise(rounds))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("status", "code"), [(400, "client_error"), (401, "token_unauthorized"), (403, "forbidden")])
+def test_what_is_permanent_ends_the_wait_at_once_in_its_own_words(
+    run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str], mode: str, status: int, code: str
+) -> None:
+    server.script(hostile.healthy())
+    server.pages = [[hostile.event("wamid.1", "sent")]]
+    server.always(hostile.error(status, code, "words of Intercom"))
+    with DAG(f"permanent_{mode}") as dag:
+        wait(retries=2, **MODES[mode])
+    run = run_dag(dag)
+    assert run.states == {"wait": "failed"}
+    assert len(server.requests) == 2
+    said = capfd.readouterr().out
+    assert f"Intercom answered {status} {code}" in said
+    assert "words of Intercom" in said
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("fault", ["500", "late", "429"])
+def test_the_deadline_strikes_within_one_interval_whatever_the_server_does(
+    run_dag: Any, server: Hostile, mode: str, fault: str
+) -> None:
+    server.pages = [[hostile.event("wamid.1", "sent")]]
+    server.script(hostile.healthy())
+    server.always(PASSING[fault])
+    with DAG(f"deadline_{mode}_{fault}") as dag:
+        wait(timeout=1.0, on_timeout="report", **MODES[mode])
+    started = time.time()
+    run = run_dag(dag)
+    assert run.states == {"wait": "success"}
+    assert run.xcom("wait", "timed_out") is True
+    # What is reported is what the last look that succeeded saw.
+    assert (run.xcom("wait", "total"), run.xcom("wait", "sent")) == (1, 1)
+    last = server.requests[-1].time
+    # Some room for Airflow, which has to start a task anew in between.
+    assert last - server.requests[0].time <= 1.0 + INTERVAL + 0.3
+    assert time.time() - started < 8
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_when_nothing_was_ever_seen_the_time_out_is_no_report(run_dag: Any, server: Hostile, mode: str) -> None:
+    server.always(PASSING["500"])
+    with DAG(f"blind_{mode}") as dag:
+        wait(timeout=1.0, on_timeout="report", **MODES[mode])
+    assert run_dag(dag).states == {"wait": "failed"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_too_many_failed_looks_in_a_row_are_left_to_a_retry(run_dag: Any, server: Hostile, mode: str) -> None:
+    server.always(PASSING["500"])
+    with DAG(f"too_many_{mode}") as dag:
+        wait(timeout=600, poke_interval=0.05, **MODES[mode])
+    assert run_dag(dag).states == {"wait": "failed"}
+    assert len(server.requests) == 11
+
+
+def test_a_page_that_leads_back_to_itself_is_an_error(
+    run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = {
+        "type": "list",
+        "events": [hostile.event("wamid.1", "delivered")],
+        "pages": {"type": "pages", "next": {"starting_after": "again"}, "per_page": 100, "total_pages": 2},
+        "total_count": 2,
+    }
+    server.always(hostile.answer(200, page))
+    with DAG("circle") as dag:
+        wait(retries=2)
+    assert run_dag(dag).states == {"wait": "failed"}
+    assert "leads back" in capfd.readouterr().out
+    assert len(server.requests) <= 3
+
+
+@pytest.mark.parametrize("last", [{"next": None}, {}, {"next": {}}, None], ids=["null", "absent", "{}", "no pages"])
+def test_the_last_page_may_say_so_in_any_way(run_dag: Any, server: Hostile, last: dict[str, Any] | None) -> None:
+    page = {"type": "list", "events": [hostile.event("wamid.1", "read")], "total_count": 1, "pages": last}
+    server.always(hostile.answer(200, page))
+    with DAG("last_page") as dag:
+        wait()
+    run = run_dag(dag)
+    assert run.states == {"wait": "success"}
+    assert run.xcom("wait", "read") == 1
+
+
+def test_a_message_on_two_pages_counts_once_with_its_highest_status(run_dag: Any, server: Hostile) -> None:
+    server.pages = [
+        [hostile.event("wamid.1", "sent"), hostile.event("wamid.2", "failed")],
+        [hostile.event("wamid.1", "delivered"), hostile.event("wamid.3", "read")],
+        [hostile.event("wamid.3", "sent"), hostile.event("wamid.2", "failed")],
+    ]
+    with DAG("twice") as dag:
+        wait(expected_count=3, max_failed=1)
+    told = run_dag(dag).xcoms("wait")
+    assert (told["total"], told["delivered"], told["read"], told["failed"]) == (3, 1, 1, 1)
+    assert told["failed_whatsapp_message_ids"] == ["wamid.2"]
+    assert len(told["failures"]) == 1

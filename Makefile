@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Nothing is left outside this folder, not even what pip would keep.
 export PIP_NO_CACHE_DIR := 1
 
-.PHONY: help setup demo test lint typecheck unit format lock build clean
+.PHONY: help setup demo test test-oldest lint typecheck unit format lock build clean
 .DEFAULT_GOAL := help
 
 help: ## List what there is to make
@@ -40,15 +40,29 @@ typecheck: setup ## mypy --strict
 unit: setup ## The tests alone (make unit ARGS="-k sensor -x")
 	@$(PYTHON) -m pytest $(ARGS)
 
+OLDEST := .venv-oldest/bin/python
+
+.venv-oldest/.installed: requirements-oldest.lock pyproject.toml
+	@echo "Making a virtual environment with the oldest Airflow that is supported (a minute or two, once)"
+	@$(BOOTSTRAP_PYTHON) -m venv .venv-oldest
+	@$(OLDEST) -m pip install --quiet --no-deps --require-hashes --requirement requirements-oldest.lock
+	@$(OLDEST) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Airflow 3.1 warns of itself, so warnings are no errors here.
+test-oldest: .venv-oldest/.installed ## The tests that run DAGs, on the oldest Airflow
+	@$(OLDEST) -m pytest -o filterwarnings=default -p no:warnings tests/oldest tests/airflow/test_send.py tests/airflow/test_waiting_modes.py $(ARGS)
+
 format: setup ## Put the code into its form
 	@$(PYTHON) -m ruff check --fix-only .
 	@$(PYTHON) -m ruff format .
 
 lock: setup ## Pin the newest versions that fit (needs uv: pip install uv)
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements.lock
+	@uv pip compile pyproject.toml --group oldest --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-oldest.lock
 
 build: setup ## Build the wheel and the source distribution
 	@$(PYTHON) -m build --no-isolation
 
 clean: ## Remove all that was made
-	@rm -rf .venv .airflow build dist .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-oldest .airflow build dist .mypy_cache .pytest_cache .ruff_cache

@@ -6,11 +6,24 @@ Rests on https://developers.intercom.com/docs/references/rest-api/api.intercom.i
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from intercom_provider.api.values import Identifier  # noqa: TC001 - pydantic reads it at run time
+
+
+def _seconds(value: object) -> int | None:
+    try:
+        return int(float(str(value)))
+    except (ValueError, OverflowError):
+        return None
+
+
+# A time that cannot be read is no reason to lose the status or the message that it stands beside.
+Seconds = Annotated[int | None, BeforeValidator(_seconds)]
+
+_NO_MESSAGE = ("error", "list", "admin", "contact", "user", "lead")
 
 
 class _Tolerant(BaseModel):
@@ -31,7 +44,7 @@ class SentMessage(_Tolerant):
 
     id: str = Field(min_length=1)
     type: str | None = None
-    created_at: int | None = None
+    created_at: Seconds = None
     message_type: str | None = None
     conversation_id: str | None = None
     whatsapp_message_id: str | None = None
@@ -40,7 +53,7 @@ class SentMessage(_Tolerant):
     @classmethod
     def _is_a_message(cls, value: str | None) -> str | None:
         # An error or somebody else's object has an id, too, and would pass for a message that was created.
-        if value is not None and not value.endswith("message"):
+        if value is not None and value.endswith(_NO_MESSAGE):
             raise ValueError("no message")
         return value
 
@@ -49,16 +62,17 @@ class StatusEvent(_Tolerant):
     """
     One WhatsApp message of a ruleset, as ``GET /messages/status`` lists it.
 
+    :param whatsapp_message_id: The message's WhatsApp id; the event's own id stands in where it is missing.
     :param status: ``sent``, ``delivered``, ``read``, ``failed``, or one that is not known yet.
     """
 
-    whatsapp_message_id: str = Field(min_length=1)
+    whatsapp_message_id: str = Field(min_length=1, validation_alias=AliasChoices("whatsapp_message_id", "id"))
     status: str
     id: str | None = None
     conversation_id: str | None = None
     user_id: str | None = None
-    created_at: int | None = None
-    updated_at: int | None = None
+    created_at: Seconds = None
+    updated_at: Seconds = None
     template_name: str | None = None
 
 
@@ -106,8 +120,8 @@ class WhatsAppStatus(_Tolerant):
     whatsapp_message_id: str = Field(validation_alias=AliasChoices("message_id", "whatsapp_message_id"), default="")
     status: str
     conversation_id: str | None = None
-    created_at: int | None = None
-    updated_at: int | None = None
+    created_at: Seconds = None
+    updated_at: Seconds = None
     template_name: str | None = None
     error: WhatsAppError | None = None
 

@@ -1,0 +1,30 @@
+"""What Intercom answers, read tolerantly."""
+
+from __future__ import annotations
+
+import pytest
+
+from intercom_provider.api.models import SentMessage, StatusEvent
+
+
+@pytest.mark.parametrize("odd", ["soon", "", None, [], "1700000000.5", 1.7e9, float("inf")])
+def test_a_time_that_cannot_be_read_costs_neither_the_status_nor_the_message(odd: object) -> None:
+    event = StatusEvent.model_validate({"whatsapp_message_id": "wamid.1", "status": "read", "updated_at": odd})
+    sent = SentMessage.model_validate({"type": "admin_message", "id": 7, "created_at": odd})
+    assert (event.status, sent.id) == ("read", "7")
+    assert event.updated_at in (None, 1_700_000_000)
+
+
+def test_an_event_without_a_whatsapp_id_goes_by_its_own() -> None:
+    assert StatusEvent.model_validate({"id": "55", "status": "sent"}).whatsapp_message_id == "55"
+
+
+@pytest.mark.parametrize("kind", ["error.list", "error", "conversation.list", "admin", "contact"])
+def test_an_object_that_is_no_message_is_not_taken_for_one(kind: str) -> None:
+    with pytest.raises(ValueError, match="no message"):
+        SentMessage.model_validate({"type": kind, "id": "7"})
+
+
+@pytest.mark.parametrize("kind", ["admin_message", "user_message", "message", "whatsapp", None])
+def test_a_message_may_call_itself_as_it_likes(kind: str | None) -> None:
+    assert SentMessage.model_validate({"type": kind, "id": "7"}).id == "7"

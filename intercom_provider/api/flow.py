@@ -138,7 +138,6 @@ class Patience:
 
 
 PATIENT: Final = Patience()
-IMPATIENT: Final = Patience(attempts=1)
 
 
 def attempt(request: Request, read: Read[T], patience: Patience) -> Flow[T]:

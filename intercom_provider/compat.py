@@ -8,7 +8,6 @@ try:
     from airflow.sdk.exceptions import (
         AirflowException,
         AirflowFailException,
-        AirflowRescheduleException,
         AirflowSensorTimeout,
         AirflowSkipException,
         AirflowTaskTimeout,
@@ -17,7 +16,6 @@ except ImportError:  # before 3.2
     from airflow.exceptions import (  # type: ignore[no-redef,attr-defined]
         AirflowException,
         AirflowFailException,
-        AirflowRescheduleException,
         AirflowSensorTimeout,
         AirflowSkipException,
         AirflowTaskTimeout,
@@ -34,13 +32,13 @@ if TYPE_CHECKING:
 __all__ = [
     "AirflowException",
     "AirflowFailException",
-    "AirflowRescheduleException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "AirflowTaskTimeout",
     "TaskStateStore",
     "conf",
     "is_unmapped",
+    "push_before_raising",
     "set_trigger_xcom",
     "task_state_store",
 ]
@@ -86,6 +84,20 @@ def task_state_store(context: Context) -> TaskStateStore | None:
     """
     store = context.get("task_state_store")
     return None if store is None else TaskStateStore(store)
+
+
+def push_before_raising(operator: Any, context: Context, values: dict[str, Any]) -> None:
+    """
+    Push what a task would have returned, which Airflow keeps only when it succeeds.
+
+    :param operator: The operator that is about to raise.
+    :param context: The task's context.
+    :param values: The task's result, key by key.
+    """
+    if operator.do_xcom_push:
+        each = values if operator.multiple_outputs else {}
+        for key, value in {**each, "return_value": values}.items():
+            context["ti"].xcom_push(key=key, value=value)
 
 
 async def set_trigger_xcom(task_instance: Any, key: str, value: object) -> None:

@@ -41,7 +41,7 @@ class Siblings(Protocol):
     def tell(self, entries: Entries) -> None:
         """Tell them what this instance's ledger holds."""
 
-    def ask(self, identity: str) -> dict[str, Any] | None:
+    def ask(self, identity: str, *, changed: bool) -> dict[str, Any] | None:
         """Ask them for a message; None when nobody knows it."""
 
 
@@ -121,7 +121,9 @@ class Ledger:
         self._entries = entries if isinstance(entries, dict) else {} if entries is None else {self._identity: entries}
         if self._siblings is not None:
             self._siblings.tell(self._entries)
-            if self._identity not in self._entries and (known := self._siblings.ask(self._identity)):
+            # Whoever stood at this index before is a sign that the list has changed.
+            changed = bool(self._entries)
+            if self._identity not in self._entries and (known := self._siblings.ask(self._identity, changed=changed)):
                 self._keep(known)
         if self._identity not in self._entries:
             return None
@@ -180,7 +182,13 @@ class Ledger:
 
         :param found: What stood there before, and stands there again; None for nothing.
         """
-        self._keep(asdict(found) if found is not None else None)
+        if self._store is None:
+            return
+        # A try that Airflow gave up for dead may still be here, after the next one has sent.
+        entries = self._store.get(KEY)
+        standing = entries.get(self._identity) if isinstance(entries, dict) else None
+        if isinstance(standing, dict) and standing.get("attempt") == self._attempt.number:
+            self._keep(asdict(found) if found is not None else None)
 
     def _was_cleared_since(self, found: Entry) -> bool:
         if self._store is None:

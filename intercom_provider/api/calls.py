@@ -57,14 +57,14 @@ def _send(message: Message, request: Request, settings: Settings, patience: Pati
     if settings.dry_run:
         return Receipt(outcome="dry_run", reason=_DRY_RUN, message_type=message.message_type, key=message.key)
     sent = yield from attempt(request, lambda reply: SentMessage.model_validate_json(reply.body), patience)
-    told = not isinstance(message, WhatsAppMessage) or not version_reaches(settings.api_version, "2.17")
-    accepted = told or sent.whatsapp_message_id is not None
+    shows = isinstance(message, WhatsAppMessage) and version_reaches(settings.api_version, "2.17")
+    accepted = not shows or bool(sent.whatsapp_message_id)
     return Receipt(
         outcome="sent" if accepted else "rejected",
         reason=None if accepted else _NOT_ACCEPTED,
         id=sent.id,
         conversation_id=sent.conversation_id,
-        whatsapp_message_id=sent.whatsapp_message_id,
+        whatsapp_message_id=sent.whatsapp_message_id or None,
         message_type=message.message_type,
         created_at=sent.created_at,
         key=message.key,

@@ -119,6 +119,9 @@ class IntercomClient:
         self._pacer = pacer or Pacer()
         self._stopped = stopped
         self._give_up = 0.0
+        self.may_have_sent = False
+        """Whether the last request that creates something may have reached Intercom."""
+
         self._http = httpx.Client(**_options(settings))
 
     def __enter__(self) -> Self:
@@ -152,6 +155,8 @@ class IntercomClient:
             step = functools.partial(flow.send, self._exchange(request))
 
     def _exchange(self, request: Request) -> Outcome:
+        # Whoever comes here again was told that nothing was read.
+        self.may_have_sent = False
         now = time.time()
         hold = max(request.after, self._pacer.reserve(now))
         if _is_late(request, hold, now):
@@ -159,6 +164,7 @@ class IntercomClient:
         if hold:
             _announce(request, hold)
         self._wait_until(now + hold)
+        self.may_have_sent = not request.safe
         outcome = self._ask(request)
         if isinstance(outcome, Reply):
             self._pacer.heard(outcome.headers, outcome.now)

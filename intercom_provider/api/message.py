@@ -135,6 +135,7 @@ People = Annotated[tuple[_Person, ...], BeforeValidator(_people), Field(min_leng
 class _Message(_Strict):
     """What all four types share."""
 
+    to: tuple[ContactRecipient, ...] | tuple[PhoneRecipient, ...]
     from_admin_id: Identifier | None = None
     created_at: PastSeconds | None = None
     create_conversation_without_contact_reply: bool | None = None
@@ -197,6 +198,16 @@ class _Message(_Strict):
                 listed = [person.model_dump(exclude_none=True) for person in persons]
                 people[name] = listed if name in self.lists else listed[0]
         return people
+
+    @property
+    def recipients(self) -> list[list[str]]:
+        """Who gets it, by their ids alone: with another name or role it is still the same person."""
+        people = [person.model_dump(exclude_none=True) for person in self.to]
+        found = []
+        for person in people:
+            name = next(name for name in ("phone", "id", "user_id", "email") if name in person)
+            found.append([name, str(person[name]).lower() if name == "email" else str(person[name])])
+        return sorted(found)
 
     @property
     def lists(self) -> list[str]:
@@ -266,17 +277,17 @@ class WhatsAppMessage(_Message):
     @field_validator("components", mode="before")
     @classmethod
     def _texts_are_text(cls, value: object) -> object:
-        components = as_data(value)
-        for path, text in _component_texts(components):
-            if not isinstance(text, str):
-                raise InvalidInputError.of(f"components.{path}", NOT_TEXT)
         try:
-            json.dumps(components, allow_nan=False, ensure_ascii=False).encode()
+            # As it will travel: what is no list yet (a tuple) becomes one, and is checked like one.
+            components = json.loads(json.dumps(as_data(value), allow_nan=False, ensure_ascii=False).encode())
         except (TypeError, ValueError, RecursionError):
             raise InvalidInputError.of(
                 "components",
                 "must be JSON alone (lists, objects, text, numbers): make other values text in the template",
             ) from None
+        for path, text in _component_texts(components):
+            if not isinstance(text, str):
+                raise InvalidInputError.of(f"components.{path}", NOT_TEXT)
         return components
 
     def _wire_content(self) -> Json:
@@ -354,7 +365,7 @@ def _strings(data: object) -> Iterator[str]:
 def _component_texts(data: object, path: str = "") -> Iterator[tuple[str, object]]:
     entries = data.items() if isinstance(data, Mapping) else enumerate(data) if isinstance(data, list) else ()
     for name, entry in entries:
-        if name == "text" and isinstance(data, Mapping) and data.get("type", "text") == "text":
+        if name == "text" and isinstance(data, Mapping) and str(data.get("type", "text")).lower() == "text":
             yield f"{path}text", entry
         else:
             yield from _component_texts(entry, f"{path}{name}.")

@@ -22,7 +22,14 @@ from intercom_provider.api.errors import (
 from intercom_provider.api.message import MESSAGE_FIELDS, check_version, parse_message
 from intercom_provider.api.settings import parse_api_version
 from intercom_provider.api.values import as_datetime, is_literal, is_missing
-from intercom_provider.compat import AirflowException, AirflowTaskTimeout, conf, is_unmapped, task_state_store
+from intercom_provider.compat import (
+    AirflowException,
+    AirflowTaskTimeout,
+    conf,
+    is_unmapped,
+    push_before_raising,
+    task_state_store,
+)
 from intercom_provider.exceptions import (
     IntercomRefusedError,
     InvalidFieldError,
@@ -39,6 +46,8 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
+    from intercom_provider.api.client import IntercomClient
+    from intercom_provider.api.flow import Flow
     from intercom_provider.api.message import Message
     from intercom_provider.api.models import Outcome, Receipt
     from intercom_provider.hooks.intercom import IntercomHook
@@ -180,6 +189,7 @@ class SendMessageOperator(BaseOperator):
         self.intercom_conn_id = intercom_conn_id
         self._files = {name for name in _FILE_FIELDS if _is_file(getattr(self, name))}
         self._hook: IntercomHook | None = None
+        self._killed = False
         if not is_unmapped(self):
             self._check_literals()
 
@@ -211,15 +221,13 @@ class SendMessageOperator(BaseOperator):
             self.log.info("Message %s: %s%s", receipt.outcome, receipt.id or "no id", told)
             values = receipt.model_dump()
             if error is not None:
-                # Airflow keeps what a task returns only when it succeeds.
-                if self.do_xcom_push:
-                    for name, value in {**values, "return_value": values}.items():
-                        context["ti"].xcom_push(key=name, value=value)
+                push_before_raising(self, context, values)
                 raise error
             return values
 
     def on_kill(self) -> None:
         """Keep the next request from being made."""
+        self._killed = True
         if self._hook is not None:
             self._hook.stop()
 
@@ -230,6 +238,8 @@ class SendMessageOperator(BaseOperator):
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
 
         self._hook = hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
+        if self._killed:
+            hook.stop()
         if hook.settings.dry_run:
             return hook.send_message(self._fields()), None
         message = parse_message(self._fields())
@@ -249,14 +259,23 @@ class SendMessageOperator(BaseOperator):
                     self.on_unconfirmed,
                 )
             ledger.intend(time.time())
-            try:
-                receipt = client.run(flow)
-            except (ApiError, ExpiredError, UnreachableError, StoppedError) as error:
+            return self._attempt(client, flow, ledger, found)
+
+    def _attempt(
+        self, client: IntercomClient, flow: Flow[Receipt], ledger: Ledger, found: Entry | None
+    ) -> tuple[Receipt, Exception | None]:
+        try:
+            receipt = client.run(flow)
+        except (ApiError, ExpiredError, UnreachableError, StoppedError) as error:
+            ledger.take_back(found)
+            return self._not_sent(error)
+        except UnconfirmedError as error:
+            return self._unconfirmed(ledger, str(error))
+        except AirflowTaskTimeout:
+            if not client.may_have_sent:
                 ledger.take_back(found)
-                return self._not_sent(error)
-            except (UnconfirmedError, AirflowTaskTimeout) as error:
-                timed_out = isinstance(error, AirflowTaskTimeout)
-                return self._unconfirmed(ledger, "execution_timeout struck while it sent" if timed_out else str(error))
+                raise
+            return self._unconfirmed(ledger, "unconfirmed: execution_timeout struck while it sent")
         if receipt.outcome == "rejected":
             ledger.take_back(found)
             refusal = IntercomRefusedError(f"message {receipt.id}: {receipt.reason}")
@@ -269,7 +288,7 @@ class SendMessageOperator(BaseOperator):
         identity = identity_of(
             key=message.key,
             message_type=message.wire_type,
-            recipients=message.wire_people()["to"],
+            recipients=message.recipients,
             salt=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}",
         )
         attempt = Attempt(number=ti.try_number, max_tries=ti.max_tries, retries=self.retries or 0)

@@ -47,15 +47,16 @@ class Siblings:
         """
         self._ti.xcom_push(key=XCOM_KEY, value={"map_index": self._ti.map_index, "entries": entries})
 
-    def ask(self, identity: str) -> dict[str, Any] | None:
+    def ask(self, identity: str, *, changed: bool) -> dict[str, Any] | None:
         """
         Ask the others for a message.
 
         :param identity: What names the message.
+        :param changed: Whether this index had another recipient before.
         :return: The entry of the one that knows it; None when nobody does.
         :raises AirflowException: When one of them may know it and cannot be asked; Airflow retries.
         """
-        if not self._was_cleared:
+        if not (changed or self._was_cleared):
             return None
         give_up = time.monotonic() + _PATIENCE
         while True:

@@ -20,6 +20,7 @@ from intercom_provider.compat import (
     AirflowSensorTimeout,
     AirflowSkipException,
     conf,
+    push_before_raising,
     task_state_store,
 )
 from intercom_provider.delivery import Criteria, Limit, Summary, WaitFor, parse_limit
@@ -293,10 +294,10 @@ class MessageStatusSensor(BaseSensorOperator):
             values |= report.outcome(look, client)
             values["results_path"] = self._write(report, look)
         if wait.criteria.too_many_failed(summary):
-            self._push(context, values)
+            push_before_raising(self, context, values)
             raise DeliveryFailedError(_failed(wait, summary, values))
         if verdict == "deadline" and self.on_timeout == "fail":
-            self._push(context, values)
+            push_before_raising(self, context, values)
             raise AirflowSensorTimeout(
                 f"{wait.watch}: not settled within {self.timeout:.0f} s: {wait.criteria.progress(summary)}"
             )
@@ -310,11 +311,6 @@ class MessageStatusSensor(BaseSensorOperator):
         path = str(self.results_path)
         self.log.info("%d rows (%s) written to %s", write_rows(report.rows(look), path), self.results, path)
         return path
-
-    def _push(self, context: Context, values: Row) -> None:
-        if self.do_xcom_push:
-            for key, value in {**values, "return_value": values}.items():
-                context["ti"].xcom_push(key=key, value=value)
 
     def _defer(self) -> None:
         from intercom_provider.triggers.message_status import MessageStatusTrigger  # noqa: PLC0415

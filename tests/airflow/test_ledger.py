@@ -101,6 +101,55 @@ def test_a_retry_finds_what_was_sent_and_sends_nothing(
     assert f"as message {told['id']}; not sending again" in said
 
 
+@pytest.mark.parametrize(
+    "to",
+    [
+        {"phone": "+447900123456", "name": "Ada {{ ti.try_number }}"},
+        {"type": "user", "email": "{{ 'Ada' if ti.try_number == 1 else 'ada' }}@example.com"},
+        {"type": "{{ 'lead' if ti.try_number == 1 else 'user' }}", "id": "6762f239"},
+    ],
+    ids=["another name", "another case", "another role"],
+)
+def test_it_is_the_same_person_with_another_name_or_role(run_dag: Any, server: Hostile, to: dict[str, str]) -> None:
+    kind = {"message_type": "whatsapp", "template": "t", "body": None} if "phone" in to else {"message_type": "in_app"}
+    with DAG("same_person") as dag:
+        FailsAfterwards(**message(to=to, **kind))
+    run = run_dag(dag)
+    assert run.xcom("send", "outcome") == "already_sent"
+    assert len(server.created) == 1
+
+
+def test_somebody_else_is_somebody_else(run_dag: Any, server: Hostile) -> None:
+    with DAG("somebody_else") as dag:
+        FailsAfterwards(**message(to={"type": "user", "id": "contact-{{ ti.try_number }}"}))
+    assert run_dag(dag).xcom("send", "outcome") == "sent"
+    assert len(server.created) == 2
+
+
+def test_execution_timeout_while_waiting_for_a_contact_leaves_it_to_the_retry(run_dag: Any, server: Hostile) -> None:
+    server.script(*[hostile.error(404, "not_found", "Not found")] * 3)
+    with DAG("struck_between") as dag:
+        SendMessageOperator(**message(contact_wait=30, execution_timeout=timedelta(seconds=1.5)))
+    run = run_dag(dag)
+    assert run.states == {"send": "success"}
+    assert run.xcom("send", "outcome") == "sent"
+    assert len(server.created) == 1
+
+
+def test_a_task_that_was_killed_before_it_began_sends_nothing(run_dag: Any, server: Hostile) -> None:
+    class Killed(SendMessageOperator):
+        """Told to stop before its hook exists."""
+
+        def execute(self, context: Context) -> dict[str, Any]:
+            self.on_kill()
+            return super().execute(context)
+
+    with DAG("killed") as dag:
+        Killed(**message(retries=0))
+    assert run_dag(dag).states == {"send": "failed"}
+    assert server.requests == []
+
+
 def test_always_sends_with_every_try(run_dag: Any, server: Hostile) -> None:
     with DAG("always") as dag:
         FailsAfterwards(**message(repeat="{{ params.repeat }}", params={"repeat": "always"}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
@@ -26,7 +27,9 @@ MOST_IDS: Final = 1_000
 MOST_REASONS: Final = 10
 
 _TOLD: Final = ("whatsapp_message_id", "key", "conversation_id", "user_id", "reason")
-_BRIEFLY: Final = Patience(attempts=2, timeout=10.0)
+# Reasons are worth a moment after a wait, for all of them together.
+_REASONS_TIMEOUT: Final = 5.0
+_REASONS_LAST: Final = 15.0
 
 # Beyond this, rows wait on disk, so that a ruleset of any size needs no more memory.
 _ROWS_IN_MEMORY: Final = 1_000_000
@@ -101,7 +104,8 @@ class Report:
         """
         failed = [row for message_id, row in self._failed.items() if look.tally.counts_as(message_id, "failed")]
         refused = [row for row in self._not_sent if row["status"] == "failed"]
-        told = [self._with_reason(row, client) for row in (*refused, *failed)[:MOST_REASONS]]
+        briefly = Patience(attempts=1, timeout=_REASONS_TIMEOUT, deadline=time.time() + _REASONS_LAST)
+        told = [_with_reason(row, client, briefly) for row in (*refused, *failed)[:MOST_REASONS]]
         # Not all that failed were remembered when many of the first did arrive all the same.
         complete = look.summary.failed <= MOST_IDS and len(failed) + len(refused) >= look.summary.failed
         users = dict.fromkeys(row["user_id"] for row in failed if row["user_id"])
@@ -135,15 +139,16 @@ class Report:
             return status == "failed"
         return status != "failed" and rank_of(status) < rank_of(self._wait_for)
 
-    def _with_reason(self, row: Row, client: IntercomClient) -> Row:
-        if row["reason"] is None:
-            try:
-                found = client.run(calls.whatsapp_status(row["whatsapp_message_id"], _BRIEFLY))
-            except IntercomError as error:
-                row["reason"] = f"not known: {error}"
-            else:
-                row["reason"] = str(found.error) if found.error else "no reason given"
-        return row
+
+def _with_reason(row: Row, client: IntercomClient, patience: Patience) -> Row:
+    if row["reason"] is None:
+        try:
+            found = client.run(calls.whatsapp_status(row["whatsapp_message_id"], patience))
+        except IntercomError as error:
+            row["reason"] = f"not known: {error}"
+        else:
+            row["reason"] = str(found.error) if found.error else "no reason given"
+    return row
 
 
 def write_rows(rows: Iterator[Row], path: str) -> int:

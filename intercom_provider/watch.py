@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from intercom_provider.api import calls
-from intercom_provider.api.errors import IntercomError, InvalidInputError, NotFoundError
+from intercom_provider.api.errors import IntercomError, InvalidInputError, NotFoundError, RateLimitedError
 from intercom_provider.api.flow import Flow, Patience
 from intercom_provider.delivery import Criteria, Growth, Summary, Tally
 
@@ -26,7 +26,11 @@ FAILED_LOOKS_ALLOWED: Final = 10
 
 # Airflow's own clock for the time-out starts a moment after ours and must not strike first.
 _STRIKES_BEFORE_AIRFLOW: Final = 0.05
-_LAST_LOOK: Final = Patience(attempts=1, timeout=10.0)
+# The last look starts when time is up: long enough for a long list, and not for one without an end.
+_LAST_LOOK_LASTS: Final = 300.0
+_LAST_LOOK_TIMEOUT: Final = 10.0
+# However long Intercom asks to wait, its word is not taken for more than this.
+_LONGEST_PAUSE: Final = 3_600.0
 
 Verdict: TypeAlias = Literal["wait", "settled", "deadline"]
 
@@ -53,13 +57,14 @@ class Look:
     What one full look found.
 
     :param summary: The counts.
-    :param complete: Whether it saw all that Intercom says there is.
     :param tally: Where the counts come from.
+    :param doubt: What the look saw and what Intercom announced, when these differ: the list may have changed
+        while it was read. None when they agree.
     """
 
     summary: Summary
-    complete: bool
     tally: Tally
+    doubt: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,14 +108,15 @@ class Watch:
 
     def _look_at_ruleset(self, ruleset_id: str, first: Patience, others: Patience, observe: Observe) -> Flow[Look]:
         tally, pages = Tally(), calls.Pages(ruleset_id)
-        seen, announced = 0, None
+        listed, announced = (Tally() if self.created_after else tally), None
         while not pages.done:
             page = yield from pages.read(others if pages.number else first)
             announced = page.total_count
-            seen += len(page.events)
             for event in page.events:
-                if self.created_after and event.created_at is not None and event.created_at < self.created_after:
-                    continue
+                if self.created_after:
+                    listed.add(event.whatsapp_message_id, event.status)
+                    if event.created_at is not None and event.created_at < self.created_after:
+                        continue
                 tally.add(event.whatsapp_message_id, event.status)
                 observe(
                     Sighting(
@@ -123,7 +129,9 @@ class Watch:
                         event.updated_at,
                     )
                 )
-        return Look(tally.fold(), complete=announced is None or seen >= announced, tally=tally)
+        summary = tally.fold()
+        seen = summary.total if listed is tally else listed.fold().total
+        return Look(summary, tally, None if announced is None or seen >= announced else (seen, announced))
 
     def _look_at_messages(self, first: Patience, others: Patience, observe: Observe, *, not_yet: bool) -> Flow[Look]:
         tally = Tally()
@@ -154,7 +162,7 @@ class Watch:
             read=found_here.read,
             failed=found_here.failed + self.refused,
         )
-        return Look(summary, complete=True, tally=tally)
+        return Look(summary, tally)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -169,6 +177,8 @@ class Wait:
     :param growth: Since when the number of messages has not grown.
     :param failed_looks: How many looks in a row have failed.
     :param last: The last summary; None when there is none yet.
+    :param doubt: What the last look could not believe; None when there was nothing.
+    :param not_before: Epoch seconds before which Intercom does not want to be asked again.
     :param told: Statuses nobody knew, already told.
     """
 
@@ -179,6 +189,8 @@ class Wait:
     growth: Growth = field(default_factory=Growth)
     failed_looks: int = 0
     last: Summary | None = None
+    doubt: tuple[int, int] | None = None
+    not_before: float = 0.0
     told: set[str] = field(default_factory=set)
 
     def is_due(self, now: float) -> bool:
@@ -195,7 +207,8 @@ class Wait:
         :raises IntercomError: When something could not be read, for :meth:`stumbled`.
         """
         if self.is_due(now):
-            first, others = _LAST_LOOK, replace(_LAST_LOOK, attempts=2)
+            first = Patience(attempts=1, deadline=now + _LAST_LOOK_LASTS, timeout=_LAST_LOOK_TIMEOUT)
+            others = replace(first, attempts=2)
         else:
             first, others = Patience(attempts=1, deadline=self.deadline), Patience(attempts=4, deadline=self.deadline)
         return self.watch.look(first=first, others=others, not_yet=now < self.started + NOT_YET_FOR, observe=observe)
@@ -210,11 +223,17 @@ class Wait:
         """
         self.failed_looks = 0
         self.last = look.summary
+        doubt = look.doubt
+        if doubt is None and look.summary.total < self.growth.total:
+            doubt = (look.summary.total, self.growth.total)
+        # What two looks in a row see alike is how it is; what one sees may be a list that moved while it was read.
+        believed = doubt is None or doubt == self.doubt
+        self.doubt = doubt
         self.growth = self.growth.after(look.summary.total, now)
         for status in sorted(look.tally.unknown - self.told):
             log.warning("%s: status %r is unknown and counts as sent", self.watch, status)
         self.told |= look.tally.unknown
-        if look.complete and self.criteria.is_settled(look.summary, self.growth, now):
+        if believed and self.criteria.is_settled(look.summary, self.growth, now):
             return "settled"
         return "deadline" if self.is_due(now) else "wait"
 
@@ -231,6 +250,8 @@ class Wait:
         if not error.transient:
             raise error
         self.failed_looks += 1
+        if isinstance(error, RateLimitedError) and error.retry_at is not None:
+            self.not_before = min(error.retry_at, now + _LONGEST_PAUSE)
         log.warning("%s: could not look (%d in a row): %s", self.watch, self.failed_looks, error)
         if self.is_due(now):
             return "deadline"
@@ -247,11 +268,11 @@ class Wait:
         :return: One line.
         """
         line = f"{self.watch}: {self.criteria.progress(look.summary)}"
-        if not look.complete:
-            return f"{line}; the list changed while it was read, so this look does not count"
+        if self.doubt is not None:
+            return f"{line}; {self.doubt[0]} of {self.doubt[1]} in the list, which may have changed while it was read"
         if self.criteria.expected_count is None and self.criteria.settle_for and look.summary.total:
             quiet = now - self.growth.since
-            return f"{line}; no growth for {quiet:.0f} of {self.criteria.settle_for:.0f} s"
+            return f"{line}; no growth for {quiet:.0f} of {self.criteria.settle_for:.3g} s"
         return line
 
     def state(self) -> dict[str, Any]:
@@ -266,6 +287,8 @@ class Wait:
             "growth": [self.growth.total, self.growth.since],
             "failed_looks": self.failed_looks,
             "last": asdict(self.last) if self.last else None,
+            "doubt": list(self.doubt) if self.doubt else None,
+            "not_before": self.not_before,
         }
 
     def resume(self, state: object) -> None:
@@ -283,6 +306,9 @@ class Wait:
             self.started, self.deadline = float(state["started"]), float(state["deadline"])
             self.growth = Growth(int(total), float(since))
             self.failed_looks = int(state["failed_looks"])
+            doubt = state["doubt"]
+            self.doubt = (int(doubt[0]), int(doubt[1])) if doubt else None
+            self.not_before = float(state["not_before"])
             self.last = Summary(**{name: int(count) for name, count in last.items()}) if last else None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInputError.of("event", f"is not what the trigger of this version sends ({error})") from None

@@ -16,6 +16,8 @@ PER_PAGE: Final = 100
 """Statuses a page: the most that Intercom gives."""
 
 _EMPTY_PAGES_ALLOWED: Final = 10
+# A list may grow while it is read, and repeat itself; beyond twice its announced size it does not end.
+_EVENTS_TOO_MANY_ALLOWED: Final = 1_000
 _NOT_ACCEPTED: Final = "WhatsApp did not accept the message: Intercom's answer has no whatsapp_message_id"
 _DRY_RUN: Final = "the connection has dry_run set"
 
@@ -106,6 +108,7 @@ class Pages:
         self._ruleset_id = ruleset_id
         self._seen: set[str] = set()
         self._empty = 0
+        self._events = 0
 
     def read(self, patience: Patience = PATIENT) -> Flow[StatusPage]:
         """
@@ -126,10 +129,14 @@ class Pages:
         )
         following = page.starting_after
         self._empty = 0 if page.events else self._empty + 1
-        if following is not None and (following in self._seen or self._empty > _EMPTY_PAGES_ALLOWED):
+        self._events += len(page.events)
+        endless = self._empty > _EMPTY_PAGES_ALLOWED or (
+            page.total_count is not None and self._events > 2 * page.total_count + _EVENTS_TOO_MANY_ALLOWED
+        )
+        if following is not None and (following in self._seen or endless):
             raise PagingError(
                 f"GET /messages/status for ruleset {self._ruleset_id}: page {self.number + 1} leads back to a page "
-                "that was already read, or to nothing but empty ones; nothing is reported from such a list. "
+                "that was already read, or on without an end; nothing is reported from such a list. "
                 "Report it to Intercom"
             )
         self.number += 1

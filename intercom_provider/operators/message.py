@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 
@@ -344,7 +345,7 @@ class SendMessageOperator(BaseOperator):
         lazy = {name for name in self.template_fields if not is_literal(getattr(self, name))} | self._files
         try:
             message = parse_message(self._fields())
-            if self.api_version is not None and "api_version" not in lazy:
+            if not is_missing(self.api_version) and "api_version" not in lazy:
                 check_version(message, parse_api_version(self.api_version))
         except InvalidInputError as error:
             problems = [problem for problem in error.problems if problem.field.partition(".")[0] not in lazy]
@@ -353,16 +354,16 @@ class SendMessageOperator(BaseOperator):
         self._check_choices(lazy)
 
     def _check_choices(self, lazy: Collection[str] = ()) -> None:
+        for name in ("repeat", "on_unconfirmed"):
+            if name not in lazy and is_missing(getattr(self, name)):
+                setattr(self, name, _CHOICES[name][0])
         problems = [
             Problem(name, f"must be one of {', '.join(choices)}")
             for name, choices in _CHOICES.items()
             if name not in lazy and getattr(self, name) not in choices
         ]
-        if (
-            isinstance(self.contact_wait, bool)
-            or not isinstance(self.contact_wait, int | float)
-            or self.contact_wait < 0
-        ):
+        wait = self.contact_wait
+        if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < math.inf:
             problems.append(Problem("contact_wait", "must be seconds, from 0 on"))
         if "not_after" not in lazy:
             try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from intercom_provider.compat import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     conf,
     push_before_raising,
     task_state_store,
@@ -42,6 +45,7 @@ T = TypeVar("T")
 
 _SOURCES: Final = ("ruleset_id", "whatsapp_message_id", "sent")
 _NEEDED_VERSION: Final = "2.16"
+_SHORTEST_INTERVAL: Final = 0.1
 _STATE_KEY: Final = "intercom_wait"
 # Airflow's own end of a deferral, far enough behind the trigger's deadline never to come first.
 _BACKSTOP: Final = timedelta(minutes=5)
@@ -54,6 +58,9 @@ class _Plan:
     ruleset_id: str | None = None
     created_after: float | None = None
     expected_count: int | None = None
+    settle_for: float = 0.0
+    max_pending: Limit = 0
+    max_failed: Limit = 0
     keys: Keys = field(default_factory=dict)
     not_sent: tuple[Row, ...] = ()
 
@@ -145,6 +152,8 @@ class MessageStatusSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.api_version = api_version
         self.intercom_conn_id = intercom_conn_id
+        # Even somebody who asks for no pause gets one.
+        self.poke_interval = max(self.poke_interval, _SHORTEST_INTERVAL)
         self._deadline: float | None = None
         self._wait: Wait | None = None
         self._read_fields(parsing=True)
@@ -179,6 +188,9 @@ class MessageStatusSensor(BaseSensorOperator):
             raise AirflowException(
                 f"{wait.watch}: the trigger's event makes no sense ({error!r}); look again"
             ) from None
+        if status == "deadline":
+            # The triggerer's clock may be ahead of this one; its word ends the wait, or the two would go on for ever.
+            wait.deadline = min(wait.deadline, time.time())
         with self._skipped_when_asked():
             if status == "error":
                 kind = UnreachableError if event.get("transient") else IntercomRefusedError
@@ -224,7 +236,7 @@ class MessageStatusSensor(BaseSensorOperator):
                 "grown: give expected_count, or use deferrable=True"
             )
         failed = sum(row["status"] == "failed" for row in plan.not_sent)
-        now = time.time()
+        deadline = time.time() + self.timeout if self._deadline is None else self._deadline
         self._wait = Wait(
             watch=Watch(
                 ruleset_id=plan.ruleset_id,
@@ -236,12 +248,12 @@ class MessageStatusSensor(BaseSensorOperator):
             criteria=Criteria(
                 wait_for=self.wait_for,
                 expected_count=count,
-                settle_for=_seconds(self.settle_for),
-                max_pending=self.max_pending,
-                max_failed=self.max_failed,
+                settle_for=plan.settle_for,
+                max_pending=plan.max_pending,
+                max_failed=plan.max_failed,
             ),
-            started=now,
-            deadline=now + self.timeout if self._deadline is None else self._deadline,
+            started=deadline - self.timeout,
+            deadline=deadline,
         )
         return self._wait
 
@@ -259,12 +271,18 @@ class MessageStatusSensor(BaseSensorOperator):
         )
         look: Look | None = None
         with as_airflow_errors(), report, hook.get_conn() as client:
-            if not version_reaches(hook.settings.api_version, _NEEDED_VERSION):
-                raise InvalidInputError.of("api_version", f"the status of messages needs {_NEEDED_VERSION} or later")
+            _version(hook.settings.api_version)
+            started = time.time()
+            if started < wait.not_before and not wait.is_due(started):
+                self.log.info("%s: Intercom asked to wait for %.0f s", wait.watch, wait.not_before - started)
+                return None
             try:
-                look = client.run(wait.look(time.time(), report.see))
+                look = client.run(wait.look(started, report.see))
             except IntercomError as error:
                 verdict = wait.stumbled(error, time.time(), self._failed_looks_allowed)
+                if verdict == "deadline" and not wait.is_due(started):
+                    # The deadline cut this look short; now comes the last one, which it does not.
+                    return self._look(context, wait)
             else:
                 verdict = wait.took(look, time.time())
                 self.log.info("%s", wait.progress(look, time.time()))
@@ -289,10 +307,11 @@ class MessageStatusSensor(BaseSensorOperator):
             "results_path": None,
         }
         if look is None:
+            unwritten = None
             self.log.warning("%s: the last look failed; what is reported is what the one before saw", wait.watch)
         else:
             values |= report.outcome(look, client)
-            values["results_path"] = self._write(report, look)
+            unwritten = self._write(report, look, values)
         if wait.criteria.too_many_failed(summary):
             push_before_raising(self, context, values)
             raise DeliveryFailedError(_failed(wait, summary, values))
@@ -301,16 +320,26 @@ class MessageStatusSensor(BaseSensorOperator):
             raise AirflowSensorTimeout(
                 f"{wait.watch}: not settled within {self.timeout:.0f} s: {wait.criteria.progress(summary)}"
             )
+        if unwritten is not None:
+            push_before_raising(self, context, values)
+            raise unwritten
         return values
 
-    def _write(self, report: Report, look: Look) -> str | None:
+    def _write(self, report: Report, look: Look, values: Row) -> InvalidFieldError | None:
+        """Write the rows that were asked for; what keeps them from being written must not cost the counts."""
         from intercom_provider.report import write_rows  # noqa: PLC0415 - not when a DAG is parsed
 
         if is_missing(self.results_path):
             return None
         path = str(self.results_path)
-        self.log.info("%d rows (%s) written to %s", write_rows(report.rows(look), path), self.results, path)
-        return path
+        try:
+            written = write_rows(report.rows(look), path)
+        except Exception as error:
+            self.log.exception("The rows could not be written to %s", path)
+            return InvalidFieldError(f"results_path: {path} cannot be written ({type(error).__name__}: {error})")
+        self.log.info("%d rows (%s) written to %s", written, self.results, path)
+        values["results_path"] = path
+        return None
 
     def _defer(self) -> None:
         from intercom_provider.triggers.message_status import MessageStatusTrigger  # noqa: PLC0415
@@ -346,7 +375,7 @@ class MessageStatusSensor(BaseSensorOperator):
             yield
         except AirflowSkipException:
             raise
-        except (AirflowFailException, AirflowSensorTimeout) as error:
+        except (AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout) as error:
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(f"Skipped instead of failed: {error}") from error
             raise
@@ -376,11 +405,8 @@ class MessageStatusSensor(BaseSensorOperator):
         _choose(problems, "wait_for", self.wait_for, ("delivered", "read"))
         _choose(problems, "on_timeout", self.on_timeout, ("fail", "report"))
         _choose(problems, "results", self.results, ("failed", "unsettled", "all"))
-        for name in ("max_pending", "max_failed"):
-            take(name, lambda value, name=name: parse_limit(name, value))  # type: ignore[misc]
-        take("settle_for", _seconds)
         take("results_path", _file)
-        take("api_version", lambda value: None if is_missing(value) else parse_api_version(value))
+        take("api_version", _version)
         ruleset_id = take("ruleset_id", read_ruleset_id)
         messages = take("whatsapp_message_id", read_message_ids) or {}
         traced, not_sent = take("sent", read_sent) or ({}, ())
@@ -388,6 +414,9 @@ class MessageStatusSensor(BaseSensorOperator):
             ruleset_id=ruleset_id,
             created_after=take("created_after", _moment),
             expected_count=take("expected_count", _count),
+            settle_for=take("settle_for", _seconds) or 0.0,
+            max_pending=take("max_pending", lambda value: parse_limit("max_pending", value)),
+            max_failed=take("max_failed", lambda value: parse_limit("max_failed", value)),
             keys={**messages, **traced},
             not_sent=not_sent,
         )
@@ -403,9 +432,14 @@ def _choose(problems: list[Problem], name: str, value: object, choices: tuple[st
 
 def _seconds(value: object) -> float:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
         raise InvalidInputError.of("settle_for", "must be seconds from 0 on, or a timedelta")
     return float(seconds)
+
+
+def _version(value: object) -> None:
+    if not is_missing(value) and not version_reaches(parse_api_version(value), _NEEDED_VERSION):
+        raise InvalidInputError.of("api_version", f"the status of messages needs {_NEEDED_VERSION} or later")
 
 
 def _file(value: object) -> None:
@@ -426,7 +460,7 @@ def _count(value: object) -> int | None:
     if is_missing(value):
         return None
     text = str(value).strip()
-    if isinstance(value, bool) or not text.isdigit():
+    if isinstance(value, bool) or not re.fullmatch("[0-9]{1,12}", text):
         raise InvalidInputError.of("expected_count", "must be a whole number from 0 on")
     return int(text)
 

@@ -91,9 +91,10 @@ class MessageStatusTrigger(BaseTrigger):
         """
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
 
-        wait = Wait(watch=_watch(self.watch), criteria=Criteria(**self.criteria), started=0.0, deadline=0.0)
+        wait = Wait(watch=Watch(), criteria=Criteria(), started=0.0, deadline=0.0)
         try:
             wait.resume(self.state)
+            wait.watch, wait.criteria = _watch(self.watch), Criteria(**self.criteria)
             hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
             async with await hook.aget_conn() as client:
                 status = await self._watch(wait, client)
@@ -110,7 +111,8 @@ class MessageStatusTrigger(BaseTrigger):
         interval = self.poke_interval
         while True:
             # The sensor has just looked; and every way round this loop sleeps.
-            await asyncio.sleep(max(0.0, min(interval, wait.deadline - time.time())))
+            pause = max(interval, wait.not_before - time.time())
+            await asyncio.sleep(max(0.0, min(pause, wait.deadline - time.time())))
             if wait.is_due(time.time()):
                 return "deadline"
             try:

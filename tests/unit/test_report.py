@@ -25,7 +25,7 @@ def looked(report: Report, sightings: Iterable[Sighting]) -> Look:
     for sighting in sightings:
         tally.add(sighting.whatsapp_message_id, sighting.status)
         report.see(sighting)
-    return Look(tally.fold(), complete=True, tally=tally)
+    return Look(tally.fold(), tally=tally)
 
 
 Make: TypeAlias = Callable[..., Report]

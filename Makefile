@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Nothing is left outside this folder, not even what pip would keep.
 export PIP_NO_CACHE_DIR := 1
 
-.PHONY: help setup demo test test-oldest lint typecheck unit format lock build clean
+.PHONY: help setup demo test test-system test-oldest lint typecheck unit format lock build clean
 .DEFAULT_GOAL := help
 
 help: ## List what there is to make
@@ -39,6 +39,9 @@ typecheck: setup ## mypy --strict
 
 unit: setup ## The tests alone (make unit ARGS="-k sensor -x")
 	@$(PYTHON) -m pytest $(ARGS)
+
+test-system: setup ## Kill, clear and hand over tasks on a real Airflow (three minutes; ARGS as above)
+	@$(PYTHON) -m pytest tests/system $(ARGS)
 
 OLDEST := .venv-oldest/bin/python
 

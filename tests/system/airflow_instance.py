@@ -1,0 +1,269 @@
+"""An Airflow of its own: API server, scheduler, DAG processor and triggerer, on loopback, none of which outlives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from uuid import uuid4
+
+import httpx
+import psutil  # type: ignore[import-untyped]  # Airflow brings it, without types
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+T = TypeVar("T")
+
+PROJECT: Final = Path(__file__).resolve().parents[2]
+HOME: Final = PROJECT / ".airflow" / "system"
+LOGS: Final = HOME / "logs"
+
+_COMMANDS: Final = {
+    "api-server": ("api-server", "--host", "127.0.0.1"),
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+}
+_ENDED: Final = ("success", "failed", "skipped", "upstream_failed", "removed")
+
+
+def until(tell: Callable[[], T | None], what: str, *, within: float = 60.0, every: float = 0.2) -> T:
+    """
+    Wait until there is something to tell.
+
+    :param tell: Gives it; something false as long as there is nothing.
+    :param what: What is waited for, for people.
+    :param within: Seconds after which that is a failure.
+    :param every: Seconds between two looks.
+    :return: What was told.
+    """
+    deadline = time.monotonic() + within
+    while not (told := tell()):
+        assert time.monotonic() < deadline, f"{what}: not within {within:.0f} s"
+        time.sleep(every)
+    return told
+
+
+class AirflowInstance:
+    """
+    A real Airflow, running for as long as the `with` block.
+
+    :param connections: Its connections, by their ids.
+    """
+
+    def __init__(self, connections: Mapping[str, Mapping[str, Any]]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as holder:
+            port = holder.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        self._env = _environment(url) | {
+            f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in connections.items()
+        }
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        # Nothing between this machine and itself is a proxy's business.
+        self._http = httpx.Client(base_url=f"{url}/api/v2", timeout=30, trust_env=False)
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(HOME, ignore_errors=True)
+        LOGS.mkdir(parents=True)
+        try:
+            migrate = self._launch("db-migrate", "db", "migrate")
+            assert migrate.wait(timeout=120) == 0, "Airflow could not make its database"
+            for name in _COMMANDS:
+                self.start(name)
+            until(self._is_ready, "Airflow", within=120)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+        for process in self._processes.values():
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        for process in self._processes.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=max(0.0, deadline - time.monotonic()))
+        for name in list(self._processes):
+            self.kill(name)
+
+    def start(self, name: str) -> None:
+        """Start one of the parts."""
+        self._launch(name, *_COMMANDS[name])
+
+    def kill(self, name: str) -> None:
+        """End a part and all that it has started with SIGKILL."""
+        process = self._processes.pop(name)
+        # Airflow puts a task into a group of its own, but leaves it in the session.
+        for pid in psutil.pids():
+            with suppress(ProcessLookupError, PermissionError):
+                if os.getsid(pid) == process.pid:
+                    os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Ask Airflow's REST API."""
+        reply = self._http.request(method, path, json=body)
+        assert reply.is_success, f"{method} {path}: {reply.status_code} {reply.text}"
+        return reply.json() if reply.content else None
+
+    def find(self, path: str) -> Any:
+        """Ask Airflow's REST API for what may not be there: None when it is not."""
+        return None if self._http.get(path).status_code == httpx.codes.NOT_FOUND else self.call("GET", path)
+
+    def task(self, dag_id: str, task_id: str) -> Task:
+        """Give a task of a run that is yet to be started."""
+        return Task(self, dag_id, f"run-{uuid4()}", task_id)
+
+    def run(self, dag_id: str, task_id: str, **params: Any) -> Task:
+        """Start a run of a DAG, and give one of its tasks."""
+        task = self.task(dag_id, task_id)
+        task.start_run(**params)
+        return task
+
+    def set_variable(self, key: str, value: str) -> None:
+        """Set one of Airflow's variables."""
+        if self.find(f"/variables/{key}"):
+            self.call("PATCH", f"/variables/{key}", {"key": key, "value": value})
+        else:
+            self.call("POST", "/variables", {"key": key, "value": value})
+
+    def select(self, query: str) -> list[tuple[Any, ...]]:
+        """Read Airflow's database."""
+        with closing(sqlite3.connect(f"file:{HOME / 'airflow.db'}?mode=ro", uri=True)) as database:
+            return database.execute(query).fetchall()
+
+    def _is_ready(self) -> bool:
+        for name in _COMMANDS:
+            assert self._processes[name].poll() is None, f"the {name} ended"
+        try:
+            health = self.call("GET", "/monitor/health")
+            dags = self.call("GET", "/dags")["dags"]
+        except httpx.TransportError:
+            return False
+        parts = ("scheduler", "triggerer", "dag_processor")
+        return bool(dags) and all(health[part]["status"] == "healthy" for part in parts)
+
+    def _launch(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with LOGS.joinpath(f"{name}.log").open("ab") as log:
+            self._processes[name] = process = subprocess.Popen(  # noqa: S603 - the commands stand above
+                [sys.executable, "-m", "airflow", *arguments],
+                env=self._env,
+                cwd=PROJECT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return process
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task of a run."""
+
+    airflow: AirflowInstance
+    dag_id: str
+    run_id: str
+    task_id: str
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What Airflow tells of it."""
+        found: dict[str, Any] = self.airflow.call("GET", self._path)
+        return found
+
+    @property
+    def state(self) -> str | None:
+        """Its state, in Airflow's words."""
+        state: str | None = self.info["state"]
+        return state
+
+    def reach(self, *states: str, within: float = 60.0) -> str:
+        """Wait until it is in one of these states."""
+        return until(
+            lambda: state if (state := self.state) in states else None,
+            f"{self.dag_id}.{self.task_id} {' or '.join(states)}",
+            within=within,
+        )
+
+    def end(self, within: float = 60.0) -> str:
+        """Wait until it ended for good, and give its state."""
+        return self.reach(*_ENDED, within=within)
+
+    def xcom(self, key: str) -> Any:
+        """Read one of its XComs; None when it is not there."""
+        found = self.airflow.find(f"{self._path}/xcomEntries/{key}")
+        return found and found["value"]
+
+    @property
+    def ledger(self) -> list[dict[str, Any]]:
+        """What its ledger holds."""
+        found = self.airflow.call("GET", f"{self._path}/state-store")
+        return [item["value"] for item in found["task_state_store"]]
+
+    def start_run(self, **params: Any) -> None:
+        """Start its run."""
+        body = {"dag_run_id": self.run_id, "logical_date": None, "conf": params}
+        self.airflow.call("POST", f"/dags/{self.dag_id}/dagRuns", body)
+
+    def clear(self) -> None:
+        """Clear it, as a person does."""
+        body = {"dry_run": False, "only_failed": False, "dag_run_id": self.run_id, "task_ids": [self.task_id]}
+        self.airflow.call("POST", f"/dags/{self.dag_id}/clearTaskInstances", body)
+
+    def mark_failed(self) -> None:
+        """Mark it failed, as a person does."""
+        self.airflow.call("PATCH", self._path, {"new_state": "failed"})
+
+    def kill(self) -> None:
+        """End its process with SIGKILL, and not the one that supervises it."""
+        os.kill(self.info["pid"], signal.SIGKILL)
+
+    @property
+    def _path(self) -> str:
+        return f"/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/{self.task_id}"
+
+
+def _environment(url: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
+    return kept | {
+        "NO_COLOR": "1",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+        "PYTHONPATH": str(PROJECT),
+        "PYTHONUNBUFFERED": "1",
+        "AIRFLOW_HOME": str(HOME),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__PORT": str(httpx.URL(url).port),
+        "AIRFLOW__API_AUTH__JWT_SECRET": "a secret for tests alone, long enough for its algorithm",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parent / "dags"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME / 'airflow.db'}",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(LOGS),
+        # What these notice in half a minute by default, they notice in seconds here.
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "4",
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+    }

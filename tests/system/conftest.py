@@ -1,0 +1,57 @@
+"""One Airflow for all tests here, and an Intercom that misbehaves as a test says."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.hostile import Hostile, connection_to, event, never_accepting
+from tests.system.airflow_instance import LOGS, PROJECT, AirflowInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Look for what should be private when all the others have left their traces."""
+    items.sort(key=lambda item: "test_privacy" in item.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+    """Name Airflow's logs where they are needed."""
+    if exitstatus and LOGS.is_dir():
+        terminalreporter.write_line(f"Airflow's logs: {LOGS.relative_to(PROJECT)}")
+
+
+@pytest.fixture(scope="session")
+def _intercom() -> Iterator[Hostile]:
+    with Hostile() as server:
+        yield server
+
+
+@pytest.fixture
+def intercom(_intercom: Hostile) -> Hostile:
+    """Give an Intercom, healthy unless a test says otherwise."""
+    _intercom.reset()
+    _intercom.pages = [[event("wamid.1", "delivered")]]
+    return _intercom
+
+
+@pytest.fixture(scope="session")
+def _airflow(_intercom: Hostile) -> Iterator[AirflowInstance]:
+    # Ended by whomever, this ends what it started; pytest takes a SystemExit for a test that failed, and goes on.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    with never_accepting() as nobody:
+        connections = {"intercom_default": _intercom.connection, "intercom_silent": connection_to(nobody)}
+        with AirflowInstance(connections) as instance:
+            yield instance
+
+
+@pytest.fixture
+def airflow(_airflow: AirflowInstance) -> AirflowInstance:
+    """Give the Airflow, its variables as at the beginning."""
+    _airflow.set_variable("on_unconfirmed", "fail")
+    return _airflow

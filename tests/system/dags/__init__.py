@@ -1,0 +1,1 @@
+"""What the Airflow of these tests runs."""

@@ -1,0 +1,56 @@
+"""A task that somebody clears: it sends again when that was asked for, and only then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.hostile import drop
+
+if TYPE_CHECKING:
+    from tests.hostile import Hostile
+    from tests.system.airflow_instance import AirflowInstance
+
+
+@pytest.mark.parametrize(
+    ("repeat", "outcome", "message_id", "created"),
+    [("never", "already_sent", "403900001", 1), ("on_clear", "sent", "403900002", 2)],
+)
+def test_a_cleared_task_sends_again_only_when_repeat_says_so(
+    airflow: AirflowInstance, intercom: Hostile, repeat: str, outcome: str, message_id: str, created: int
+) -> None:
+    send = airflow.run("sending", "send", repeat=repeat)
+    assert send.end() == "success"
+    assert send.xcom("outcome") == "sent"
+
+    send.clear()
+
+    assert send.end() == "success"
+    assert (send.xcom("outcome"), send.xcom("id")) == (outcome, message_id)
+    assert len(intercom.created) == created
+
+
+@pytest.mark.parametrize(
+    ("on_unconfirmed", "state", "outcome", "created"),
+    [
+        ("fail", "failed", "unconfirmed", 1),
+        ("assume_sent", "success", "unconfirmed", 1),
+        ("resend", "success", "sent", 2),
+    ],
+)
+def test_a_task_cleared_after_it_was_left_without_a_reply_does_what_on_unconfirmed_says(
+    airflow: AirflowInstance, intercom: Hostile, on_unconfirmed: str, state: str, outcome: str, created: int
+) -> None:
+    intercom.script(drop(created=True))
+    send = airflow.run("sending", "send")
+    assert send.end() == "failed"
+    assert send.info["try_number"] == 1
+
+    airflow.set_variable("on_unconfirmed", on_unconfirmed)
+    send.clear()
+
+    assert send.end() == state
+    assert send.xcom("outcome") == outcome
+    assert send.info["try_number"] == 2
+    assert len(intercom.created) == created

@@ -1,0 +1,47 @@
+"""A task that somebody marks failed while it waits to send."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import psutil  # type: ignore[import-untyped]  # Airflow brings it, without types
+
+from tests.hostile import rate_limited
+from tests.system.airflow_instance import until
+
+if TYPE_CHECKING:
+    from tests.hostile import Hostile
+    from tests.system.airflow_instance import AirflowInstance
+
+# Longer than Airflow needs to tell the task, shorter than the five seconds more that it leaves it to live.
+_WAIT: Final = 4
+
+
+def test_a_task_marked_failed_stops_before_its_next_request(airflow: AirflowInstance, intercom: Hostile) -> None:
+    intercom.always(rate_limited(retry_after=str(_WAIT)))
+    send = airflow.run("sending", "send")
+    until(lambda: intercom.requests, "the request")
+    pid = send.info["pid"]
+
+    send.mark_failed()
+    until(lambda: not psutil.pid_exists(pid), "the end of the task's process")
+    time.sleep(max(0.0, intercom.requests[0].time + _WAIT + 1 - time.time()))
+
+    assert len(intercom.requests) == 1
+    assert send.state == "failed"
+
+
+def test_a_task_marked_failed_before_it_sent_sends_when_cleared(airflow: AirflowInstance, intercom: Hostile) -> None:
+    intercom.script(rate_limited(retry_after=str(_WAIT)))
+    send = airflow.run("sending", "send")
+    until(lambda: intercom.requests, "the request")
+    pid = send.info["pid"]
+    send.mark_failed()
+    until(lambda: not psutil.pid_exists(pid), "the end of the task's process")
+
+    send.clear()
+
+    assert send.end() == "success"
+    assert send.xcom("outcome") == "sent"
+    assert len(intercom.created) == 1

@@ -77,7 +77,8 @@ class Siblings:
             time.sleep(_PAUSE)
 
     def _told(self) -> dict[int, Mapping[str, Any]]:
-        found = self._ti.xcom_pull(task_ids=self._ti.task_id, key=XCOM_KEY, map_indexes=None)
+        # Without map_indexes it gives all of them; None would mean a task that is not mapped.
+        found = self._ti.xcom_pull(task_ids=self._ti.task_id, key=XCOM_KEY)
         listed = found if isinstance(found, list) else [found]
         return {each["map_index"]: each["entries"] for each in listed if isinstance(each, dict)}
 

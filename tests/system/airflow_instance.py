@@ -181,18 +181,25 @@ class Task:
     dag_id: str
     run_id: str
     task_id: str
+    map_index: int = -1
+
+    def __getitem__(self, map_index: int) -> Task:
+        return Task(self.airflow, self.dag_id, self.run_id, self.task_id, map_index)
+
+    def sibling(self, task_id: str) -> Task:
+        """Give another task of the same run."""
+        return Task(self.airflow, self.dag_id, self.run_id, task_id)
 
     @property
     def info(self) -> dict[str, Any]:
-        """What Airflow tells of it."""
-        found: dict[str, Any] = self.airflow.call("GET", self._path)
-        return found
+        """What Airflow tells of it; nothing as long as the list that it is mapped over is not known."""
+        mapped = "" if self.map_index < 0 else f"/{self.map_index}"
+        return self.airflow.find(f"{self._path}{mapped}") or {}
 
     @property
     def state(self) -> str | None:
         """Its state, in Airflow's words."""
-        state: str | None = self.info["state"]
-        return state
+        return self.info.get("state")
 
     def reach(self, *states: str, within: float = 60.0) -> str:
         """Wait until it is in one of these states."""
@@ -208,13 +215,13 @@ class Task:
 
     def xcom(self, key: str) -> Any:
         """Read one of its XComs; None when it is not there."""
-        found = self.airflow.find(f"{self._path}/xcomEntries/{key}")
+        found = self.airflow.find(f"{self._path}/xcomEntries/{key}?map_index={self.map_index}")
         return found and found["value"]
 
     @property
     def ledger(self) -> list[dict[str, Any]]:
         """What its ledger holds."""
-        found = self.airflow.call("GET", f"{self._path}/state-store")
+        found = self.airflow.call("GET", f"{self._path}/state-store?map_index={self.map_index}")
         return [item["value"] for item in found["task_state_store"]]
 
     def start_run(self, **params: Any) -> None:
@@ -222,9 +229,15 @@ class Task:
         body = {"dag_run_id": self.run_id, "logical_date": None, "conf": params}
         self.airflow.call("POST", f"/dags/{self.dag_id}/dagRuns", body)
 
-    def clear(self) -> None:
-        """Clear it, as a person does."""
-        body = {"dry_run": False, "only_failed": False, "dag_run_id": self.run_id, "task_ids": [self.task_id]}
+    def clear(self, *, downstream: bool = False) -> None:
+        """Clear it, as a person does, and what comes after it when that is asked for."""
+        body = {
+            "dry_run": False,
+            "only_failed": False,
+            "dag_run_id": self.run_id,
+            "task_ids": [self.task_id],
+            "include_downstream": downstream,
+        }
         self.airflow.call("POST", f"/dags/{self.dag_id}/clearTaskInstances", body)
 
     def mark_failed(self) -> None:

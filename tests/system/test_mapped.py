@@ -1,0 +1,23 @@
+"""A mapped list that changes when somebody clears the task that gives it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.hostile import Hostile
+    from tests.system.airflow_instance import AirflowInstance
+
+
+def test_everybody_is_reached_once_after_the_list_comes_again_in_another_order(
+    airflow: AirflowInstance, intercom: Hostile
+) -> None:
+    people = airflow.run("mapping", "people")
+    send = people.sibling("send")
+    assert [send[index].end() for index in range(3)] == ["success"] * 3
+
+    people.clear(downstream=True)
+
+    assert [send[index].end() for index in range(4)] == ["success"] * 4
+    reached = sorted(message["to"]["user_id"] for message in intercom.created)
+    assert reached == ["ada", "alan", "edsger", "grace"]

@@ -24,6 +24,8 @@ KEY: Final = "intercom/ledger"
 
 Entries: TypeAlias = dict[str, dict[str, Any]]
 
+_UNREADABLE: Final = "unreadable"
+
 
 class Store(Protocol):
     """Where entries are kept: what is written is durable on return, and never expires."""
@@ -89,51 +91,62 @@ class Entry:
 
 class Ledger:
     """
-    The ledger of one message of one task instance.
+    The ledger of one task instance that sends one message.
 
     :param store: Airflow's ``task_state_store``; None where there is none, before Airflow 3.3.
-    :param identity: What names the message: see :func:`identity_of`.
     :param attempt: The try that asks.
     :param siblings: The other instances of a mapped task; None when it is not mapped.
     """
 
-    def __init__(self, store: Store | None, identity: str, attempt: Attempt, siblings: Siblings | None = None) -> None:
+    def __init__(self, store: Store | None, attempt: Attempt, siblings: Siblings | None = None) -> None:
         self._store = store
-        self._identity = identity
         self._attempt = attempt
         self._siblings = siblings
+        self._identity = ""
         self._entries: Entries = {}
+        self._from_sibling = False
 
-    def find(self, now: float) -> Entry | None:
+    def open(self) -> None:
+        """Read what there is, and tell the siblings before anything else can go wrong."""
+        if self._store is None:
+            return
+        entries = self._store.get(KEY)
+        # Somebody may have edited it. What makes no sense cannot say that nothing was sent.
+        self._entries = entries if isinstance(entries, dict) else {} if entries is None else {_UNREADABLE: {}}
+        if self._siblings is not None:
+            self._siblings.tell(self._entries)
+
+    def find(self, identity: str, now: float) -> Entry | None:
         """
-        Look up what is known of the message.
+        Look up what is known of the message, which is the one that this ledger is about from now on.
 
         Without a store nothing is known, and a retry has to take the try before it for an intent.
 
+        :param identity: What names the message: see :func:`identity_of`.
         :param now: Epoch seconds.
         :return: The entry; None when the message was never attempted.
         """
+        self._identity = identity
         before = Entry("intent", self._attempt.number - 1, self._attempt.max_tries, now)
         if self._store is None:
             return before if self._attempt.number > 1 else None
-        entries = self._store.get(KEY)
-        # Somebody may have edited it. What makes no sense cannot say that nothing was sent.
-        self._entries = entries if isinstance(entries, dict) else {} if entries is None else {self._identity: entries}
-        if self._siblings is not None:
-            self._siblings.tell(self._entries)
+        if _UNREADABLE in self._entries:
+            return before
+        if self._siblings is not None and identity not in self._entries:
             # Whoever stood at this index before is a sign that the list has changed.
-            changed = bool(self._entries)
-            if self._identity not in self._entries and (known := self._siblings.ask(self._identity, changed=changed)):
+            known = self._siblings.ask(identity, changed=bool(self._entries))
+            if known is not None:
                 self._keep(known)
-        if self._identity not in self._entries:
+                self._from_sibling = True
+        if identity not in self._entries:
             return None
         try:
-            entry = Entry(**self._entries[self._identity])
+            entry = Entry(**self._entries[identity])
         except TypeError:
             return before
         return entry if entry.state == "intent" or isinstance(entry.receipt, dict) else before
 
-    def may_send(self, found: Entry, repeat: Repeat, on_unconfirmed: OnUnconfirmed) -> bool:
+    def may_send(self, found: Entry, repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str) -> bool:
         """
         Decide whether a message that was attempted before may be sent now.
 
@@ -193,7 +206,8 @@ class Ledger:
     def _was_cleared_since(self, found: Entry) -> bool:
         if self._store is None:
             return not self._attempt.is_retry
-        return found.max_tries != self._attempt.max_tries
+        # Another index's tries say nothing about this one's; but siblings are asked only after a change.
+        return self._from_sibling or found.max_tries != self._attempt.max_tries
 
     def _keep(self, entry: dict[str, Any] | None) -> None:
         if self._store is None:

@@ -157,8 +157,8 @@ class SendMessageOperator(BaseOperator):
         key: str | int | None = None,
         contact_wait: float = 30,
         not_after: float | str | datetime | None = None,
-        repeat: Repeat = "never",
-        on_unconfirmed: OnUnconfirmed = "fail",
+        repeat: Repeat | str = "never",
+        on_unconfirmed: OnUnconfirmed | str = "fail",
         on_rejected: OnRejected = "fail",
         api_version: str | None = None,
         intercom_conn_id: str = "intercom_default",
@@ -215,7 +215,6 @@ class SendMessageOperator(BaseOperator):
         :param context: The task's context.
         :return: The receipt, key by key.
         """
-        self._check_choices()
         with as_airflow_errors():
             receipt, error = self._send(context)
             told = f" ({receipt.reason})" if receipt.reason else ""
@@ -238,6 +237,9 @@ class SendMessageOperator(BaseOperator):
         from intercom_provider.api.flow import Patience  # noqa: PLC0415
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
 
+        ledger = self._ledger(context)
+        ledger.open()
+        self._check_choices()
         self._hook = hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
         if self._killed:
             hook.stop()
@@ -247,8 +249,7 @@ class SendMessageOperator(BaseOperator):
         patience = Patience(contact_wait=self.contact_wait, deadline=_not_after(self.not_after))
         flow = calls.send_message(message, hook.settings, patience)
         with hook.get_conn() as client:
-            ledger = self._ledger(context, message)
-            found = ledger.find(time.time())
+            found = ledger.find(_identity(context, message), time.time())
             if found is not None and not ledger.may_send(found, self.repeat, self.on_unconfirmed):
                 return self._found(ledger, found)
             if found is not None:
@@ -284,16 +285,8 @@ class SendMessageOperator(BaseOperator):
         self._record(ledger, receipt)
         return receipt, None
 
-    def _ledger(self, context: Context, message: Message) -> Ledger:
-        ti = context["ti"]
-        identity = identity_of(
-            key=message.key,
-            message_type=message.wire_type,
-            recipients=message.recipients,
-            salt=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}",
-        )
-        attempt = Attempt(number=ti.try_number, max_tries=ti.max_tries, retries=self.retries or 0)
-        store = task_state_store(context)
+    def _ledger(self, context: Context) -> Ledger:
+        ti, store = context["ti"], task_state_store(context)
         if store is not None and conf.getboolean("state_store", "clear_on_success", fallback=False):
             self.log.warning(
                 "[state_store] clear_on_success is on: Airflow forgets what was sent when this task succeeds, "
@@ -302,7 +295,8 @@ class SendMessageOperator(BaseOperator):
         siblings = None
         if store is not None and ti.map_index is not None and ti.map_index >= 0:
             siblings = Siblings(ti, was_cleared=bool(getattr(context["dag_run"], "clear_number", 1)))
-        return Ledger(store, identity, attempt, siblings)
+        attempt = Attempt(number=ti.try_number, max_tries=ti.max_tries, retries=self.retries or 0)
+        return Ledger(store, attempt, siblings)
 
     def _found(self, ledger: Ledger, found: Entry) -> tuple[Receipt, Exception | None]:
         """Answer from the ledger instead of sending."""
@@ -382,6 +376,16 @@ class SendMessageOperator(BaseOperator):
             except Exception as error:
                 raise InvalidFieldError(f"{name}: the template file {path} cannot be read ({error!r})") from error
             setattr(self, name, template.render(context))
+
+
+def _identity(context: Context, message: Message) -> str:
+    ti = context["ti"]
+    return identity_of(
+        key=message.key,
+        message_type=message.wire_type,
+        recipients=message.recipients,
+        salt=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}",
+    )
 
 
 def _is_file(value: object) -> bool:

@@ -36,9 +36,9 @@ with DAG("sending", schedule=None, params={"die": "never", "first_conn": "interc
         to={"type": "user", "email": EMAIL},
         subject="Your parcel",
         body=BODY,
-        repeat="{{ params.repeat }}",  # type: ignore[arg-type]  # templated
+        repeat="{{ params.repeat }}",
         # A variable, for a person changes their mind when the run's params stand already.
-        on_unconfirmed="{{ var.value.get('on_unconfirmed', 'fail') }}",  # type: ignore[arg-type]  # the same
+        on_unconfirmed="{{ var.value.get('on_unconfirmed', 'fail') }}",
         intercom_conn_id="{{ params.first_conn if ti.try_number == 1 else 'intercom_default' }}",
         retries=2,
         retry_delay=timedelta(seconds=1),

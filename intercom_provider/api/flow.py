@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import random
-import re
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
+from intercom_provider.api.discretion import quote
 from intercom_provider.api.errors import (
     ApiError,
     ExpiredError,
@@ -29,11 +29,6 @@ from intercom_provider.api.pacing import LONGEST_HOLD, seconds_until_open
 _FIRST_BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 20.0
 _LONGEST_CONTACT_BACKOFF: Final = 5.0
-_LONGEST_MESSAGE: Final = 500
-# So many characters in a row that stand in a private text as well are a piece of it.
-_PIECE: Final = 12
-_SHORTEST_PRIVATE_TEXT: Final = 2
-_SHORTEST_PRIVATE_PART: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,10 +231,10 @@ def read_error(request: Request, reply: Reply) -> ApiError:
     error = error_class(reply.status)(
         request=str(request),
         status=reply.status,
-        code=_quote(code, private),
-        message=_quote(message, private),
-        field=_quote(first.get("field"), private) or None,
-        request_id=_quote(body.get("request_id") or reply.headers.get("x-request-id"), private) or None,
+        code=quote(code, private),
+        message=quote(message, private),
+        field=quote(first.get("field"), private) or None,
+        request_id=quote(body.get("request_id") or reply.headers.get("x-request-id"), private) or None,
     )
     if isinstance(error, RateLimitedError):
         wait = seconds_until_open(reply.headers, reply.now)
@@ -262,31 +257,6 @@ def _reason(error: IntercomError) -> str:
     if isinstance(error, NotFoundError):
         return "the contact is not there yet (404)"
     return f"{error.status} from Intercom" if isinstance(error, ApiError) else "Intercom did not answer readably"
-
-
-def _quote(value: object, private: Sequence[str]) -> str:
-    """Quote Intercom in one line, without what its words repeat of the request: also a part of it, in any case."""
-    text = " ".join(str(value).split())[: 2 * _LONGEST_MESSAGE] if value is not None else ""
-    searched = text.lower()
-    hidden = bytearray(len(searched))
-    for secret in {part for each in private for part in _parts(" ".join(each.lower().split()))}:
-        whole_words = len(secret) < _SHORTEST_PRIVATE_PART
-        pattern = rf"(?<!\w){re.escape(secret)}(?!\w)" if whole_words else re.escape(secret)
-        for found in re.finditer(pattern, searched):
-            hidden[slice(*found.span())] = b"*" * len(secret)
-    pieces = {each[at : at + _PIECE] for each in map(str.lower, private) for at in range(len(each) - _PIECE + 1)}
-    for at in range(len(searched) - _PIECE + 1):
-        if searched[at : at + _PIECE] in pieces:
-            hidden[at : at + _PIECE] = b"*" * _PIECE
-    shown = "".join("\0" if hide else char for char, hide in zip(text, hidden, strict=False))
-    return re.sub("\0+", "***", shown)[:_LONGEST_MESSAGE]
-
-
-def _parts(secret: str) -> Iterator[str]:
-    """Give a private text as it may be repeated: a phone also without its plus sign."""
-    for each in (secret, secret.removeprefix("+")):
-        if len(each) >= _SHORTEST_PRIVATE_TEXT:
-            yield each
 
 
 def as_object(reply: Reply) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from intercom_provider.api.discretion import quote_about_somebody
 from intercom_provider.api.values import Identifier  # noqa: TC001 - pydantic reads it at run time
 
 
@@ -105,7 +106,8 @@ class WhatsAppError(_Tolerant):
     details: str | None = None
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.message, self.details) if part) or "no reason given"
+        said = ": ".join(part for part in (self.message, self.details) if part)
+        return quote_about_somebody(said) or "no reason given"
 
 
 class WhatsAppStatus(_Tolerant):

@@ -93,9 +93,13 @@ def parse_base_url(host: str, *, port: int | None = None, allow_http: bool = Fal
         text = f"https://[{text}]" if text.count(":") > 1 and not text.startswith("[") else f"https://{text}"
     try:
         url = httpx.URL(text)
-    except httpx.InvalidURL as error:
-        raise InvalidInputError.of("host", f"is no URL: {error}") from None
-    if url.scheme not in ("http", "https") or not url.host:
+        host_name = url.host
+    except (httpx.InvalidURL, UnicodeError, ValueError):
+        # What was wrong is not quoted: it may be a password that stands where a port belongs.
+        raise InvalidInputError.of(
+            "host", "is no URL: give a host name or a base URL such as https://proxy.example"
+        ) from None
+    if url.scheme not in ("http", "https") or host_name in ("", "http", "https"):
         raise InvalidInputError.of("host", "must be a host name or an http(s) URL")
     if url.userinfo or url.query or url.fragment:
         raise InvalidInputError.of("host", "must be a base URL alone: no user, password, query or fragment")
@@ -103,7 +107,7 @@ def parse_base_url(host: str, *, port: int | None = None, allow_http: bool = Fal
         url = url.copy_with(port=port)
     if url.port is not None and not 0 < url.port < 65_536:  # noqa: PLR2004 - all the ports there are
         raise InvalidInputError.of("port", "must be from 1 to 65535")
-    if url.scheme == "http" and not allow_http and not is_loopback(url.host):
+    if url.scheme == "http" and not allow_http and not is_loopback(host_name):
         raise InvalidInputError.of(
             "host",
             "is plain http to another machine, over which the token would travel readable: use https, or set "

@@ -17,6 +17,7 @@ from .conftest import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 MODES: dict[str, dict[str, Any]] = {
     "poke": {"mode": "poke"},
@@ -160,3 +161,94 @@ def test_a_message_on_two_pages_counts_once_with_its_highest_status(run_dag: Any
     assert (told["total"], told["delivered"], told["read"], told["failed"]) == (3, 1, 1, 1)
     assert told["failed_whatsapp_message_ids"] == ["wamid.2"]
     assert len(told["failures"]) == 1
+
+
+def page_of(events: list[dict[str, Any]], cursor: str | None, total: int) -> hostile.Act:
+    following = {"starting_after": cursor} if cursor else None
+    pages = {"type": "pages", "next": following, "per_page": 100, "total_pages": 1}
+    return hostile.answer(200, {"type": "list", "events": events, "pages": pages, "total_count": total})
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_message_that_moves_while_the_list_is_read_is_not_lost(run_dag: Any, server: Hostile, mode: str) -> None:
+    first, second = hostile.event("wamid.1", "read"), hostile.event("wamid.2", "read")
+    moved = hostile.event("wamid.3", "failed")
+    server.script(
+        page_of([first, second], "a", 3),
+        page_of([second], None, 3),  # the third has just moved to the top, which was read before
+    )
+    server.pages = [[moved, first, second]]
+    with DAG(f"moves_{mode}") as dag:
+        wait(expected_count=2, max_failed=None, **MODES[mode])
+    run = run_dag(dag)
+    assert run.states == {"wait": "success"}
+    assert (run.xcom("wait", "total"), run.xcom("wait", "failed")) == (3, 1)
+
+
+def test_a_list_that_is_always_shorter_than_announced_is_believed_in_the_end(run_dag: Any, server: Hostile) -> None:
+    server.always(page_of([hostile.event("wamid.1", "read")], None, 2))
+    with DAG("shorter") as dag:
+        wait()
+    run = run_dag(dag)
+    assert run.states == {"wait": "success"}
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_intercoms_word_on_when_to_come_back_counts_more_than_the_interval(
+    run_dag: Any, server: Hostile, mode: str
+) -> None:
+    server.script(hostile.rate_limited(retry_after="2"))
+    with DAG(f"come_back_{mode}") as dag:
+        wait(**MODES[mode])
+    assert run_dag(dag).states == {"wait": "success"}
+    assert server.requests[1].time - server.requests[0].time >= 1.9
+
+
+def test_a_list_without_an_end_is_an_error_and_not_a_wait_without_an_end(
+    run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]
+) -> None:
+    numbers = iter(range(1_000_000))
+
+    def run(exchange: hostile.Exchange) -> None:
+        events = [hostile.event(f"wamid.{next(numbers)}", "sent") for _ in range(100)]
+        act = page_of(events, f"cursor-{next(numbers)}", 125)
+        act.run(exchange)
+
+    server.always(hostile.Act(run))
+    with DAG("endless") as dag:
+        wait(timeout=60, retries=2)
+    assert run_dag(dag).states == {"wait": "failed"}
+    assert "without an end" in capfd.readouterr().out
+    assert len(server.requests) < 30
+
+
+def test_rows_that_cannot_be_written_cost_no_counts(
+    run_dag: Any, server: Hostile, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    with DAG("unwritten") as dag:
+        wait(results="all", results_path=f"{tmp_path}/file/rows.jsonl", retries=2)
+    run = run_dag(dag)
+    assert run.states == {"wait": "failed"}
+    assert run.xcom("wait", "total") == 1
+    assert run.xcom("wait", "results_path") is None
+    assert "results_path: " in capfd.readouterr().out
+    assert len(server.requests) == 1
+
+
+def test_limits_may_be_text(run_dag: Any, server: Hostile) -> None:
+    server.pages = [[hostile.event("wamid.1", "failed"), hostile.event("wamid.2", "sent")]]
+    with DAG("text_limits") as dag:
+        wait(expected_count=2, max_failed="1", max_pending="0.5")
+    assert run_dag(dag).states == {"wait": "success"}
+
+
+def test_a_triggerer_whose_clock_is_ahead_does_not_send_the_sensor_round_in_circles(server: Hostile) -> None:
+    server.pages = [[hostile.event("wamid.1", "sent")]]
+    with DAG("ahead"):
+        sensor = wait(timeout=600, on_timeout="report", deferrable=True)
+    state = {"started": time.time(), "deadline": time.time() + 5, "growth": [1, time.time()], "failed_looks": 0}
+    event = {"status": "deadline", "state": {**state, "last": None, "doubt": None, "not_before": 0.0}}
+    told = sensor.execute_complete({"ti": None}, event)  # type: ignore[typeddict-item]  # all that it asks for
+    assert told["timed_out"] is True

@@ -51,9 +51,10 @@ def as_airflow_errors() -> Iterator[None]:
     except InvalidInputError as error:
         raise InvalidFieldError(str(error)) from None
     except UnconfirmedError as error:
-        raise MessageUnconfirmedError(str(error)) from error
+        raise MessageUnconfirmedError(str(error)) from None
     except IntercomError as error:
         if error.transient:
             raise
         kind = AirflowFailException if isinstance(error, ExpiredError) else IntercomRefusedError
-        raise kind(str(error)) from error
+        # It says all that the error said; chained, the log would say it twice.
+        raise kind(str(error)) from None

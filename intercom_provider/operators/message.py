@@ -217,12 +217,12 @@ class SendMessageOperator(BaseOperator):
         """
         with as_airflow_errors():
             receipt, error = self._send(context)
-            told = f" ({receipt.reason})" if receipt.reason else ""
-            self.log.info("Message %s: %s%s", receipt.outcome, receipt.id or "no id", told)
             values = receipt.model_dump()
             if error is not None:
                 push_before_raising(self, context, values)
                 raise error
+            told = f" ({receipt.reason})" if receipt.reason else ""
+            self.log.info("Message %s: %s%s", receipt.outcome, receipt.id or "no id", told)
             return values
 
     def on_kill(self) -> None:
@@ -310,8 +310,10 @@ class SendMessageOperator(BaseOperator):
             return self._receipt("unconfirmed", f"assumed to be sent, as on_unconfirmed says; {reason}"), None
         receipt = self._receipt("unconfirmed", reason)
         if self.on_unconfirmed == "resend":
-            return receipt, AirflowException(f"{reason}. The next try sends it again, as on_unconfirmed says")
-        return receipt, MessageUnconfirmedError(f"{reason}. {ledger.ways_on}")
+            return receipt, AirflowException(
+                f"{reason.rstrip('.')}. The next try sends it again, as on_unconfirmed says"
+            )
+        return receipt, MessageUnconfirmedError(f"{reason.rstrip('.')}. {ledger.ways_on}.")
 
     def _not_sent(self, error: IntercomError) -> tuple[Receipt, Exception | None]:
         receipt = self._receipt("expired" if isinstance(error, ExpiredError) else "rejected", str(error))

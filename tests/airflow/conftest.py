@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from intercom_provider.operators.message import SendMessageOperator
 from intercom_provider.sandbox import Sandbox
+from tests.hostile import Hostile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow.sdk import DAG
+    from airflow.sdk import DAG, Context
 
 
 @dataclass
@@ -44,6 +46,16 @@ class Run:
                 )
             ).all()
             return {row.key: XComModel.deserialize_value(row) for row in rows}
+
+
+class FailsAfterwards(SendMessageOperator):
+    """Sends, and then its first try fails for a reason of its own."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        values = super().execute(context)
+        if context["ti"].try_number == 1:
+            raise RuntimeError("the disk is full")
+        return values
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +109,14 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     with Sandbox(speed=20.0, rate_limit=0) as sandbox:
         connect(monkeypatch, sandbox.connection)
         yield sandbox
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
+    """Start an Intercom that misbehaves as it is told to, connected as `intercom_default`."""
+    with Hostile() as server:
+        connect(monkeypatch, server.connection, timeout=0.5)
+        yield server
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, connection: dict[str, Any], **extra: Any) -> None:

@@ -11,40 +11,21 @@ from airflow.sdk import DAG
 
 from intercom_provider.operators.message import SendMessageOperator
 from tests import hostile
-from tests.hostile import Hostile
 
-from .conftest import connect
+from .conftest import FailsAfterwards, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from airflow.sdk import Context
 
+    from tests.hostile import Hostile
+
 USER = {"type": "user", "id": "6762f2391bb69f9f2193bc19"}
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
-    """Start an Intercom that misbehaves as it is told to, connected as `intercom_default`."""
-    with Hostile() as server:
-        connect(monkeypatch, server.connection, timeout=0.5)
-        yield server
 
 
 def message(**fields: Any) -> dict[str, Any]:
     # A body with a fresh time in it is the same message on the next try.
     usual = {"task_id": "send", "message_type": "in_app", "to": USER, "body": "{{ macros.time.time() }}", "retries": 2}
     return {**usual, "retry_delay": timedelta(seconds=0.1), **fields}
-
-
-class FailsAfterwards(SendMessageOperator):
-    """Sends, and then its first try fails for a reason of its own."""
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        values = super().execute(context)
-        if context["ti"].try_number == 1:
-            raise RuntimeError("the disk is full")
-        return values
 
 
 # A fault of the first reply -> how many messages exist in the end, the task's end, and the outcome that it tells.

@@ -11,33 +11,12 @@ from airflow.sdk import DAG
 from intercom_provider.operators.message import SendMessageOperator
 from intercom_provider.sensors.message_status import MessageStatusSensor
 from tests import hostile
-from tests.airflow.conftest import _airflow, connect, run_dag
-from tests.hostile import Hostile
+from tests.airflow.conftest import FailsAfterwards, _airflow, run_dag, server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.hostile import Hostile
 
-    from airflow.sdk import Context
-
-__all__ = ["_airflow", "run_dag"]
-
-
-class FailsAfterwards(SendMessageOperator):
-    """Sends, and then its first try fails for a reason of its own."""
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        values = super().execute(context)
-        if context["ti"].try_number == 1:
-            raise RuntimeError("the disk is full")
-        return values
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
-    """Start an Intercom that misbehaves as it is told to, connected as `intercom_default`."""
-    with Hostile() as server:
-        connect(monkeypatch, server.connection, timeout=0.5)
-        yield server
+__all__ = ["_airflow", "run_dag", "server"]
 
 
 def message(**fields: Any) -> dict[str, Any]:

@@ -24,7 +24,8 @@ KEY: Final = "intercom/ledger"
 
 Entries: TypeAlias = dict[str, dict[str, Any]]
 
-_UNREADABLE: Final = "unreadable"
+UNREADABLE: Final = "unreadable"
+"""What names the entry of a ledger that somebody has edited beyond recognition."""
 
 
 class Store(Protocol):
@@ -77,6 +78,7 @@ class Entry:
     :param max_tries: Airflow's ``max_tries`` at the time, by which a cleared task is told from a retry.
     :param at: When, in epoch seconds.
     :param receipt: What Intercom answered (ids and times), once it is known.
+    :param map_index: Whose entry it was, when another instance of the mapped task sent the message.
     """
 
     state: Literal["intent", "sent"]
@@ -84,9 +86,11 @@ class Entry:
     max_tries: int
     at: float
     receipt: dict[str, Any] | None = None
+    map_index: int | None = None
 
     def __str__(self) -> str:
-        return f"attempt {self.attempt} at {datetime.fromtimestamp(self.at, UTC):%H:%M:%S} UTC"
+        whose = "" if self.map_index is None else f"map index {self.map_index}, "
+        return f"{whose}attempt {self.attempt} at {datetime.fromtimestamp(self.at, UTC):%H:%M:%S} UTC"
 
 
 class Ledger:
@@ -112,11 +116,11 @@ class Ledger:
             return
         entries = self._store.get(KEY)
         # Somebody may have edited it. What makes no sense cannot say that nothing was sent.
-        self._entries = entries if isinstance(entries, dict) else {} if entries is None else {_UNREADABLE: {}}
+        self._entries = entries if isinstance(entries, dict) else {} if entries is None else {UNREADABLE: {}}
         if self._siblings is not None:
             self._siblings.tell(self._entries)
 
-    def find(self, identity: str, now: float) -> Entry | None:
+    def find(self, identity: str, now: float, *, ask: bool = True) -> Entry | None:
         """
         Look up what is known of the message, which is the one that this ledger is about from now on.
 
@@ -124,15 +128,16 @@ class Ledger:
 
         :param identity: What names the message: see :func:`identity_of`.
         :param now: Epoch seconds.
+        :param ask: Whether the siblings are asked about a message that is not known here.
         :return: The entry; None when the message was never attempted.
         """
         self._identity = identity
         before = Entry("intent", self._attempt.number - 1, self._attempt.max_tries, now)
         if self._store is None:
             return before if self._attempt.number > 1 else None
-        if _UNREADABLE in self._entries:
+        if UNREADABLE in self._entries and identity not in self._entries:
             return before
-        if self._siblings is not None and identity not in self._entries:
+        if self._siblings is not None and ask and identity not in self._entries:
             # Whoever stood at this index before is a sign that the list has changed.
             known = self._siblings.ask(identity, changed=bool(self._entries))
             if known is not None:
@@ -207,7 +212,7 @@ class Ledger:
         if self._store is None:
             return not self._attempt.is_retry
         # Another index's tries say nothing about this one's; but siblings are asked only after a change.
-        return self._from_sibling or found.max_tries != self._attempt.max_tries
+        return (self._from_sibling and not self._attempt.is_retry) or found.max_tries != self._attempt.max_tries
 
     def _keep(self, entry: dict[str, Any] | None) -> None:
         if self._store is None:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from intercom_provider.api import calls
-from intercom_provider.api.errors import IntercomError, InvalidInputError, NotFoundError, RateLimitedError
+from intercom_provider.api.errors import IntercomError, NotFoundError, RateLimitedError
 from intercom_provider.api.flow import Flow, Patience
 from intercom_provider.delivery import Criteria, Growth, Summary, Tally
 
@@ -108,15 +108,14 @@ class Watch:
 
     def _look_at_ruleset(self, ruleset_id: str, first: Patience, others: Patience, observe: Observe) -> Flow[Look]:
         tally, pages = Tally(), calls.Pages(ruleset_id)
-        listed, announced = (Tally() if self.created_after else tally), None
+        listed, announced = 0, 0
         while not pages.done:
             page = yield from pages.read(others if pages.number else first)
-            announced = page.total_count
+            announced = max(announced, page.total_count or 0)
+            listed += len(page.events)
             for event in page.events:
-                if self.created_after:
-                    listed.add(event.whatsapp_message_id, event.status)
-                    if event.created_at is not None and event.created_at < self.created_after:
-                        continue
+                if self.created_after and event.created_at is not None and event.created_at < self.created_after:
+                    continue
                 tally.add(event.whatsapp_message_id, event.status)
                 observe(
                     Sighting(
@@ -130,8 +129,9 @@ class Watch:
                     )
                 )
         summary = tally.fold()
-        seen = summary.total if listed is tally else listed.fold().total
-        return Look(summary, tally, None if announced is None or seen >= announced else (seen, announced))
+        # Each message once, where all of them count.
+        seen = listed if self.created_after else summary.total
+        return Look(summary, tally, None if seen >= announced else (seen, announced))
 
     def _look_at_messages(self, first: Patience, others: Patience, observe: Observe, *, not_yet: bool) -> Flow[Look]:
         tally = Tally()
@@ -296,7 +296,7 @@ class Wait:
         Take up what another process knew of this wait.
 
         :param state: What :meth:`state` gave.
-        :raises InvalidInputError: When it is anything else.
+        :raises ValueError: When it is anything else, such as another version's.
         """
         try:
             if not isinstance(state, dict):
@@ -306,9 +306,9 @@ class Wait:
             self.started, self.deadline = float(state["started"]), float(state["deadline"])
             self.growth = Growth(int(total), float(since))
             self.failed_looks = int(state["failed_looks"])
-            doubt = state["doubt"]
+            doubt = state.get("doubt")
             self.doubt = (int(doubt[0]), int(doubt[1])) if doubt else None
-            self.not_before = float(state["not_before"])
+            self.not_before = float(state.get("not_before", 0.0))
             self.last = Summary(**{name: int(count) for name, count in last.items()}) if last else None
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidInputError.of("event", f"is not what the trigger of this version sends ({error})") from None
+            raise ValueError(f"the state of the wait is of another version ({error!r})") from None

@@ -13,6 +13,7 @@ IntercomError
     ├── UnauthorizedError   401: the token
     ├── ForbiddenError      403: a permission or the plan
     ├── NotFoundError       404: a contact, an admin or a message is not there (yet)
+    │   └── ContactNotFoundError  to a message: the contact, or the sender             (transient)
     ├── RateLimitedError    429: later, at `retry_at`                                  (transient)
     └── ServerError         408, 5xx                                                   (transient)
 """
@@ -171,6 +172,12 @@ class ForbiddenError(ApiError):
 
 class NotFoundError(ApiError):
     """404: what the request names is not there, or not there yet."""
+
+
+class ContactNotFoundError(NotFoundError):
+    """404 to a message: the contact is not there, or not yet; or the sender is none of the workspace's admins."""
+
+    transient = True
 
 
 class RateLimitedError(ApiError):

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 from intercom_provider.api.discretion import quote
 from intercom_provider.api.errors import (
     ApiError,
+    ContactNotFoundError,
     ExpiredError,
     IntercomError,
     NotFoundError,
@@ -203,7 +204,7 @@ def _unread(request: Request, outcome: Outcome, read: Read[T]) -> T | Again:
     error = read_error(request, outcome)
     if isinstance(error, RateLimitedError):
         return Again(error, _wait_of(outcome))
-    if isinstance(error, NotFoundError) and error.code != "admin_not_found":
+    if isinstance(error, ContactNotFoundError):
         return Again(error)
     if outcome.status == 408 or not 400 <= outcome.status < 500:  # noqa: PLR2004 - as above
         raise UnconfirmedError(error.said) from error
@@ -228,7 +229,10 @@ def read_error(request: Request, reply: Reply) -> ApiError:
     if 300 <= reply.status < 400:  # noqa: PLR2004 - as above
         message = "a redirect, which is not followed, as it would take the token elsewhere; check host and region"
     private = (reply.token, *request.private)
-    error = error_class(reply.status)(
+    kind = error_class(reply.status)
+    if kind is NotFoundError and not request.safe and code != "admin_not_found":
+        kind = ContactNotFoundError
+    error = kind(
         request=str(request),
         status=reply.status,
         code=quote(code, private),

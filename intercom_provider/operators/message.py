@@ -203,6 +203,9 @@ class SendMessageOperator(BaseOperator):
         seen_oids: set[int],
     ) -> None:
         """Render the templated fields, and the files that body and components name; mapped tasks come here, too."""
+        if parent is self and _is_mapped(context):
+            # One whose template fails never gets to execute, and has to tell what it has sent all the same.
+            self._ledger(context).open()
         # What another task returned is text that anybody may have written, and names no file of ours.
         self._files = {name for name in self._files if id(getattr(self, name)) not in seen_oids}
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
@@ -249,7 +252,7 @@ class SendMessageOperator(BaseOperator):
         patience = Patience(contact_wait=self.contact_wait, deadline=_not_after(self.not_after))
         flow = calls.send_message(message, hook.settings, patience)
         with hook.get_conn() as client:
-            found = ledger.find(_identity(context, message), time.time())
+            found = ledger.find(_identity(context, message), time.time(), ask=self.repeat != "always")
             if found is not None and not ledger.may_send(found, self.repeat, self.on_unconfirmed):
                 return self._found(ledger, found)
             if found is not None:
@@ -268,7 +271,10 @@ class SendMessageOperator(BaseOperator):
     ) -> tuple[Receipt, Exception | None]:
         try:
             receipt = client.run(flow)
-        except (ApiError, ExpiredError, UnreachableError, StoppedError) as error:
+        except StoppedError:
+            ledger.take_back(found)
+            raise
+        except (ApiError, ExpiredError, UnreachableError) as error:
             ledger.take_back(found)
             return self._not_sent(error)
         except UnconfirmedError as error:
@@ -293,7 +299,7 @@ class SendMessageOperator(BaseOperator):
                 "so clearing it afterwards sends the message again"
             )
         siblings = None
-        if store is not None and ti.map_index is not None and ti.map_index >= 0:
+        if store is not None and _is_mapped(context):
             siblings = Siblings(ti, was_cleared=bool(getattr(context["dag_run"], "clear_number", 1)))
         attempt = Attempt(number=ti.try_number, max_tries=ti.max_tries, retries=self.retries or 0)
         return Ledger(store, attempt, siblings)
@@ -302,6 +308,8 @@ class SendMessageOperator(BaseOperator):
         """Answer from the ledger instead of sending."""
         if found.receipt is not None:
             reason = f"already sent by {found} as message {found.receipt.get('id')}; not sending again"
+            if found.map_index is not None:
+                reason += ". If these are two messages to one person, give each a key of its own"
             return self._receipt("already_sent", reason, **found.receipt), None
         return self._unconfirmed(ledger, f"{found} left no result: the message may have been sent or not")
 
@@ -378,6 +386,11 @@ class SendMessageOperator(BaseOperator):
             except Exception as error:
                 raise InvalidFieldError(f"{name}: the template file {path} cannot be read ({error!r})") from error
             setattr(self, name, template.render(context))
+
+
+def _is_mapped(context: Context) -> bool:
+    map_index = getattr(context.get("ti"), "map_index", None)
+    return map_index is not None and map_index >= 0
 
 
 def _identity(context: Context, message: Message) -> str:

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.compat import AirflowException
+from intercom_provider.ledger import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,28 +60,35 @@ class Siblings:
         if not (changed or self._was_cleared):
             return None
         give_up = time.monotonic() + _PATIENCE
+        missed: set[int] = set()
         while True:
             told = self._told()
-            for entries in told.values():
-                if identity in entries:
-                    return dict(entries[identity])
+            known = [{**each[identity], "map_index": index} for index, each in told.items() if identity in each]
+            if known:
+                # One that knows the result knows more than one that only meant to send.
+                return max(known, key=lambda entry: entry.get("state") == "sent")
             silent = {index: state for index, state in self._states().items() if index not in told}
             unknown = {index: state for index, state in silent.items() if state not in _NEVER_STARTED}
             if not unknown:
                 return None
-            if time.monotonic() >= give_up or not _STARTING.intersection(unknown.values()):
+            # Between the two questions one may have told and ended: it is asked again before it is called silent.
+            ended = {index for index, state in unknown.items() if state not in _STARTING}
+            if time.monotonic() >= give_up or missed & ended:
                 raise AirflowException(
                     f"The mapped list may have changed, and map index {', '.join(map(str, sorted(unknown)))} of this "
                     "task ended before telling what it had sent. Nothing was sent: let it run again first, or set "
                     'repeat="always" if everybody may be messaged again'
                 )
+            missed = ended
             time.sleep(_PAUSE)
 
     def _told(self) -> dict[int, Mapping[str, Any]]:
         # Without map_indexes it gives all of them; None would mean a task that is not mapped.
         found = self._ti.xcom_pull(task_ids=self._ti.task_id, key=XCOM_KEY)
         listed = found if isinstance(found, list) else [found]
-        return {each["map_index"]: each["entries"] for each in listed if isinstance(each, dict)}
+        told = {each["map_index"]: each["entries"] for each in listed if isinstance(each, dict)}
+        # One whose ledger was edited beyond recognition has told nothing.
+        return {index: entries for index, entries in told.items() if UNREADABLE not in entries}
 
     def _states(self) -> dict[int, str | None]:
         ti = self._ti

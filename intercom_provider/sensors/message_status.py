@@ -184,7 +184,7 @@ class MessageStatusSensor(BaseSensorOperator):
         try:
             wait.resume(event["state"])
             status = event["status"]
-        except (TypeError, KeyError, InvalidInputError) as error:
+        except (TypeError, KeyError, ValueError) as error:
             raise AirflowException(
                 f"{wait.watch}: the trigger's event makes no sense ({error!r}); look again"
             ) from None
@@ -212,7 +212,10 @@ class MessageStatusSensor(BaseSensorOperator):
         key = f"{_STATE_KEY}/{context['ti'].try_number}" if store else ""
         if store and (state := store.get(key)):
             deadline = wait.deadline
-            wait.resume(state)
+            try:
+                wait.resume(state)
+            except ValueError as error:
+                self.log.warning("%s: what the look before knew is lost: %s", wait.watch, error)
             wait.deadline = deadline
         outcome = self._look(context, wait)
         if store:

@@ -93,8 +93,9 @@ class MessageStatusTrigger(BaseTrigger):
 
         wait = Wait(watch=Watch(), criteria=Criteria(), started=0.0, deadline=0.0)
         try:
-            wait.resume(self.state)
+            # Stored by another version, perhaps: then the sensor has to begin anew.
             wait.watch, wait.criteria = _watch(self.watch), Criteria(**self.criteria)
+            wait.resume(self.state)
             hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
             async with await hook.aget_conn() as client:
                 status = await self._watch(wait, client)

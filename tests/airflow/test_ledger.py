@@ -45,6 +45,7 @@ FAULTS: dict[str, tuple[list[hostile.Act], int, str, str]] = {
     "429 with a reset": ([hostile.rate_limited(reset_in=1)], 1, "success", "sent"),
     "429 with a wait": ([hostile.rate_limited(retry_after="1")], 1, "success", "sent"),
     "429 without a word": ([hostile.rate_limited()], 1, "success", "sent"),
+    "404 for ever": ([hostile.error(404, "not_found", "no")] * 9, 0, "failed", "rejected"),
     "422": ([hostile.error(422, "parameter_invalid", "no")], 0, "failed", "rejected"),
     "401": ([hostile.error(401, "token_unauthorized", "no")], 0, "failed", "rejected"),
 }
@@ -57,7 +58,7 @@ def test_after_any_fault_there_is_one_message_at_most_and_the_truth_is_told(
     acts, created, state, outcome = FAULTS[fault]
     server.script(*acts)
     with DAG("fault") as dag:
-        SendMessageOperator(**message())
+        SendMessageOperator(**message(contact_wait=0.1))
     run = run_dag(dag)
     assert run.states == {"send": state}
     assert len(server.created) == created
@@ -143,6 +144,20 @@ def test_a_retry_is_no_clear(run_dag: Any, server: Hostile) -> None:
         FailsAfterwards(**message(repeat="on_clear"))
     assert run_dag(dag).xcom("send", "outcome") == "already_sent"
     assert len(server.created) == 1
+
+
+def test_a_contact_that_is_there_for_the_retry_is_messaged_once(
+    run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.script(hostile.error(404, "not_found", "no"))
+    with DAG("later") as dag:
+        SendMessageOperator(**message(contact_wait=0))
+    run = run_dag(dag)
+    assert run.states == {"send": "success"}
+    assert len(server.created) == 1
+    said = capfd.readouterr().out
+    assert "one that was just created takes a moment" in said
+    assert "the sender's admin id" in said
 
 
 def test_an_unconfirmed_attempt_says_what_to_check_and_the_ways_on(

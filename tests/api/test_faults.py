@@ -61,10 +61,10 @@ def unconfirmed(act: Act, *, created: int = 0, always: str = "UnreachableError",
     return Fault(act, Seen("UnconfirmedError", 1, created), Seen("ok", 2, 0), Seen(always, 2, 0), timeout)
 
 
-def refused(act: Act, kind: str) -> Fault:
+def refused(act: Act, kind: str, *, to_send: str = "") -> Fault:
     """Expect an end of every call."""
     said = Seen(kind, 1, 0)
-    return Fault(act, said, said, said)
+    return Fault(act, Seen(to_send or kind, 1, 0), said, said)
 
 
 def unread(act: Act, kind: str = "RateLimitedError") -> Fault:
@@ -102,7 +102,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "999": unconfirmed(answer(999), always="ServerError"),
     "HTML with 200": unconfirmed(html(200)),
     "HTML with 200 after processing": unconfirmed(html(200, created=True), created=1),
-    "HTML with 404": refused(html(404), "NotFoundError"),
+    "HTML with 404": refused(html(404), "NotFoundError", to_send="ContactNotFoundError"),
     "HTML with 502": unconfirmed(html(502), always="ServerError"),
     "cut short before processing": unconfirmed(cut_short()),
     "cut short after processing": unconfirmed(cut_short(created=True), created=1),
@@ -144,7 +144,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "400": refused(error(400, "parameter_invalid"), "RefusedError"),
     "401": refused(error(401, "token_revoked"), "UnauthorizedError"),
     "403": refused(error(403, "forbidden"), "ForbiddenError"),
-    "404": refused(error(404, "not_found"), "NotFoundError"),
+    "404": refused(error(404, "not_found"), "NotFoundError", to_send="ContactNotFoundError"),
     "409": refused(error(409, "conflict"), "RefusedError"),
     "410": refused(error(410, "contact_merged"), "RefusedError"),
     "413 from a proxy": refused(html(413), "RefusedError"),

@@ -143,14 +143,14 @@ def test_a_contact_that_does_not_turn_up_ends_the_wait_in_time() -> None:
             assert 0.9 < time.monotonic() - started < 1.7
             return seen.end, seen.created
 
-    assert in_both_drivers(meet) == ("NotFoundError", 0)
+    assert in_both_drivers(meet) == ("ContactNotFoundError", 0)
 
 
 @both_drivers
 def test_without_a_wait_a_missing_contact_is_an_error_at_once(driver: str) -> None:
     with Hostile() as server:
         server.always(NOT_FOUND)
-        assert see(server, driver, "send", settings_for(server.url), Patience()) == Seen("NotFoundError", 1, 0)
+        assert see(server, driver, "send", settings_for(server.url), Patience()) == Seen("ContactNotFoundError", 1, 0)
 
 
 @both_drivers

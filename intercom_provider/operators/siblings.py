@@ -95,4 +95,5 @@ class Siblings:
         states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id]).get(ti.run_id, {})
         own = f"{ti.task_id}_"
         indexes = {name.removeprefix(own): state for name, state in states.items() if name.startswith(own)}
-        return {int(index): state for index, state in indexes.items() if index.isdigit()}
+        others = {int(index): state for index, state in indexes.items() if index.isdigit()}
+        return {index: state for index, state in others.items() if index != ti.map_index}

@@ -249,3 +249,38 @@ def test_the_ledger_names_nobody(run_dag: Any, server: Hostile) -> None:
     assert '"state": "sent"' in kept
     for private in ("ada@example.com", "secret words", "K-1", server.token):
         assert private not in kept
+
+
+class FullStore:
+    """A state store backend of Airflow's that cannot write."""
+
+    def serialize_task_state_store_to_ref(self, **_: Any) -> str:
+        raise OSError("no space left")
+
+
+def test_where_the_intent_cannot_be_written_nothing_is_sent(
+    run_dag: Any, server: Hostile, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from airflow.sdk.execution_time.context import _get_worker_state_store_backend
+
+    monkeypatch.setenv("AIRFLOW__WORKERS__STATE_STORE_BACKEND", f"{__name__}.FullStore")
+    _get_worker_state_store_backend.cache_clear()
+    try:
+        with DAG("full") as dag:
+            SendMessageOperator(**message(retries=0))
+        assert run_dag(dag).states == {"send": "failed"}
+    finally:
+        _get_worker_state_store_backend.cache_clear()
+    assert "no space left" in capfd.readouterr().out
+    assert server.requests == []
+
+
+def test_a_store_that_forgets_on_success_is_warned_of(
+    run_dag: Any, server: Hostile, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", "True")
+    with DAG("forgets") as dag:
+        SendMessageOperator(**message())
+    assert run_dag(dag).states == {"send": "success"}
+    assert "clearing it afterwards sends the message again" in capfd.readouterr().out
+    assert len(server.created) == 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
@@ -215,8 +216,9 @@ class _Message(_Strict):
         copied = [name for name in ("cc", "bcc") if len(getattr(self, name, None) or ()) > 1]
         return ["to", *copied] if self.shared_conversation else copied
 
+    @abstractmethod
     def _wire_content(self) -> Json:
-        raise NotImplementedError
+        """Build the part of the body that is the type's own."""
 
 
 class _Written(_Message):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.airflow_instance import PROJECT, AirflowInstance
 from tests.hostile import Hostile, connection_to, event, never_accepting
-from tests.system.airflow_instance import LOGS, PROJECT, AirflowInstance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+HOME: Final = PROJECT / ".airflow" / "system"
+DAGS: Final = Path(__file__).parent / "dags"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,8 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
     """Name Airflow's logs where they are needed."""
-    if exitstatus and LOGS.is_dir():
-        terminalreporter.write_line(f"Airflow's logs: {LOGS.relative_to(PROJECT)}")
+    if exitstatus and HOME.is_dir():
+        terminalreporter.write_line(f"Airflow's logs: {HOME.relative_to(PROJECT)}/logs")
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +50,7 @@ def _airflow(_intercom: Hostile) -> Iterator[AirflowInstance]:
         signal.signal(number, signal.default_int_handler)
     with never_accepting() as nobody:
         connections = {"intercom_default": _intercom.connection, "intercom_silent": connection_to(nobody)}
-        with AirflowInstance(connections) as instance:
+        with AirflowInstance(HOME, DAGS, connections) as instance:
             yield instance
 
 

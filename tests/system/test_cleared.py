@@ -9,8 +9,8 @@ import pytest
 from tests.hostile import drop
 
 if TYPE_CHECKING:
+    from tests.airflow_instance import AirflowInstance
     from tests.hostile import Hostile
-    from tests.system.airflow_instance import AirflowInstance
 
 
 @pytest.mark.parametrize(

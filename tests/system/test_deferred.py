@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from tests.airflow_instance import until
 from tests.hostile import TOKEN, event
-from tests.system.airflow_instance import until
 from tests.system.people import PHONE
 
 if TYPE_CHECKING:
+    from tests.airflow_instance import AirflowInstance
     from tests.hostile import Hostile, Received
-    from tests.system.airflow_instance import AirflowInstance
 
 
 def test_a_deferred_wait_shows_its_progress_and_settles(airflow: AirflowInstance, intercom: Hostile) -> None:

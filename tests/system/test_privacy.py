@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tests.hostile import TOKEN
-from tests.system.airflow_instance import LOGS
 from tests.system.people import BODY, EMAIL, PHONE
 
 if TYPE_CHECKING:
+    from tests.airflow_instance import AirflowInstance
     from tests.hostile import Hostile
-    from tests.system.airflow_instance import AirflowInstance
 
 _SECRETS: Final = (TOKEN, EMAIL, PHONE.lstrip("+"), BODY)
 # Not rendered_task_instance_fields: that is Airflow's own Rendered tab, which shows every template field.
@@ -23,7 +22,8 @@ def test_no_log_and_no_table_holds_a_token_a_person_or_a_body(airflow: AirflowIn
     sent = b"".join(request.body for request in intercom.requests).decode()
     assert all(secret in sent for secret in _SECRETS if secret != TOKEN)
 
-    left = {str(path.relative_to(LOGS)): path.read_text(errors="replace") for path in LOGS.rglob("*") if path.is_file()}
+    logs = airflow.logs
+    left = {str(path.relative_to(logs)): path.read_text(errors="replace") for path in logs.rglob("*") if path.is_file()}
     for table in _TABLES:
         left[table] = repr(airflow.select(f"SELECT * FROM {table}"))  # noqa: S608 - the names stand above
     for table in ("task_instance", "task_instance_history"):

@@ -1,4 +1,4 @@
-"""An Airflow of its own: API server, scheduler, DAG processor and triggerer, on loopback, none of which outlives it."""
+"""An Airflow for tests: API server, scheduler, DAG processor and triggerer, on loopback, none of which outlives it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from uuid import uuid4
 
@@ -21,14 +22,12 @@ import httpx
 import psutil  # type: ignore[import-untyped]  # Airflow brings it, without types
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
 T = TypeVar("T")
 
-PROJECT: Final = Path(__file__).resolve().parents[2]
-HOME: Final = PROJECT / ".airflow" / "system"
-LOGS: Final = HOME / "logs"
+PROJECT: Final = Path(__file__).resolve().parents[1]
 
 _COMMANDS: Final = {
     "api-server": ("api-server", "--host", "127.0.0.1"),
@@ -60,29 +59,44 @@ class AirflowInstance:
     """
     A real Airflow, running for as long as the `with` block.
 
+    :param home: Its folder, made anew.
+    :param dags: The folder of its DAGs.
     :param connections: Its connections, by their ids.
+    :param settings: What else it is to be told, as environment variables.
+    :param parts: The commands of parts that it is to have besides the usual ones, by names for them.
     """
 
-    def __init__(self, connections: Mapping[str, Mapping[str, Any]]) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as holder:
-            port = holder.getsockname()[1]
-        url = f"http://127.0.0.1:{port}"
-        self._env = _environment(url) | {
-            f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in connections.items()
+    def __init__(
+        self,
+        home: Path,
+        dags: Path,
+        connections: Mapping[str, Mapping[str, Any]],
+        *,
+        settings: Mapping[str, str] = MappingProxyType({}),
+        parts: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
+        self.logs = home / "logs"
+        self._home = home
+        self._commands = {**_COMMANDS, **parts}
+        url = f"http://127.0.0.1:{free_port()}"
+        self._env = {
+            **_environment(url, home, dags),
+            **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in connections.items()},
+            **settings,
         }
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         # Nothing between this machine and itself is a proxy's business.
         self._http = httpx.Client(base_url=f"{url}/api/v2", timeout=30, trust_env=False)
 
     def __enter__(self) -> Self:
-        shutil.rmtree(HOME, ignore_errors=True)
-        LOGS.mkdir(parents=True)
+        shutil.rmtree(self._home, ignore_errors=True)
+        self.logs.mkdir(parents=True)
         try:
             migrate = self._launch("db-migrate", "db", "migrate")
-            assert migrate.wait(timeout=120) == 0, "Airflow could not make its database"
-            for name in _COMMANDS:
+            assert migrate.wait(timeout=300) == 0, "Airflow could not make its database"
+            for name in self._commands:
                 self.start(name)
-            until(self._is_ready, "Airflow", within=120)
+            until(self._is_ready, "Airflow", within=300)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -104,7 +118,7 @@ class AirflowInstance:
 
     def start(self, name: str) -> None:
         """Start one of the parts."""
-        self._launch(name, *_COMMANDS[name])
+        self._launch(name, *self._commands[name])
 
     def kill(self, name: str) -> None:
         """End a part and all that it has started with SIGKILL."""
@@ -144,12 +158,12 @@ class AirflowInstance:
             self.call("POST", "/variables", {"key": key, "value": value})
 
     def select(self, query: str) -> list[tuple[Any, ...]]:
-        """Read Airflow's database."""
-        with closing(sqlite3.connect(f"file:{HOME / 'airflow.db'}?mode=ro", uri=True)) as database:
+        """Read Airflow's database, the SQLite that it has unless `settings` say otherwise."""
+        with closing(sqlite3.connect(f"file:{self._home / 'airflow.db'}?mode=ro", uri=True)) as database:
             return database.execute(query).fetchall()
 
     def _is_ready(self) -> bool:
-        for name in _COMMANDS:
+        for name in self._commands:
             assert self._processes[name].poll() is None, f"the {name} ended"
         try:
             health = self.call("GET", "/monitor/health")
@@ -160,7 +174,7 @@ class AirflowInstance:
         return bool(dags) and all(health[part]["status"] == "healthy" for part in parts)
 
     def _launch(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        with LOGS.joinpath(f"{name}.log").open("ab") as log:
+        with self.logs.joinpath(f"{name}.log").open("ab") as log:
             self._processes[name] = process = subprocess.Popen(  # noqa: S603 - the commands stand above
                 [sys.executable, "-m", "airflow", *arguments],
                 env=self._env,
@@ -253,7 +267,14 @@ class Task:
         return f"/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/{self.task_id}"
 
 
-def _environment(url: str) -> dict[str, str]:
+def free_port() -> int:
+    """Find a port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port: int = holder.getsockname()[1]
+    return port
+
+
+def _environment(url: str, home: Path, dags: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
     return kept | {
         "NO_COLOR": "1",
@@ -261,20 +282,20 @@ def _environment(url: str) -> dict[str, str]:
         "no_proxy": "127.0.0.1",
         "PYTHONPATH": str(PROJECT),
         "PYTHONUNBUFFERED": "1",
-        "AIRFLOW_HOME": str(HOME),
+        "AIRFLOW_HOME": str(home),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__PORT": str(httpx.URL(url).port),
         "AIRFLOW__API_AUTH__JWT_SECRET": "a secret for tests alone, long enough for its algorithm",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parent / "dags"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME / 'airflow.db'}",
-        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(LOGS),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         # What these notice in half a minute by default, they notice in seconds here.
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "4",

@@ -80,7 +80,7 @@ class MessageStatusSensor(BaseSensorOperator):
 
     :param ruleset_id: The id of a WhatsApp Outbound message that was made in Intercom (templated).
     :param whatsapp_message_id: One WhatsApp id or at most 1,000 of them (templated).
-    :param sent: What senders left in XCom: ``send.output``, mapped or not (templated).
+    :param sent: What senders left in XCom: ``send.output`` of single sends or batches, mapped or not (templated).
     :param wait_for: ``delivered`` (default; read counts too) or ``read``, which may never come.
     :param expected_count: How many messages there will be; None (default) when that is unknown (templated).
     :param settle_for: Seconds for which a ruleset of unknown size must not have grown (default 600).
@@ -156,6 +156,7 @@ class MessageStatusSensor(BaseSensorOperator):
         self.poke_interval = max(self.poke_interval, _SHORTEST_INTERVAL)
         self._deadline: float | None = None
         self._wait: Wait | None = None
+        self._plan = _Plan()
         self._read_fields(parsing=True)
 
     def execute(self, context: Context) -> Any:
@@ -229,7 +230,7 @@ class MessageStatusSensor(BaseSensorOperator):
     def _begin(self, context: Context) -> Wait:
         from intercom_provider.watch import Wait, Watch  # noqa: PLC0415 - not when a DAG is parsed
 
-        plan = self._read_fields()
+        plan = self._plan = self._read_fields()
         count = plan.expected_count
         if plan.ruleset_id is None:
             count = max(count or 0, len(plan.keys) + len(plan.not_sent))
@@ -264,7 +265,7 @@ class MessageStatusSensor(BaseSensorOperator):
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
         from intercom_provider.report import Report  # noqa: PLC0415
 
-        plan = self._read_fields()
+        plan = self._plan
         hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
         report = Report(
             wait_for=self.wait_for,
@@ -412,7 +413,7 @@ class MessageStatusSensor(BaseSensorOperator):
         take("api_version", _version)
         ruleset_id = take("ruleset_id", read_ruleset_id)
         messages = take("whatsapp_message_id", read_message_ids) or {}
-        traced, not_sent = take("sent", read_sent) or ({}, ())
+        traced, not_sent = take("sent", lambda value: read_sent(value, parsing=parsing)) or ({}, ())
         plan = _Plan(
             ruleset_id=ruleset_id,
             created_after=take("created_after", _moment),

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import logging
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -9,6 +10,9 @@ from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.sources import read_message_ids, read_ruleset_id, read_sent
 
 from .test_values import Lazy
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def field_of(caught: pytest.ExceptionInfo[InvalidInputError]) -> str:
@@ -122,3 +126,193 @@ def test_what_no_sender_left_is_told(given: object, words: str) -> None:
     with pytest.raises(InvalidInputError, match=words) as caught:
         read_sent(given)
     assert field_of(caught) == "sent"
+
+
+def batch(*numbers: int, **more: Any) -> dict[str, Any]:
+    """Give what a batch leaves in XCom that sent these messages."""
+    counts = dict.fromkeys(("already_sent", "rejected", "unconfirmed", "expired", "duplicates", "dry_run"), 0)
+    found = {
+        "sent": len(numbers),
+        **counts,
+        "reasons": [],
+        "whatsapp_message_ids": [f"wamid.{n}" for n in numbers],
+        "results_path": None,
+    } | more
+    return {"total": sum(found[name] for name in ("sent", *counts)), **found}
+
+
+def line(index: int, outcome: str = "sent", **more: Any) -> dict[str, Any]:
+    id_ = f"wamid.{index}" if outcome in ("sent", "already_sent") else None
+    return {"index": index, "key": f"k{index}", "outcome": outcome, "id": None, "whatsapp_message_id": id_,
+            "reason": None} | more  # fmt: skip
+
+
+def write(folder: Path, name: str, *lines: dict[str, Any]) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.joinpath(name).write_text("".join(json.dumps(each) + "\n" for each in lines))
+    return str(folder)
+
+
+@pytest.mark.parametrize("wrap", [lambda one: one, lambda one: [one], Lazy, json.dumps, str])
+def test_the_ids_of_a_batch_are_read(wrap: Any) -> None:
+    assert read_sent(wrap(batch(1, 2))) == ({"wamid.1": None, "wamid.2": None}, ())
+
+
+def test_batches_and_single_sends_may_be_mixed() -> None:
+    ids, without = read_sent([sent(1, key="a"), batch(2, 3), sent(4, outcome="rejected", whatsapp_message_id=None)])
+    assert ids == {"wamid.1": "a", "wamid.2": None, "wamid.3": None}
+    assert [row["status"] for row in without] == ["failed"]
+
+
+def test_what_a_batch_could_not_send_is_told_of_as_what_it_is() -> None:
+    reasons = [{"reason": "no contact", "count": 2}, {"reason": "too late", "count": 1}]
+    left = batch(1, 2, rejected=2, expired=1, unconfirmed=1, duplicates=3, dry_run=4, reasons=reasons)
+    ids, without = read_sent(left)
+    assert len(ids) == 2
+    assert [(row["status"], row["reason"]) for row in without[:3]] == [
+        ("failed", "no contact"),
+        ("failed", "no contact"),
+        ("failed", "too late"),
+    ]
+    assert [(row["status"], row["whatsapp_message_id"]) for row in without[3:]] == [("sent", None)]
+
+
+def test_reasons_that_do_not_tell_of_all_are_given_to_nobody_in_particular() -> None:
+    reasons = [{"reason": "no contact", "count": 2}, {"reason": "too late", "count": 1}]
+    _, without = read_sent(batch(rejected=4, reasons=reasons))
+    assert [row["reason"] for row in without] == ["one of: no contact; too late"] * 4
+    _, without = read_sent(batch(rejected=1))
+    assert without[0]["reason"] == "not known"
+
+
+def test_a_message_of_a_batch_without_an_id_stays_pending() -> None:
+    ids, without = read_sent(batch(1, 2, sent=3, already_sent=1))
+    assert (len(ids), [row["status"] for row in without]) == (2, ["sent", "sent"])
+
+
+def test_an_empty_batch_and_a_dry_run_leave_nothing_to_wait_for() -> None:
+    assert read_sent(batch()) == read_sent(batch(dry_run=5)) == ({}, ())
+
+
+def test_the_parts_of_a_batch_tell_keys_and_reasons(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path / "run" / "send" / "-1",
+        "try-1-part-1.jsonl",
+        line(2),
+        line(0),
+        line(1, "rejected", reason="no contact"),
+        line(3, "unconfirmed", reason="no reply"),
+        line(4, "duplicate"),
+        line(5, "expired", reason="too late"),
+    )
+    left = batch(0, 2, rejected=1, unconfirmed=1, expired=1, duplicates=1, results_path=folder)
+    ids, without = read_sent(left)
+    assert list(ids.items()) == [("wamid.0", "k0"), ("wamid.2", "k2")]
+    assert [(row["key"], row["status"], row["reason"]) for row in without] == [
+        ("k1", "failed", "no contact"),
+        ("k3", "sent", "no reply"),
+        ("k5", "failed", "too late"),
+    ]
+
+
+def test_the_parts_of_the_last_try_are_read_in_their_order(tmp_path: Path) -> None:
+    for part in (1, 9, 10):
+        write(tmp_path, f"try-10-part-{part}.jsonl", line(part), line(part + 100, "already_sent"))
+    write(tmp_path, "try-9-part-1.jsonl", line(1, "rejected"))
+    write(tmp_path, "try-11-part-1.jsonl.tmp", line(1, "rejected"))
+    left = batch(sent=3, already_sent=3, whatsapp_message_ids=None, results_path=str(tmp_path))
+    ids, without = read_sent(left)
+    assert list(ids) == [f"wamid.{n}" for n in (1, 101, 9, 109, 10, 110)]
+    assert not without
+
+
+def test_more_than_a_thousand_ids_are_read_from_the_parts(tmp_path: Path) -> None:
+    folders = [tmp_path / str(index) for index in range(2)]
+    for index, folder in enumerate(folders):
+        write(folder, "try-1-part-1.jsonl", *(line(n) for n in range(index * 1_500, index * 1_500 + 1_500)))
+    outputs = [batch(sent=1_500, whatsapp_message_ids=None, results_path=str(folder)) for folder in folders]
+    ids, without = read_sent([*outputs, sent(9_999, key="single")])
+    assert (len(ids), ids["wamid.2999"], ids["wamid.9999"], without) == (3_001, "k2999", "single", ())
+
+
+def test_no_part_is_read_while_a_dag_is_parsed() -> None:
+    left = batch(sent=5_000, whatsapp_message_ids=None, results_path="nowhere://at/all")
+    assert read_sent(left, parsing=True) == ({}, ())
+
+
+@pytest.mark.parametrize("name", ["try-1-part-1.jsonl", "something.txt"])
+def test_parts_that_cannot_be_read_are_done_without_when_the_ids_are_known(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write(tmp_path, name, line(1))
+    with caplog.at_level(logging.WARNING):
+        ids, without = read_sent(batch(1, 2, rejected=1, results_path=folder))
+    assert ids == {"wamid.1": None, "wamid.2": None}
+    assert [row["status"] for row in without] == ["failed"]
+    assert folder in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([line(1)], "tell of 1 messages, the batch of 3"),
+        ([line(n) for n in range(4)], "tell of 4 messages"),
+        ([line(1), {"outcome": "sent"}, {"something": "else"}], "line 3 of try-1-part-1.jsonl is not a batch's"),
+        (None, "no part"),
+    ],
+)
+def test_parts_that_are_not_whole_are_told_when_the_ids_are_nowhere_else(
+    tmp_path: Path, lines: list[dict[str, Any]] | None, words: str
+) -> None:
+    if lines is not None:
+        write(tmp_path, "try-1-part-1.jsonl", *lines)
+    with pytest.raises(InvalidInputError, match=f"results_path {tmp_path} can not be read.*{words}") as caught:
+        read_sent(batch(sent=3, whatsapp_message_ids=None, results_path=str(tmp_path)))
+    assert field_of(caught) == "sent"
+
+
+def test_a_storage_that_nobody_knows_or_has_lost_a_folder_is_told(tmp_path: Path) -> None:
+    for folder in ("nowhere://at/all", str(tmp_path / "gone")):
+        with pytest.raises(InvalidInputError, match="can not be read"):
+            read_sent(batch(sent=3, whatsapp_message_ids=None, results_path=folder))
+
+
+def test_a_part_that_may_be_readable_later_is_no_wrong_field(tmp_path: Path) -> None:
+    tmp_path.joinpath("try-1-part-1.jsonl").mkdir()
+    with pytest.raises(IsADirectoryError):
+        read_sent(batch(sent=3, whatsapp_message_ids=None, results_path=str(tmp_path)))
+
+
+def test_many_ids_that_are_in_xcom_alone_are_too_many(tmp_path: Path) -> None:
+    halves = [batch(*range(600)), batch(*range(600, 1_200))]
+    with pytest.raises(InvalidInputError, match=r"more than 1,000 messages.*results_path"):
+        read_sent(halves)
+    for index, half in enumerate(halves):
+        lines = (line(n) for n in range(index * 600, index * 600 + 600))
+        half["results_path"] = write(tmp_path / str(index), "try-1-part-1.jsonl", *lines)
+    assert len(read_sent(halves)[0]) == 1_200
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (batch(sent=5_000, whatsapp_message_ids=None), "set results_path on the batch"),
+        (batch(sent=3, whatsapp_message_ids=[]), "only WhatsApp messages have a delivery status"),
+        (batch() | {"sent": "many"}, "not whole"),
+        (batch(reasons=[{"reason": "x"}]), "not whole"),
+        ({"total": 1, "whatsapp_message_ids": []}, "not whole"),
+        (batch(whatsapp_message_ids=[403900001]), "wamid"),
+        (batch(whatsapp_message_ids=["403900001"]), "the message's id"),
+        ({"total": 3, "sent": 3, "delivered": 0}, "SendMessageBatchOperator"),
+    ],
+)
+def test_what_no_batch_left_is_told(given: object, words: str) -> None:
+    with pytest.raises(InvalidInputError, match=words) as caught:
+        read_sent(given)
+    assert field_of(caught) == "sent"
+
+
+def test_an_email_batch_is_told_of_from_its_parts_as_well(tmp_path: Path) -> None:
+    folder = write(tmp_path, "try-1-part-1.jsonl", line(1, whatsapp_message_id=None))
+    with pytest.raises(InvalidInputError, match="only WhatsApp messages have a delivery status"):
+        read_sent(batch(sent=1, whatsapp_message_ids=None, results_path=folder))

@@ -13,7 +13,7 @@ import httpx
 from intercom_provider import __version__
 from intercom_provider.api.errors import StoppedError
 from intercom_provider.api.flow import Broken, Flow, Outcome, Reply, Request
-from intercom_provider.api.pacing import Pacer
+from intercom_provider.api.pacing import Pacer, Turn
 from intercom_provider.api.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -84,13 +84,16 @@ def _keep_deadline(request: Request, step: str) -> None:
         raise httpx.ConnectTimeout("its time passed before it could be written")
 
 
-def _is_late(request: Request, hold: float, now: float) -> bool:
-    return request.deadline is not None and now + hold >= request.deadline
-
-
-def _announce(request: Request, hold: float) -> None:
-    level = logging.INFO if hold >= _WORTH_A_LOG_LINE else logging.DEBUG
-    log.log(level, "%s waits %.1f s: %s", request, hold, request.why or "the rate limit is used up")
+def _hold(request: Request, pacer: Pacer, turn: Turn) -> float | Broken:
+    """Tell how long to wait before asking again, 0 when it is the request's turn, or that it is too late."""
+    now = time.time()
+    hold = pacer.hold(turn, now)
+    if request.deadline is not None and now + hold >= request.deadline:
+        return Broken("there was no time left to ask", sent=False, now=now, late=True)
+    if turn.news:
+        level = logging.INFO if hold >= _WORTH_A_LOG_LINE else logging.DEBUG
+        log.log(level, "%s waits %.1f s: %s", request, hold, request.why or "the rate limit is used up")
+    return hold
 
 
 def _broken(error: httpx.HTTPError | httpx.InvalidURL) -> Broken:
@@ -152,32 +155,36 @@ class IntercomClient:
             except StopIteration as end:
                 result: T = end.value
                 return result
-            step = functools.partial(flow.send, self._exchange(request))
+            step = functools.partial(flow.send, self.exchange(request))
 
-    def _exchange(self, request: Request) -> Outcome:
+    def exchange(self, request: Request) -> Outcome:
+        """
+        Make one request of a call, as soon as it may go. For whoever steps through a flow himself.
+
+        :param request: What the flow asks for.
+        :return: What became of it, to be sent to the flow.
+        :raises StoppedError: When the task was told to stop; the request was not made.
+        """
         # Whoever comes here again was told that nothing was read.
         self.may_have_sent = False
-        now = time.time()
-        hold = max(request.after, self._pacer.reserve(now))
-        if _is_late(request, hold, now):
-            return Broken("there was no time left to ask", sent=False, now=now, late=True)
-        if hold:
-            _announce(request, hold)
-        self._wait_until(now + hold)
-        self.may_have_sent = not request.safe
-        outcome = self._ask(request)
-        if isinstance(outcome, Reply):
-            self._pacer.heard(outcome.headers, outcome.now)
-        return outcome
+        turn = Turn(time.time() + request.after)
+        try:
+            while hold := self._hold(request, turn):
+                if isinstance(hold, Broken):
+                    return hold
+                time.sleep(min(hold, _NAP))
+            self.may_have_sent = not request.safe
+            outcome = self._ask(request)
+            if isinstance(outcome, Reply):
+                self._pacer.heard(outcome.status, outcome.headers, outcome.now)
+            return outcome
+        finally:
+            self._pacer.end(turn)
 
-    def _wait_until(self, moment: float) -> None:
-        while True:
-            if self._stopped():
-                raise StoppedError("the task was told to stop; the next request was not made")
-            left = moment - time.time()
-            if left <= 0:
-                return
-            time.sleep(min(left, _NAP))
+    def _hold(self, request: Request, turn: Turn) -> float | Broken:
+        if self._stopped():
+            raise StoppedError("the task was told to stop; the next request was not made")
+        return _hold(request, self._pacer, turn)
 
     def _ask(self, request: Request) -> Outcome:
         seconds = _seconds_for(request, self.settings, time.time())
@@ -251,20 +258,27 @@ class AsyncIntercomClient:
             except StopIteration as end:
                 result: T = end.value
                 return result
-            step = functools.partial(flow.send, await self._exchange(request))
+            step = functools.partial(flow.send, await self.exchange(request))
 
-    async def _exchange(self, request: Request) -> Outcome:
-        now = time.time()
-        hold = max(request.after, self._pacer.reserve(now))
-        if _is_late(request, hold, now):
-            return Broken("there was no time left to ask", sent=False, now=now, late=True)
-        if hold:
-            _announce(request, hold)
-            await asyncio.sleep(hold)
-        outcome = await self._ask(request)
-        if isinstance(outcome, Reply):
-            self._pacer.heard(outcome.headers, outcome.now)
-        return outcome
+    async def exchange(self, request: Request) -> Outcome:
+        """
+        Make one request of a call, as soon as it may go. For whoever steps through a flow himself.
+
+        :param request: What the flow asks for.
+        :return: What became of it, to be sent to the flow.
+        """
+        turn = Turn(time.time() + request.after)
+        try:
+            while hold := _hold(request, self._pacer, turn):
+                if isinstance(hold, Broken):
+                    return hold
+                await asyncio.sleep(hold)
+            outcome = await self._ask(request)
+            if isinstance(outcome, Reply):
+                self._pacer.heard(outcome.status, outcome.headers, outcome.now)
+            return outcome
+        finally:
+            self._pacer.end(turn)
 
     async def _ask(self, request: Request) -> Outcome:
         seconds = _seconds_for(request, self.settings, time.time())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import threading
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +17,28 @@ LONGEST_HOLD: Final = 60.0
 
 # A window that opens on the second still answers 429 when a request arrives a moment early.
 _MARGIN: Final = 0.1
+# For a 429 that names no moment, or one that has passed.
+_SHORT_HOLD: Final = 0.5
+_USUAL_WINDOW: Final = 10.0
+
+# Requests arrive less evenly than they leave: room for 150 ms of that, and for catching up.
+_AIM: Final = 0.98
+# Seconds' worth of slots that may be made up for at once, when the lanes woke up late.
+_CATCH_UP: Final = 0.05
+# No slot is given further ahead, so that a new pace or a closed window soon holds for everybody.
+_AHEAD: Final = 0.25
+_ASK_AGAIN: Final = 0.1
+
+# Keeps infinity out of the sums, and says as much.
+_ABSURD: Final = 1e15
+
+_REFUSED: Final = 429
+_SERVER_ERROR: Final = 500
+
+
+@functools.lru_cache(maxsize=16)
+def _epoch(text: str) -> float:
+    return parsedate_to_datetime(text).timestamp()
 
 
 def server_time(headers: Mapping[str, str], now: float) -> float:
@@ -25,7 +50,7 @@ def server_time(headers: Mapping[str, str], now: float) -> float:
     :return: Epoch seconds.
     """
     try:
-        return parsedate_to_datetime(headers["date"]).timestamp()
+        return _epoch(headers["date"])
     except (KeyError, ValueError, OverflowError):
         return now
 
@@ -43,47 +68,204 @@ def seconds_until_open(headers: Mapping[str, str], now: float) -> float | None:
         return float(after)
     clock = server_time(headers, now)
     try:
-        return max(0.0, parsedate_to_datetime(after).timestamp() - clock)
+        return max(0.0, _epoch(after) - clock)
     except (ValueError, OverflowError):
         reset = _number(headers.get("x-ratelimit-reset"))
         return None if reset is None else max(0.0, reset - clock)
 
 
-class Pacer:
-    """Holds requests back when the announced limit is used up; safe to share between threads."""
+@dataclass(slots=True, eq=False)
+class Turn:
+    """
+    One request's way past a pacer, from the first question to its end.
+
+    :param due: When it wants to go at the earliest, in epoch seconds (default: at once).
+    :param slot: When it may go; None while it has not been given a moment.
+    :param news: Whether the last answer is a wait that is worth telling: nobody has been told of it yet.
+    """
+
+    due: float = 0.0
+    slot: float | None = None
+    news: bool = False
+    told: bool = False
+
+
+class _Window:
+    """
+    The window in which the server counts, as far as its replies tell.
+
+    Its end is known by the server's clock, and a ``Date`` in whole seconds makes that look up to a second
+    slower than it is. So the least difference between the clocks counts that was seen lately: it errs, by
+    the time a reply travels, in believing that a window ends late, never early.
+    """
 
     def __init__(self) -> None:
+        self.limit = 0.0
+        self.length = _USUAL_WINDOW
+        self._left = 0.0
+        self._reset = -math.inf
+        # Of this window and of the one before: a clock that was set is not believed for long.
+        self._ahead = self._ahead_before = math.inf
+
+    def learn(self, limit: float, left: float, reset: float, clock: float, now: float) -> None:
+        """Take in what a reply says, and when its server's and this machine's clock said so."""
+        self.limit = limit
+        if reset > self._reset:
+            # Windows may have been missed between the two, so that one is no longer than this.
+            self.length = min(self.length, max(1.0, reset - self._reset))
+            self._left, self._reset = left, reset
+            self._ahead_before, self._ahead = self._ahead, now - clock
+        else:
+            self._ahead = min(self._ahead, now - clock)
+            if reset == self._reset:
+                self._left = min(self._left, left)
+        # Within a second it is the Date that is late, not the window that is longer.
+        if reset - clock > self.length + 1.0:
+            self.length = reset - clock
+
+    def local(self, moment: float) -> float:
+        """Translate a moment of the server's clock into this machine's."""
+        return moment + min(self._ahead, self._ahead_before)
+
+    def at(self, moment: float) -> tuple[float, float]:
+        """Tell what is left at a moment, and when its window ends; all is left of one that nobody told of."""
+        end = self.local(self._reset)
+        if moment < end:
+            return self._left, end
+        return self.limit, moment + self.length - (moment - end) % self.length
+
+
+class Pacer:
+    """
+    Holds requests back when the announced limit is used up, and spaces them; safe to share between threads.
+
+    A request has a :class:`Turn`: :meth:`hold` is asked until the answer is 0, then :meth:`heard` is told the
+    reply, if there is one, and :meth:`end` that it is over, however it ended.
+
+    :param budget: The share of each announced window that may be used, above 0 and up to 1: requests are
+        spaced evenly, and give way to whoever else uses the limit. None (the default) spaces nothing, and
+        only waits while the limit is used up.
+    :raises ValueError: When the budget is no such share.
+    """
+
+    def __init__(self, budget: float | None = None) -> None:
+        if budget is not None and not 0 < budget <= 1:
+            raise ValueError("budget must be above 0 and at most 1")
+        self._budget = budget
         self._lock = threading.Lock()
-        self._closed_until = 0.0
+        self._closed_until = self._told_until = 0.0
+        self._window: _Window | None = None
+        self._unlimited = False
+        # Goes alone while nothing is known: its reply tells the limit.
+        self._scout: Turn | None = None
+        # Turns under way, which the server may not have counted in what was heard last.
+        self._under_way = 0
+        self._last_slot = 0.0
 
-    def reserve(self, now: float) -> float:
+    def hold(self, turn: Turn, now: float) -> float:
         """
-        Tell how long the next request has to be held.
+        Tell how long a request has to wait before it goes, or asks again.
 
+        :param turn: The request's turn.
         :param now: This machine's clock, in epoch seconds.
         :return: Seconds, 0 when it may go at once.
         """
         with self._lock:
-            return min(max(0.0, self._closed_until - now), LONGEST_HOLD)
+            # Whatever lies further ahead was believed before the clock was set back.
+            self._closed_until = min(self._closed_until, now + LONGEST_HOLD + _MARGIN)
+            closed, early = self._closed_until - now, turn.due - now
+            turn.news = False
+            if closed > 0:
+                self._give_back(turn)
+                if now >= self._told_until:
+                    turn.news, self._told_until = True, self._closed_until
+            elif early > 0:
+                turn.news = not turn.told
+            if closed > 0 or early > 0:
+                turn.told = True
+                return max(min(closed, LONGEST_HOLD), early)
+            if turn.slot is None:
+                turn.slot, again = self._next_slot(turn, now)
+                if turn.slot is None:
+                    return again
+                self._under_way += 1
+            turn.slot = min(turn.slot, now + _AHEAD)
+            return max(0.0, turn.slot - now)
 
-    def heard(self, headers: Mapping[str, str], now: float) -> None:
+    def heard(self, status: int, headers: Mapping[str, str], now: float) -> None:
         """
         Learn from a reply.
 
-        :param headers: The reply's headers.
+        :param status: Its HTTP status.
+        :param headers: Its headers.
         :param now: This machine's clock when it arrived, in epoch seconds.
         """
-        remaining = _number(headers.get("x-ratelimit-remaining"))
-        if remaining is None or remaining > 0:
-            return
-        wait = seconds_until_open(headers, now)
-        if wait:
-            with self._lock:
+        left = _number(headers.get("x-ratelimit-remaining"))
+        with self._lock:
+            known = self._learn(status, headers, left, now)
+            if status == _REFUSED:
+                wait = seconds_until_open(headers, now) or _SHORT_HOLD
+            elif left is None or left > 0:
+                return
+            else:
+                wait = (known - now) if known is not None else (seconds_until_open(headers, now) or 0.0)
+            if wait > 0:
                 self._closed_until = max(self._closed_until, now + min(wait, LONGEST_HOLD) + _MARGIN)
+
+    def end(self, turn: Turn) -> None:
+        """
+        Learn that a request is over, or will not be made.
+
+        :param turn: The request's turn.
+        """
+        with self._lock:
+            self._give_back(turn)
+
+    def _give_back(self, turn: Turn) -> None:
+        self._under_way -= turn.slot is not None
+        turn.slot = None
+        if self._scout is turn:
+            self._scout = None
+
+    def _learn(self, status: int, headers: Mapping[str, str], left: float | None, now: float) -> float | None:
+        """Take in a reply; when its window ends by this machine's clock, None where the reply makes no sense."""
+        limit, reset = _number(headers.get("x-ratelimit-limit")), _number(headers.get("x-ratelimit-reset"))
+        clock = server_time(headers, now)
+        if limit is None or left is None or reset is None or limit < 1 or reset - clock > LONGEST_HOLD:
+            # What a proxy answers in place of Intercom says nothing about Intercom's limit.
+            if status < _SERVER_ERROR and status != _REFUSED:
+                self._unlimited = True
+            return None
+        self._window = self._window or _Window()
+        self._window.learn(limit, left, reset, clock, now)
+        return self._window.local(reset)
+
+    def _next_slot(self, turn: Turn, now: float) -> tuple[float | None, float]:
+        """Give a moment to go; or none, and the seconds after which to ask again."""
+        if self._budget is None or (self._window is None and self._unlimited):
+            return now, 0.0
+        if self._window is None:
+            if self._scout is not None:
+                return None, _ASK_AGAIN
+            self._scout, self._last_slot = turn, now
+            return now, 0.0
+        last = min(self._last_slot, now + _AHEAD)
+        moment = max(last, now)
+        left, end = self._window.at(moment)
+        free = left - self._under_way
+        if free < 1:
+            return None, _ASK_AGAIN
+        own = _AIM * max(1, math.floor(self._budget * self._window.limit)) / self._window.length
+        slot = max(last + 1 / min(own, free / (end - moment)), now - _CATCH_UP)
+        if slot > now + _AHEAD:
+            return None, min(slot - now - _AHEAD + _ASK_AGAIN, _AHEAD)
+        self._last_slot = slot
+        return slot, 0.0
 
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text) if text is not None else None
+        number = float(text or "")
     except ValueError:
         return None
+    return None if math.isnan(number) else max(-_ABSURD, min(number, _ABSURD))

@@ -6,10 +6,19 @@ import threading
 
 import pytest
 
-from intercom_provider.api.pacing import LONGEST_HOLD, Pacer, seconds_until_open, server_time
+from intercom_provider.api.pacing import LONGEST_HOLD, Pacer, Turn, seconds_until_open, server_time
 
 NOW = 1_714_564_800.0  # 2024-05-01 12:00:00 UTC
 DATE = "Wed, 01 May 2024 12:00:00 GMT"
+
+
+def held(pacer: Pacer, now: float) -> float:
+    """Ask for a request that is not made."""
+    turn = Turn()
+    try:
+        return pacer.hold(turn, now)
+    finally:
+        pacer.end(turn)
 
 
 @pytest.mark.parametrize(
@@ -44,34 +53,34 @@ def test_the_servers_clock_counts_not_this_machines(wrong_by: float) -> None:
 
 def test_a_limit_with_room_holds_nothing_back() -> None:
     pacer = Pacer()
-    pacer.heard({}, NOW)
-    pacer.heard({"x-ratelimit-remaining": "1", "x-ratelimit-reset": f"{NOW + 5:.0f}"}, NOW)
-    pacer.heard({"x-ratelimit-remaining": "few", "x-ratelimit-reset": f"{NOW + 5:.0f}"}, NOW)
-    pacer.heard({"x-ratelimit-remaining": "0"}, NOW)
-    assert pacer.reserve(NOW) == 0
+    pacer.heard(200, {}, NOW)
+    pacer.heard(200, {"x-ratelimit-remaining": "1", "x-ratelimit-reset": f"{NOW + 5:.0f}"}, NOW)
+    pacer.heard(200, {"x-ratelimit-remaining": "few", "x-ratelimit-reset": f"{NOW + 5:.0f}"}, NOW)
+    pacer.heard(200, {"x-ratelimit-remaining": "0"}, NOW)
+    assert held(pacer, NOW) == 0
 
 
 def test_a_limit_that_is_used_up_holds_back_until_it_opens() -> None:
     pacer = Pacer()
-    pacer.heard({"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + 5:.0f}"}, NOW)
-    assert 5 <= pacer.reserve(NOW) <= 5.5
-    assert 2 <= pacer.reserve(NOW + 3) <= 2.5
-    assert pacer.reserve(NOW + 6) == 0
+    pacer.heard(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + 5:.0f}"}, NOW)
+    assert 5 <= held(pacer, NOW) <= 5.5
+    assert 2 <= held(pacer, NOW + 3) <= 2.5
+    assert held(pacer, NOW + 6) == 0
 
 
 def test_a_late_reply_of_an_earlier_window_opens_nothing() -> None:
     pacer = Pacer()
-    pacer.heard({"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + 9:.0f}"}, NOW)
-    pacer.heard({"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + 1:.0f}"}, NOW)
-    assert pacer.reserve(NOW) >= 9
+    pacer.heard(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + 9:.0f}"}, NOW)
+    pacer.heard(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + 1:.0f}"}, NOW)
+    assert held(pacer, NOW) >= 9
 
 
 @pytest.mark.parametrize("reset", ["99999999999999", "1714564800000", "inf", "1e308", "9" * 500])
 def test_an_absurd_reset_holds_for_a_minute_and_not_for_ever(reset: str) -> None:
     pacer = Pacer()
-    pacer.heard({"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}, NOW)
-    assert pacer.reserve(NOW) == LONGEST_HOLD
-    assert pacer.reserve(NOW + LONGEST_HOLD + 1) == 0
+    pacer.heard(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}, NOW)
+    assert held(pacer, NOW) == LONGEST_HOLD
+    assert held(pacer, NOW + LONGEST_HOLD + 1) == 0
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -84,8 +93,8 @@ def test_no_header_makes_it_fail_or_hold_longer_than_a_minute(seed: int) -> None
         headers = {name: "".join(chance.choices(letters, k=chance.randint(0, 20))) for name in names}
         wait = seconds_until_open(headers, NOW)
         assert wait is None or wait >= 0
-        pacer.heard(headers, NOW)
-        assert 0 <= pacer.reserve(NOW) <= LONGEST_HOLD
+        pacer.heard(200, headers, NOW)
+        assert 0 <= held(pacer, NOW) <= LONGEST_HOLD
 
 
 def test_threads_may_share_it() -> None:
@@ -93,11 +102,11 @@ def test_threads_may_share_it() -> None:
 
     def hear() -> None:
         for second in range(1_000):
-            pacer.heard({"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + second % 30:.0f}"}, NOW)
+            pacer.heard(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + second % 30:.0f}"}, NOW)
 
     threads = [threading.Thread(target=hear) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert 29 <= pacer.reserve(NOW) <= 29.5
+    assert 29 <= held(pacer, NOW) <= 29.5

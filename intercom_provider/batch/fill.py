@@ -1,0 +1,164 @@
+"""Complete the messages of a batch: what they leave out from the defaults, ``${names}`` from their params."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, TypeAlias
+
+from intercom_provider.api.errors import InvalidInputError, Problem
+from intercom_provider.api.message import MESSAGE_FIELDS
+from intercom_provider.api.values import as_data, is_missing
+
+Params: TypeAlias = dict[str, str]
+
+_HELD: Final = re.compile(r"(\$+)\{([^{}\n]{1,100})\}")
+# A recipient's key names the message, and its type says how to read the rest: neither may hang on a param.
+_FIXED: Final = frozenset({"message_type", "body_format", "key"})
+_STRUCTURES: Final = frozenset({"to", "cc", "bcc", "components"})
+_HTML_TYPES: Final = ("in_app", "inapp", "email")
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """
+    A message with all its fields.
+
+    :param fields: The fields by name, without ``params``.
+    :param missing: The params that its texts ask for and that it does not have; it must not be sent then.
+    :param unfilled: The fields that ask for them.
+    :param shared: The fields that stand there as the defaults have them.
+    """
+
+    fields: dict[str, Any]
+    missing: tuple[str, ...]
+    unfilled: frozenset[str]
+    shared: frozenset[str]
+
+
+class Defaults:
+    """
+    What fills what messages leave out.
+
+    :param value: An object of a message's fields and ``params``, the same as JSON text, or None.
+    :raises InvalidInputError: When it is no object, or holds what is no field.
+    """
+
+    def __init__(self, value: object) -> None:
+        data = {} if is_missing(value) else as_data(value)
+        if not isinstance(data, Mapping):
+            raise InvalidInputError.of(
+                "defaults", "must be an object of a message's fields; in a template, end with | tojson"
+            )
+        known = {*MESSAGE_FIELDS, "params"}
+        unknown = [f"defaults.{name}" for name in data if name not in known]
+        if unknown:
+            raise InvalidInputError(Problem(name, "is no field of a message: remove it") for name in unknown)
+        try:
+            self._params = _read_params(data.get("params"))
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                Problem(f"defaults.{problem.field}", problem.text) for problem in error.problems
+            ) from None
+        self._fields = {name: entry for name, entry in data.items() if name != "params" and not is_missing(entry)}
+        self._templates = {name for name in self._fields.keys() - _FIXED if _holds(self._fields[name])}
+
+    def complete(self, message: Mapping[str, Any]) -> Filled:
+        """
+        Complete a message.
+
+        The texts of the defaults are filled for every message. A message's own texts are filled only when it has
+        params, be they its own or the defaults': without, they are somebody's words and arrive as written.
+
+        :param message: The fields that it has, and its ``params``.
+        :return: The complete message.
+        :raises InvalidInputError: When its params are none.
+        """
+        own = {name: value for name, value in message.items() if name != "params" and not is_missing(value)}
+        fields = {**self._fields, **own}
+        given = _read_params(message.get("params"))
+        params: Params = {**(self._params or {}), **(given or {})}
+        has_params = given is not None or self._params is not None
+        templates = fields.keys() - _FIXED if has_params else self._templates - own.keys()
+        untouched = self._fields.keys() - own.keys() - self._templates
+        if not templates:
+            return Filled(fields, (), frozenset(), frozenset(untouched))
+        is_html = fields.get("message_type") in _HTML_TYPES and fields.get("body_format", "html") == "html"
+        missing: dict[str, None] = {}
+        unfilled = set()
+        for name in [name for name in fields if name in templates]:
+            lacking: dict[str, None] = {}
+            filling = _Filling(params, lacking, escape=is_html and name == "body")
+            fields[name] = filling.fill_structure(fields[name]) if name in _STRUCTURES else filling.fill(fields[name])
+            if lacking:
+                unfilled.add(name)
+                missing |= lacking
+        return Filled(fields, tuple(missing), frozenset(unfilled), frozenset(untouched))
+
+
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    params: Params
+    lacking: dict[str, None]
+    escape: bool
+
+    def fill_structure(self, value: object) -> object:
+        """Fill the texts inside; in the text of an object, a param could add to it whatever it liked."""
+        data = as_data(value)
+        return value if isinstance(data, str) else self.fill(data)
+
+    def fill(self, value: object) -> object:
+        if isinstance(value, str):
+            # One pass: what a param brings along is looked at no more.
+            return _HELD.sub(self._one, value) if "${" in value else value
+        if isinstance(value, Mapping):
+            return {name: self.fill(entry) for name, entry in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.fill(entry) for entry in value]
+        return value
+
+    def _one(self, found: re.Match[str]) -> str:
+        # Two dollars stand for one, so that a dollar can stand before a brace, and before a price.
+        dollars, is_param = divmod(len(found[1]), 2)
+        name = found[2].strip()
+        if not (is_param and name):
+            return f"{'$' * dollars}{{{found[2]}}}" if not is_param else found[0]
+        if name not in self.params:
+            self.lacking[name] = None
+            return found[0]
+        value = self.params[name]
+        return "$" * dollars + (html.escape(value) if self.escape else value)
+
+
+def _holds(value: object) -> bool:
+    """Tell whether there is anything to fill."""
+    if isinstance(value, str):
+        return "${" in value
+    if isinstance(value, Mapping):
+        return any(map(_holds, value.values()))
+    return isinstance(value, list | tuple) and any(map(_holds, value))
+
+
+def _read_params(value: object) -> Params | None:
+    """Read params; those that are None are left out, as if nobody had given them."""
+    if is_missing(value):
+        return None
+    data = as_data(value)
+    if not isinstance(data, Mapping):
+        raise InvalidInputError.of("params", "must be an object of names and texts")
+    wrong = [name for name, entry in data.items() if entry is not None and not _is_text_or_number(entry)]
+    if wrong:
+        raise InvalidInputError(
+            Problem(f"params.{name}", "must be text or a number: make it text where it comes from") for name in wrong
+        )
+    return {str(name): str(entry) for name, entry in data.items() if entry is not None}
+
+
+def _is_text_or_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        return False
+    return value.is_finite() if isinstance(value, Decimal) else not isinstance(value, float) or math.isfinite(value)

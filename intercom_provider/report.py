@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from intercom_provider.api.client import IntercomClient
     from intercom_provider.delivery import WaitFor
+    from intercom_provider.looks import Look, Sighting
     from intercom_provider.sources import Row
-    from intercom_provider.watch import Look, Sighting
 
 Results: TypeAlias = Literal["failed", "unsettled", "all"]
 

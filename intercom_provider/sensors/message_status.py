@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from intercom_provider.api.client import IntercomClient
+    from intercom_provider.looks import Look
     from intercom_provider.report import Report, Results
     from intercom_provider.sources import Row
-    from intercom_provider.watch import Look, Verdict, Wait
+    from intercom_provider.watch import Verdict, Wait
 
 T = TypeVar("T")
 
@@ -228,7 +229,8 @@ class MessageStatusSensor(BaseSensorOperator):
         return first.timestamp() if first else time.time()
 
     def _begin(self, context: Context) -> Wait:
-        from intercom_provider.watch import Wait, Watch  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.looks import Watch  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.watch import Wait  # noqa: PLC0415
 
         plan = self._plan = self._read_fields()
         count = plan.expected_count

@@ -12,7 +12,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from intercom_provider.api.errors import IntercomError
 from intercom_provider.compat import set_trigger_xcom
 from intercom_provider.delivery import Criteria, Summary
-from intercom_provider.watch import Wait, Watch
+from intercom_provider.looks import Watch
+from intercom_provider.watch import Wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,7 +30,7 @@ class MessageStatusTrigger(BaseTrigger):
 
     :param intercom_conn_id: The connection.
     :param api_version: Replaces the connection's API version; None for the connection's.
-    :param watch: What to look at: the fields of :class:`intercom_provider.watch.Watch`.
+    :param watch: What to look at: the fields of :class:`intercom_provider.looks.Watch`.
     :param criteria: When it is over: the fields of :class:`intercom_provider.delivery.Criteria`.
     :param state: How far the wait is: what :meth:`intercom_provider.watch.Wait.state` gives.
     :param poke_interval: Seconds between two looks, and before the first.

@@ -11,8 +11,8 @@ import pytest
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.settings import Settings
 from intercom_provider.delivery import Tally
+from intercom_provider.looks import Look, Sighting
 from intercom_provider.report import MOST_IDS, Report, write_rows
-from intercom_provider.watch import Look, Sighting
 from tests.hostile import Hostile, answer
 
 if TYPE_CHECKING:

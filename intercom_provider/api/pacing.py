@@ -23,6 +23,8 @@ _USUAL_WINDOW: Final = 10.0
 
 # Requests arrive less evenly than they leave: room for 150 ms of that, and for catching up.
 _AIM: Final = 0.98
+# Share of the limit left alone: what others who use it have under way is in no reply yet.
+_SPARE: Final = 0.01
 # Seconds' worth of slots that may be made up for at once, when the lanes woke up late.
 _CATCH_UP: Final = 0.05
 # No slot is given further ahead, so that a new pace or a closed window soon holds for everybody.
@@ -130,7 +132,8 @@ class _Window:
     def at(self, moment: float) -> tuple[float, float]:
         """Tell what is left at a moment, and when its window ends; all is left of one that nobody told of."""
         end = self.local(self._reset)
-        if moment < end:
+        # An end that is further away was heard before the clock was set back.
+        if 0 < end - moment <= self.length + 1.0:
             return self._left, end
         return self.limit, moment + self.length - (moment - end) % self.length
 
@@ -249,11 +252,12 @@ class Pacer:
                 return None, _ASK_AGAIN
             self._scout, self._last_slot = turn, now
             return now, 0.0
-        last = min(self._last_slot, now + _AHEAD)
+        # No slot is further ahead, unless the clock was set back.
+        last = self._last_slot = min(self._last_slot, now + _AHEAD)
         moment = max(last, now)
         left, end = self._window.at(moment)
-        free = left - self._under_way
-        if free < 1:
+        free = left - self._under_way - _SPARE * self._window.limit
+        if free <= 0:
             return None, _ASK_AGAIN
         own = _AIM * max(1, math.floor(self._budget * self._window.limit)) / self._window.length
         slot = max(last + 1 / min(own, free / (end - moment)), now - _CATCH_UP)

@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Nothing is left outside this folder, not even what pip would keep.
 export PIP_NO_CACHE_DIR := 1
 
-.PHONY: help setup demo test test-system test-oldest lint typecheck unit format lock build clean
+.PHONY: help setup demo test test-system test-oldest bench lint typecheck unit format lock build clean
 .DEFAULT_GOAL := help
 
 help: ## List what there is to make
@@ -56,6 +56,18 @@ OLDEST := .venv-oldest/bin/python
 test-oldest: .venv-oldest/.installed ## The tests that run DAGs, on the oldest Airflow
 	@$(OLDEST) -m pytest -o filterwarnings=default -p no:warnings tests/oldest tests/airflow/test_send.py tests/airflow/test_waiting_modes.py $(ARGS)
 
+BENCH := .venv-bench/bin/python
+
+.venv-bench/.installed: requirements-bench.lock pyproject.toml
+	@echo "Making a virtual environment with what this provider is compared with (a minute or two, once)"
+	@$(BOOTSTRAP_PYTHON) -m venv .venv-bench
+	@$(BENCH) -m pip install --quiet --no-deps --require-hashes --requirement requirements-bench.lock
+	@$(BENCH) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+bench: .venv-bench/.installed ## Compare with what one would write instead (fifteen minutes; make bench ARGS="send reading")
+	@$(BENCH) -m benchmarks $(ARGS)
+
 format: setup ## Put the code into its form
 	@$(PYTHON) -m ruff check --fix-only .
 	@$(PYTHON) -m ruff format .
@@ -63,9 +75,10 @@ format: setup ## Put the code into its form
 lock: setup ## Pin the newest versions that fit (needs uv: pip install uv)
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements.lock
 	@uv pip compile pyproject.toml --group oldest --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-oldest.lock
+	@uv pip compile pyproject.toml --group bench --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-bench.lock
 
 build: setup ## Build the wheel and the source distribution
 	@$(PYTHON) -m build --no-isolation
 
 clean: ## Remove all that was made
-	@rm -rf .venv .venv-oldest .airflow build dist .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-oldest .venv-bench .airflow build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""What this provider costs beside what one would write instead: `make bench`."""

@@ -1,0 +1,77 @@
+"""
+Run the scenarios and write the table; a chosen few are only shown.
+
+Ends with 0 when every target is met, with 1 when one is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.measure import alone, say
+from benchmarks.table import document
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HOME: Final = Path(__file__).resolve().parents[1] / ".airflow" / "bench"
+_RESULTS: Final = Path(__file__).with_name("results.md")
+
+# A module each, in the order of the table.
+_SCENARIOS: Final = {
+    "reading": "Reading 100,000 statuses",
+    "polling": "A ruleset of 100 pages that settles over 30 polls",
+    "waiting": "A thousand deferred sensors in one process",
+    "parsing": "Parsing a DAG",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run what was asked for.
+
+    :param arguments: The command line; None for the process's own.
+    :return: The exit status.
+    """
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"any of {', '.join(_SCENARIOS)} (all)")
+    chosen = parser.parse_args(arguments).scenarios
+    if unknown := set(chosen) - set(_SCENARIOS):
+        parser.error(f"no such scenario: {', '.join(sorted(unknown))}; there are {', '.join(_SCENARIOS)}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Nothing of it is left outside this folder, and nothing of another Airflow gets in.
+    _HOME.mkdir(parents=True, exist_ok=True)
+    for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+        del os.environ[name]
+    os.environ |= {
+        "AIRFLOW_HOME": str(_HOME),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+    }
+    tables = {}
+    for name, title in _SCENARIOS.items():
+        if not chosen or name in chosen:
+            say(f"{title} ({name})")
+            began = time.monotonic()
+            # What one scenario leaves in memory is no burden for the next.
+            tables[title] = alone(importlib.import_module(f"benchmarks.{name}").run)
+            say(f"  took {time.monotonic() - began:.0f} s")
+    text = document(tables)
+    sys.stdout.write(text)
+    if not chosen:
+        _RESULTS.write_text(text, encoding="utf-8")
+    missed = [f"{title}: {row.what}" for title, rows in tables.items() for row in rows if not row.holds]
+    for each in missed:
+        say(f"Target missed: {each}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

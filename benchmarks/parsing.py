@@ -1,0 +1,64 @@
+"""What a DAG file pays for importing this provider, once Airflow is there."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+from importlib.util import find_spec
+from typing import Final
+
+from benchmarks.measure import Sample, alone, say
+from benchmarks.table import Row, allowed
+
+_ROUNDS: Final = 7
+_ALLOWED: Final = 0.030
+_MODULES: Final = (
+    "intercom_provider.operators.message",
+    "intercom_provider.sensors.message_status",
+    "intercom_provider.notifications.message",
+)
+# What every process of Airflow that parses a DAG has loaded before.
+_THERE: Final = ("airflow.triggers.base", "airflow.sdk.configuration", "httpx", "pydantic", "pendulum", "jinja2")
+# What a DAG file pays for another kind of HTTP call; it comes with Airflow.
+_OTHER: Final = ("requests", "aiohttp")
+
+
+def run() -> list[Row]:
+    """
+    Import operators, sensors and the notifier in fresh processes, each on one core.
+
+    :return: The rows.
+    """
+    there = tuple(name for name in _MODULES if find_spec(name.rpartition(".")[0]) and find_spec(name))
+    ours, other = [], []
+    for number in range(_ROUNDS):
+        ours.append(1000 * alone(_seconds_to_import, there))
+        other.append(1000 * alone(_seconds_to_import, _OTHER))
+        say(f"  round {number + 1} of {_ROUNDS}: {ours[-1]:.1f} ms; {' and '.join(_OTHER)} {other[-1]:.1f} ms")
+    found, yardstick = Sample(tuple(ours)), Sample(tuple(other))
+    names = ", ".join(name.removeprefix("intercom_provider.") for name in there)
+    return [
+        allowed(f"import {names}", found, 1000 * _ALLOWED, "{:.1f} ms"),
+        Row(
+            what=f"the same beside {' and '.join(_OTHER)}, which other providers import: times as fast",
+            ours=found.told("{:.1f} ms"),
+            other=yardstick.told("{:.1f} ms"),
+            ratio=yardstick.median / found.median,
+        ),
+    ]
+
+
+def _seconds_to_import(names: tuple[str, ...]) -> float:
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    airflow = importlib.import_module("airflow.sdk")
+    # The SDK's own names load when they are asked for, and a DAG file asks for these.
+    _ = airflow.DAG, airflow.BaseOperator, airflow.BaseSensorOperator, airflow.BaseHook
+    for name in _THERE:
+        importlib.import_module(name)
+    began = time.perf_counter()
+    for name in names:
+        importlib.import_module(name)
+    return time.perf_counter() - began

@@ -1,0 +1,187 @@
+"""Reading the statuses of 100,000 messages, a thousand pages: how long, and how much memory."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+from intercom import Intercom
+from intercom.core.unchecked_base_model import construct_type
+from intercom.unstable.types import WhatsappMessageStatusList
+
+from benchmarks.measure import ROUNDS, Sample, alone, in_turns, memory, say
+from benchmarks.table import Row, allowed
+from demo.machinery import sandbox
+from intercom_provider.api.client import IntercomClient
+from intercom_provider.api.flow import PATIENT, Reply
+from intercom_provider.api.settings import Settings
+from intercom_provider.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from demo.machinery import Sandbox
+    from intercom_provider.api.flow import Flow
+    from intercom_provider.delivery import Summary
+    from intercom_provider.watch import Look
+
+_MESSAGES: Final = 100_000
+_RULESET: Final = "4711"
+_EMPTY: Final = "nobody"
+_BYTES_EACH: Final = 16
+_MEBIBYTES: Final = 10
+
+_OURS: Final = "this provider"
+_SDK: Final = "python-intercom"
+_BARE: Final = "json.loads"
+
+
+def run() -> list[Row]:
+    """
+    Compare reading with the official SDK's models and with a loop over bare JSON.
+
+    :return: The rows.
+    """
+    # So fast that every message has come to its end before the first page is asked for.
+    options = ("--rate-limit", "0", "--speed", "10000", "--failures", "0.05", "--ruleset", f"{_RULESET}:{_MESSAGES}")
+    with sandbox(*options, log=sys.stderr) as intercom:
+        recorded = [page.content for page in _pages(intercom)]
+        say(f"  {len(recorded)} pages, {sum(map(len, recorded)) / 2**20:.0f} MiB")
+        counts = _count(json.loads(page) for page in recorded)
+        parsed = in_turns(
+            {
+                _OURS: lambda: _timed(lambda: _as_counts(_replayed(_look(_RULESET), recorded)), counts),
+                _SDK: lambda: _timed(lambda: _count_models(map(_model, recorded)), counts),
+                _BARE: lambda: _timed(lambda: _count(json.loads(page) for page in recorded), counts),
+            }
+        )
+        fetched = in_turns(
+            {
+                _OURS: lambda: _timed(lambda: _as_counts(_fetched(intercom.url, _token(intercom))), counts),
+                _SDK: lambda: _timed(lambda: _count_models(_models(intercom)), counts),
+                _BARE: lambda: _timed(lambda: _count(page.json() for page in _pages(intercom)), counts),
+            }
+        )
+        used = Sample(tuple(alone(_mebibytes, intercom.url, _token(intercom)) for _ in range(ROUNDS)))
+    return [
+        *_rows("parsed from recorded bytes", parsed),
+        *_rows("over HTTP", fetched),
+        allowed("memory while reading", used, _BYTES_EACH * _MESSAGES / 2**20 + _MEBIBYTES, "{:.1f} MiB"),
+    ]
+
+
+def _rows(how: str, samples: dict[str, Sample]) -> Iterator[Row]:
+    ours, sdk, bare = (samples[name] for name in (_OURS, _SDK, _BARE))
+    is_parsing = "HTTP" not in how
+    yield Row(
+        what=f"{how}, against the models of {_SDK}: times as fast",
+        ours=ours.told("{:.2f} s"),
+        other=sdk.told("{:.2f} s"),
+        ratio=sdk.median / ours.median,
+        at_least=8 if is_parsing else None,
+    )
+    yield Row(
+        what=f"{how}, against a loop with {_BARE}: times as long",
+        ours=ours.told("{:.2f} s"),
+        other=bare.told("{:.2f} s"),
+        ratio=ours.median / bare.median,
+        at_most=1.5,
+    )
+
+
+def _timed(read: Callable[[], dict[str, int]], expected: dict[str, int]) -> float:
+    began = time.perf_counter()
+    found = read()
+    took = time.perf_counter() - began
+    if found != expected:
+        raise AssertionError(f"read {found} instead of {expected}")
+    return took
+
+
+def _look(ruleset_id: str) -> Flow[Look]:
+    return Watch(ruleset_id=ruleset_id).look(first=PATIENT, others=PATIENT, not_yet=False, observe=lambda _: None)
+
+
+def _replayed(flow: Flow[Look], recorded: list[bytes]) -> Summary:
+    replies = iter(recorded)
+    next(flow)
+    while True:
+        try:
+            flow.send(Reply(200, {}, next(replies), 0.0))
+        except StopIteration as end:
+            look: Look = end.value
+            return look.summary
+
+
+def _fetched(url: str, token: str, ruleset_id: str = _RULESET) -> Summary:
+    with IntercomClient(Settings(token=token, base_url=url)) as client:
+        return client.run(_look(ruleset_id)).summary
+
+
+def _as_counts(summary: Summary) -> dict[str, int]:
+    return {name: getattr(summary, name) for name in ("delivered", "failed", "read", "sent") if getattr(summary, name)}
+
+
+def _pages(intercom: Sandbox) -> Iterator[httpx.Response]:
+    headers = {"Authorization": f"Bearer {_token(intercom)}", "Intercom-Version": "2.17"}
+    params: dict[str, str] = {"ruleset_id": _RULESET, "per_page": "100"}
+    with httpx.Client(base_url=intercom.url, headers=headers, trust_env=False) as client:
+        while True:
+            page = client.get("/messages/status", params=params).raise_for_status()
+            yield page
+            following = json.loads(page.content)["pages"]["next"]
+            if following is None:
+                return
+            params["starting_after"] = following["starting_after"]
+
+
+def _count(pages: Iterator[Any]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for page in pages:
+        for event in page["events"]:
+            counts[event["status"]] += 1
+    return counts
+
+
+def _count_models(pages: Iterator[Any]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for page in pages:
+        for event in page.events:
+            counts[event.status] += 1
+    return counts
+
+
+def _model(page: bytes) -> Any:
+    # What the SDK's client does with a reply; it has no pager for this list.
+    return construct_type(type_=WhatsappMessageStatusList, object_=json.loads(page))
+
+
+def _models(intercom: Sandbox) -> Iterator[Any]:
+    client = Intercom(base_url=intercom.url, token=_token(intercom), headers={"Intercom-Version": "2.17"})
+    after = None
+    while True:
+        page = client.unstable.messages.get_whats_app_message_status(
+            ruleset_id=_RULESET, per_page=100, starting_after=after
+        )
+        yield page
+        if page.pages.next is None:
+            return
+        after = page.pages.next.starting_after
+
+
+def _token(intercom: Sandbox) -> str:
+    token: str = intercom.connection["password"]
+    return token
+
+
+def _mebibytes(url: str, token: str) -> float:
+    """Tell by how much the memory of this process grows at most while it reads the statuses."""
+    # Whatever the first request loads is not the number of messages' fault.
+    _fetched(url, token, _EMPTY)
+    before = memory("VmRSS")
+    _fetched(url, token)
+    return memory("VmHWM") - before

@@ -1,0 +1,131 @@
+"""The table of a run: its rows, on what machine, with what versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.measure import Sample
+
+_PACKAGES: Final = (
+    "airflow-provider-intercom",
+    "apache-airflow",
+    "httpx",
+    "pydantic",
+    "python-intercom",
+    "aiohttp",
+    "uvicorn",
+)
+_HEADS: Final = ("what", "this provider", "the other", "ratio", "target", "holds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """
+    One comparison.
+
+    :param what: What is compared.
+    :param ours: What this provider took or did.
+    :param other: What the other did, or what is allowed.
+    :param ratio: How the two relate.
+    :param at_least: What the ratio has to reach; None when there is no such target.
+    :param at_most: What the ratio must not exceed; None when there is no such target.
+    """
+
+    what: str
+    ours: str
+    other: str
+    ratio: float
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the target is met; true when there is none."""
+        return (self.at_least is None or self.ratio >= self.at_least) and (
+            self.at_most is None or self.ratio <= self.at_most
+        )
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What stands in the table."""
+        target = "" if self.at_least is None else f"at least {self.at_least:g}"
+        target = target if self.at_most is None else f"at most {self.at_most:g}"
+        holds = ("yes" if self.holds else "**no**") if target else ""
+        return (self.what, self.ours, self.other, f"{self.ratio:.3g}", target, holds)
+
+
+def allowed(what: str, found: Sample, limit: float, form: str) -> Row:
+    """
+    Compare something with what it may be at most.
+
+    :param what: What it is.
+    :param found: The numbers.
+    :param limit: The most that it may be.
+    :param form: How a number is written.
+    :return: The row.
+    """
+    other = f"{form.format(limit)} allowed"
+    return Row(what=what, ours=found.told(form), other=other, ratio=found.median / limit, at_most=1)
+
+
+def markdown(title: str, rows: Sequence[Row]) -> str:
+    """
+    Write rows as a table.
+
+    :param title: What stands above it.
+    :param rows: The rows.
+    :return: Markdown, its columns in line for those who read it as it is.
+    """
+    lines = [_HEADS, *(row.cells for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
+    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+    padded.insert(1, ["-" * width for width in widths])
+    return "\n".join([f"## {title}", "", *(f"| {' | '.join(line)} |" for line in padded), ""])
+
+
+def document(tables: Mapping[str, Sequence[Row]]) -> str:
+    """
+    Write all tables of a run, and what it ran on.
+
+    :param tables: Rows by their title.
+    :return: Markdown.
+    """
+    head = [
+        "# What `make bench` measured",
+        "",
+        f"- Date: {datetime.now(UTC):%Y-%m-%d}",
+        f"- Machine: {os.cpu_count()} cores, {_processor()}, {platform.system()}",
+        f"- Versions: Python {platform.python_version()}, {', '.join(_versions())}",
+        "",
+        "Everything ran in one run on one machine, the sandbox (a local Intercom) in a process of its own on the same",
+        "cores. Numbers are medians of several rounds in turns, with the least and the most in brackets. Only the",
+        "ratios say something about another machine.",
+        "",
+    ]
+    return "\n".join([*head, *(markdown(title, rows) for title, rows in tables.items())])
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.is_file() else None
+    return found[1] if found else platform.machine()
+
+
+def _versions() -> list[str]:
+    found = []
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"no {name}")
+    return found

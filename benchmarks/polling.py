@@ -14,7 +14,8 @@ from demo.machinery import sandbox
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.settings import Settings
 from intercom_provider.delivery import Criteria, Summary
-from intercom_provider.watch import Wait, Watch
+from intercom_provider.looks import Watch
+from intercom_provider.watch import Wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

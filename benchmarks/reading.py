@@ -19,7 +19,7 @@ from demo.machinery import sandbox
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.flow import PATIENT, Reply
 from intercom_provider.api.settings import Settings
-from intercom_provider.watch import Watch
+from intercom_provider.looks import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from demo.machinery import Sandbox
     from intercom_provider.api.flow import Flow
     from intercom_provider.delivery import Summary
-    from intercom_provider.watch import Look
+    from intercom_provider.looks import Look
 
 _MESSAGES: Final = 100_000
 _RULESET: Final = "4711"

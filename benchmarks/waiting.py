@@ -100,8 +100,9 @@ async def _measure(rulesets: list[str]) -> tuple[float, float, float]:
 def _trigger(ruleset: str, *, interval: float, lasts: float) -> MessageStatusTrigger:
     # Imported here: not before Airflow's home is set.
     from intercom_provider.delivery import Criteria  # noqa: PLC0415
+    from intercom_provider.looks import Watch  # noqa: PLC0415
     from intercom_provider.triggers.message_status import MessageStatusTrigger  # noqa: PLC0415
-    from intercom_provider.watch import Wait, Watch  # noqa: PLC0415
+    from intercom_provider.watch import Wait  # noqa: PLC0415
 
     now = time.time()
     watch, criteria = Watch(ruleset_id=ruleset), Criteria(settle_for=600)

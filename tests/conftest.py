@@ -1,15 +1,26 @@
-"""A home of its own for Airflow, before anything imports it."""
+"""A home of its own for Airflow, before anything imports it; and one sandbox for all tests of a process."""
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
+import tempfile
+from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
 
-HOME = Path(__file__).resolve().parent.parent / ".airflow" / f"test-{os.getpid()}"
-HOME.joinpath("dags").mkdir(parents=True)
-atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from intercom_provider.sandbox import Sandbox
+    from intercom_provider.sandbox.settings import Options
+
+HOMES = Path(__file__).resolve().parent.parent / ".airflow"
+HOMES.mkdir(exist_ok=True)
+HOME = Path(tempfile.mkdtemp(prefix="test-", dir=HOMES))
+HOME.joinpath("dags").mkdir()
 
 os.environ |= {
     "AIRFLOW_HOME": str(HOME),
@@ -19,3 +30,28 @@ os.environ |= {
 }
 for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
     del os.environ[name]
+
+
+def pytest_unconfigure() -> None:
+    """Remove the home."""
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Sandbox]:
+    """Start one server for all tests: starting and stopping one costs more than most of them."""
+    from intercom_provider.sandbox import Sandbox
+
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+def as_new(sandbox: Sandbox, **options: Unpack[Options]) -> Sandbox:
+    """Give a sandbox other settings, and let it forget what happened."""
+    from intercom_provider.sandbox.settings import Settings
+
+    settings = Settings(**options)
+    for each in fields(Settings):
+        setattr(sandbox.settings, each.name, getattr(settings, each.name))
+    sandbox.reset()
+    return sandbox

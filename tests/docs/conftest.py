@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from intercom_provider.sandbox import Sandbox
 from tests.airflow.conftest import _airflow, connect, run_dag
+from tests.conftest import as_new
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from intercom_provider.sandbox import Sandbox
 
 __all__ = ["_airflow", "run_dag"]
 
 
 @pytest.fixture
-def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """Start a local Intercom in which everything has arrived by the first look, with the ruleset of the pages."""
-    with Sandbox(speed=10_000.0, rate_limit=0) as sandbox:
-        sandbox.add_ruleset("4711", 250)
-        connect(monkeypatch, sandbox.connection)
-        yield sandbox
+def sandbox(running: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """Give a local Intercom in which everything has arrived by the first look, with the ruleset of the pages."""
+    as_new(running, speed=10_000.0, rate_limit=0)
+    running.add_ruleset("4711", 250)
+    connect(monkeypatch, running.connection)
+    return running

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from intercom_provider.sandbox import Sandbox
-from intercom_provider.sandbox.settings import Settings
+from tests.conftest import as_new
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from intercom_provider.sandbox import Sandbox
 
 Connect: TypeAlias = Callable[..., None]
 Logged: TypeAlias = Callable[[], str]
 
 
-@pytest.fixture(scope="session")
-def running() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
 def sandbox(running: Sandbox) -> Sandbox:
-    usual = Settings(speed=1000)
-    for each in fields(Settings):
-        setattr(running.settings, each.name, getattr(usual, each.name))
-    running.reset()
-    return running
+    return as_new(running, speed=1000.0)
 
 
 @pytest.fixture

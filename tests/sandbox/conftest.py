@@ -1,35 +1,24 @@
 from __future__ import annotations
 
 import time
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from intercom_provider.sandbox import Sandbox
-from intercom_provider.sandbox.settings import Settings
+from tests.conftest import as_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from intercom_provider.sandbox import Sandbox
+
 FAST = 1000.0
-
-
-@pytest.fixture(scope="session")
-def running() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
 
 
 @pytest.fixture
 def sandbox(running: Sandbox) -> Sandbox:
-    """One server for all tests: starting one costs more than most of them."""
-    usual = Settings(speed=FAST)
-    for each in fields(Settings):
-        setattr(running.settings, each.name, getattr(usual, each.name))
-    running.reset()
-    return running
+    return as_new(running, speed=FAST)
 
 
 @pytest.fixture

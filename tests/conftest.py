@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -21,6 +22,7 @@ HOMES = Path(__file__).resolve().parent.parent / ".airflow"
 HOMES.mkdir(exist_ok=True)
 HOME = Path(tempfile.mkdtemp(prefix="test-", dir=HOMES))
 HOME.joinpath("dags").mkdir()
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 
 os.environ |= {
     "AIRFLOW_HOME": str(HOME),
@@ -30,11 +32,6 @@ os.environ |= {
 }
 for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
     del os.environ[name]
-
-
-def pytest_unconfigure() -> None:
-    """Remove the home."""
-    shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -66,9 +66,21 @@ class FailsAfterwards(SendMessageOperator):
 
 @pytest.fixture(scope="session")
 def _airflow() -> None:
+    from airflow.sdk import DAG, BaseOperator
     from airflow.utils.db import initdb
 
+    class Nothing(BaseOperator):
+        """Does nothing."""
+
+        def execute(self, context: Context) -> None:
+            pass
+
     initdb()
+    # Airflow loads seconds' worth of modules with its first run: not within a test that looks at the clock.
+    with DAG("first") as dag:
+        Nothing(task_id="nothing")
+    _store(dag)
+    dag.test()
 
 
 @pytest.fixture

@@ -160,9 +160,7 @@ class Ledger:
         :param on_unconfirmed: Whether an attempt without a known outcome lets it be sent: ``resend``.
         :return: True when it may.
         """
-        if repeat == "always" or (repeat == "on_clear" and self._was_cleared_since(found)):
-            return True
-        return found.state == "intent" and on_unconfirmed == "resend"
+        return may_repeat(found.state, repeat, on_unconfirmed, was_cleared=self._was_cleared_since(found))
 
     @property
     def ways_on(self) -> str:
@@ -222,6 +220,23 @@ class Ledger:
         self._store.set(KEY, self._entries)
         if self._siblings is not None:
             self._siblings.tell(self._entries)
+
+
+def may_repeat(
+    state: Literal["intent", "sent"], repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str, *, was_cleared: bool
+) -> bool:
+    """
+    Decide whether a message that was attempted before may be sent again.
+
+    :param state: What is known of it: ``sent``, or ``intent`` when its outcome is not known.
+    :param repeat: When the same message may be sent again: ``never``, ``on_clear``, ``always``.
+    :param on_unconfirmed: Whether an attempt without a known outcome lets it be sent: ``resend``.
+    :param was_cleared: Whether somebody has cleared the task since.
+    :return: True when it may.
+    """
+    if repeat == "always" or (repeat == "on_clear" and was_cleared):
+        return True
+    return state == "intent" and on_unconfirmed == "resend"
 
 
 def identity_of(*, key: object, message_type: str, recipients: object, salt: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 
@@ -22,14 +21,12 @@ from intercom_provider.api.errors import (
 )
 from intercom_provider.api.message import MESSAGE_FIELDS, check_version, parse_message
 from intercom_provider.api.settings import parse_api_version
-from intercom_provider.api.values import as_datetime, is_literal, is_missing
+from intercom_provider.api.values import is_literal, is_missing
 from intercom_provider.compat import (
     AirflowException,
     AirflowTaskTimeout,
-    conf,
     is_unmapped,
     push_before_raising,
-    task_state_store,
 )
 from intercom_provider.exceptions import (
     IntercomRefusedError,
@@ -37,7 +34,8 @@ from intercom_provider.exceptions import (
     MessageUnconfirmedError,
     as_airflow_errors,
 )
-from intercom_provider.ledger import ON_UNCONFIRMED, REPEATS, Attempt, Ledger, OnUnconfirmed, Repeat, identity_of
+from intercom_provider.ledger import Ledger, OnUnconfirmed, Repeat, identity_of
+from intercom_provider.operators.fields import find_problems, open_store, read_attempt, read_not_after, salt_of
 from intercom_provider.operators.siblings import Siblings
 
 if TYPE_CHECKING:
@@ -57,8 +55,6 @@ if TYPE_CHECKING:
 OnRejected: TypeAlias = Literal["fail", "report"]
 
 _CHOICES: Final = {
-    "repeat": REPEATS,
-    "on_unconfirmed": ON_UNCONFIRMED,
     "on_rejected": ("fail", "report"),
     "body_format": ("html", "text"),
 }
@@ -249,7 +245,7 @@ class SendMessageOperator(BaseOperator):
         if hook.settings.dry_run:
             return hook.send_message(self._fields()), None
         message = parse_message(self._fields())
-        patience = Patience(contact_wait=self.contact_wait, deadline=_not_after(self.not_after))
+        patience = Patience(contact_wait=self.contact_wait, deadline=read_not_after(self.not_after))
         flow = calls.send_message(message, hook.settings, patience)
         with hook.get_conn() as client:
             found = ledger.find(_identity(context, message), time.time(), ask=self.repeat != "always")
@@ -292,17 +288,11 @@ class SendMessageOperator(BaseOperator):
         return receipt, None
 
     def _ledger(self, context: Context) -> Ledger:
-        ti, store = context["ti"], task_state_store(context)
-        if store is not None and conf.getboolean("state_store", "clear_on_success", fallback=False):
-            self.log.warning(
-                "[state_store] clear_on_success is on: Airflow forgets what was sent when this task succeeds, "
-                "so clearing it afterwards sends the message again"
-            )
+        store = open_store(context, self.log)
         siblings = None
         if store is not None and _is_mapped(context):
-            siblings = Siblings(ti, was_cleared=bool(getattr(context["dag_run"], "clear_number", 1)))
-        attempt = Attempt(number=ti.try_number, max_tries=ti.max_tries, retries=self.retries or 0)
-        return Ledger(store, attempt, siblings)
+            siblings = Siblings(context["ti"], was_cleared=bool(getattr(context["dag_run"], "clear_number", 1)))
+        return Ledger(store, read_attempt(self, context), siblings)
 
     def _found(self, ledger: Ledger, found: Entry) -> tuple[Receipt, Exception | None]:
         """Answer from the ledger instead of sending."""
@@ -358,23 +348,7 @@ class SendMessageOperator(BaseOperator):
         self._check_choices(lazy)
 
     def _check_choices(self, lazy: Collection[str] = ()) -> None:
-        for name in ("repeat", "on_unconfirmed"):
-            if name not in lazy and is_missing(getattr(self, name)):
-                setattr(self, name, _CHOICES[name][0])
-        problems = [
-            Problem(name, f"must be one of {', '.join(choices)}")
-            for name, choices in _CHOICES.items()
-            if name not in lazy and getattr(self, name) not in choices
-        ]
-        wait = self.contact_wait
-        if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < math.inf:
-            problems.append(Problem("contact_wait", "must be seconds, from 0 on"))
-        if "not_after" not in lazy:
-            try:
-                _not_after(self.not_after)
-            except InvalidInputError as error:
-                problems += error.problems
-        if problems:
+        if problems := list(find_problems(self, _CHOICES, lazy)):
             raise InvalidFieldError(str(InvalidInputError(problems)))
 
     def _read_files(self, context: Context, jinja_env: jinja2.Environment) -> None:
@@ -394,26 +368,13 @@ def _is_mapped(context: Context) -> bool:
 
 
 def _identity(context: Context, message: Message) -> str:
-    ti = context["ti"]
     return identity_of(
-        key=message.key,
-        message_type=message.wire_type,
-        recipients=message.recipients,
-        salt=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}",
+        key=message.key, message_type=message.wire_type, recipients=message.recipients, salt=salt_of(context)
     )
 
 
 def _is_file(value: object) -> bool:
     return isinstance(value, str) and value.endswith(_FILE_ENDINGS) and len(value.split()) == 1
-
-
-def _not_after(value: object) -> float | None:
-    if is_missing(value):
-        return None
-    try:
-        return as_datetime(value).timestamp()
-    except ValueError:
-        raise InvalidInputError.of("not_after", "is no time: give epoch seconds, a datetime or ISO text") from None
 
 
 def _concerns_the_message(error: IntercomError) -> bool:

@@ -151,11 +151,15 @@ class ApiError(IntercomError):
     @property
     def said(self) -> str:
         """What Intercom said, without advice."""
+        return self.summary + (f" [request id {self.request_id}]" if self.request_id else "")
+
+    @property
+    def summary(self) -> str:
+        """What Intercom said, in words that every refusal for the same reason shares."""
         said = " ".join(part for part in (str(self.status), self.code) if part)
         words = f": {self.message.rstrip('.')}" if self.message else ""
         named = f" (field {self.field})" if self.field else ""
-        traced = f" [request id {self.request_id}]" if self.request_id else ""
-        return f"Intercom answered {said} to {self.request}{words}{named}{traced}"
+        return f"Intercom answered {said} to {self.request}{words}{named}"
 
 
 class RefusedError(ApiError):

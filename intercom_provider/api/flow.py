@@ -29,7 +29,7 @@ from intercom_provider.api.pacing import LONGEST_HOLD, seconds_until_open
 
 _FIRST_BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 20.0
-_LONGEST_CONTACT_BACKOFF: Final = 5.0
+_MOST_CONTACT_BACKOFFS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +125,14 @@ class Patience:
     :param deadline: Epoch seconds past which nothing is waited for any more; None for no limit.
     :param timeout: Seconds one attempt may take; None for the connection's time-out.
     :param contact_wait: Seconds for which a 404 counts as "not there yet" (default 0).
+    :param contact_pause: Seconds before it is asked again for the first time (default 0.5), ten times that at most.
     """
 
     attempts: int = 5
     deadline: float | None = None
     timeout: float | None = None
     contact_wait: float = 0.0
+    contact_pause: float = _FIRST_BACKOFF
 
 
 PATIENT: Final = Patience()
@@ -158,7 +160,9 @@ def attempt(request: Request, read: Read[T], patience: Patience) -> Flow[T]:
             contacts_tried += 1
             contact_until = contact_until or outcome.now + patience.contact_wait
             # The last look is at the very end, so that whoever turns up within the wait is found.
-            wait = min(_backoff(contacts_tried, _LONGEST_CONTACT_BACKOFF), contact_until - outcome.now)
+            first = patience.contact_pause
+            pause = _backoff(contacts_tried, _MOST_CONTACT_BACKOFFS * first, first)
+            wait = min(pause, contact_until - outcome.now)
             over = wait <= 0
         else:
             tried += 1
@@ -250,8 +254,8 @@ def _wait_of(reply: Reply) -> float | None:
     return seconds_until_open(reply.headers, reply.now) if reply.status in (429, 503) else None
 
 
-def _backoff(tried: int, longest: float) -> float:
-    longest = min(longest, _FIRST_BACKOFF * 2.0 ** min(tried - 1, 10))
+def _backoff(tried: int, longest: float, first: float = _FIRST_BACKOFF) -> float:
+    longest = min(longest, first * 2.0 ** min(tried - 1, 10))
     return longest * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
 
 

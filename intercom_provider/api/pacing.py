@@ -165,6 +165,11 @@ class Pacer:
         self._under_way = 0
         self._last_slot = 0.0
 
+    @property
+    def under_way(self) -> int:
+        """How many requests have their moment, and are not over."""
+        return self._under_way
+
     def hold(self, turn: Turn, now: float) -> float:
         """
         Tell how long a request has to wait before it goes, or asks again.

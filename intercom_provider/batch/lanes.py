@@ -1,0 +1,166 @@
+"""Threads that talk to Intercom side by side, each with a client of its own; none of them talks to Airflow."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from intercom_provider.api.errors import IntercomError, UnconfirmedError
+from intercom_provider.api.flow import Broken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from intercom_provider.api.client import IntercomClient
+    from intercom_provider.api.flow import Flow, Request
+    from intercom_provider.api.models import Receipt
+    from intercom_provider.api.pacing import Pacer
+
+MOST_LANES: Final = 100
+"""How many requests are in flight at most when nobody says how many."""
+
+_TOO_MANY: Final = 429
+_BROKEN: Final = 500
+_FIRST_LANES: Final = 4
+# Often enough to have all lanes within seconds, and not before it shows how long a reply takes.
+_GROWS_EVERY: Final = 0.05
+
+
+@dataclass(slots=True)
+class Course:
+    """
+    One message on its way: a call that can be left between two requests and taken up again.
+
+    :param index: The message's place in the input.
+    :param identity: What names it in the ledger.
+    :param key: The user's own id for it.
+    :param flow: The call, which has yielded its request.
+    :param request: The next request.
+    :param receipt: What became of it, once it is known.
+    :param error: Why there is no receipt.
+    """
+
+    index: int
+    identity: str
+    key: str | int | None
+    flow: Flow[Receipt]
+    request: Request
+    receipt: Receipt | None = None
+    error: Exception | None = None
+    unanswered: bool = False
+    """Whether its last request got no answer, or one that says nothing about the message."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is known what became of the message."""
+        return self.receipt is not None or self.error is not None
+
+    def step(self, client: IntercomClient) -> None:
+        """
+        Make the next request and take in its outcome.
+
+        :param client: The client.
+        """
+        try:
+            outcome = client.exchange(self.request)
+            self.unanswered = isinstance(outcome, Broken) or outcome.status == _TOO_MANY or outcome.status >= _BROKEN
+            try:
+                self.request = self.flow.send(outcome)
+            except StopIteration as end:
+                self.receipt = end.value
+        except IntercomError as error:
+            self.error = error
+        except Exception as error:  # noqa: BLE001 - a thread that dies would take its message along
+            why = f"{type(error).__name__} in the sender"
+            self.error = UnconfirmedError(why) if client.may_have_sent else error
+
+
+class Lanes:
+    """
+    The lanes of one batch: courses go in, and come out one request further.
+
+    :param connect: Makes a client for a lane.
+    :param most: How many lanes there are at most; None for as many as it takes.
+    :param pacer: The rate limit that all of them share.
+    """
+
+    def __init__(self, connect: Callable[[], IntercomClient], most: int | None, pacer: Pacer) -> None:
+        self._connect = connect
+        self._pacer = pacer
+        self._most = MOST_LANES if most is None else most
+        self._threads: list[threading.Thread] = []
+        self._ready: queue.SimpleQueue[Course | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Course] = queue.SimpleQueue()
+        self._grown_at = 0.0
+        self.under_way = 0
+        """How many courses are in a lane or wait for one."""
+
+        if most is not None:
+            self._grow(most)
+
+    @property
+    def size(self) -> int:
+        """How many lanes there are."""
+        return len(self._threads)
+
+    def put(self, course: Course) -> None:
+        """
+        Let a course make its next request.
+
+        :param course: The course.
+        """
+        self.under_way += 1
+        self._ready.put(course)
+
+    def take(self, timeout: float) -> Course | None:
+        """
+        Wait for a course to come out of its lane.
+
+        :param timeout: Seconds; 0 to take only what is there.
+        :return: The course; None when none came.
+        """
+        self._grow_where_needed()
+        try:
+            course = self._done.get(timeout=timeout) if timeout > 0 else self._done.get_nowait()
+        except queue.Empty:
+            return None
+        self.under_way -= 1
+        return course
+
+    def close(self, timeout: float) -> None:
+        """
+        End the lanes.
+
+        :param timeout: Seconds to wait for them at most.
+        """
+        for _ in self._threads:
+            self._ready.put(None)
+        give_up = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, give_up - time.monotonic()))
+
+    def _grow_where_needed(self) -> None:
+        now = time.monotonic()
+        if self.under_way <= self.size or self.size >= self._most or now - self._grown_at < _GROWS_EVERY:
+            return
+        # Where the rate limit holds lanes back, more of them would only wait as well.
+        if self._pacer.under_way < self.size:
+            return
+        self._grown_at = now
+        self._grow(1 if self.size else min(_FIRST_LANES, self._most))
+
+    def _grow(self, number: int) -> None:
+        for _ in range(number):
+            # A lane that hangs in a request must not keep a task from ending.
+            thread = threading.Thread(target=self._run, name=f"intercom-lane-{self.size}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _run(self) -> None:
+        with self._connect() as client:
+            while (course := self._ready.get()) is not None:
+                course.step(client)
+                self._done.put(course)

@@ -1,0 +1,222 @@
+"""
+What a batch has already sent: many messages under few writes.
+
+One write carries the results so far and the next intents. So what may be unconfirmed after a kill is what
+was under way, what was answered since the last write, and what was intended and not yet sent.
+
+In Airflow's task state store, below ``intercom/batch``:
+
+====================================  ==================================================================
+``intercom/batch``                    who writes now: an attempt that Airflow gave up for dead finds
+                                      another's name there, and stops
+``intercom/batch/{attempt}``          how many parts the attempt has written
+``intercom/batch/{attempt}/{part}``   results and intents, at most 64 KB; what stands later counts
+====================================  ==================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from intercom_provider.ledger import may_repeat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from intercom_provider.ledger import Attempt, OnUnconfirmed, Repeat, Store
+
+KEY: Final = "intercom/batch"
+"""Where in Airflow's task state store the ledger of a batch begins."""
+
+# Airflow warns above 64 KB. A part is written again at each commit, so two of this size cost less than one.
+_FULL: Final = 32_000
+_OVERHEAD: Final = 100
+
+Ids: TypeAlias = tuple[str | None, str | None]
+"""Of a message that was sent: Intercom's id and WhatsApp's."""
+
+
+class SupersededError(Exception):
+    """Another attempt of the same task writes this ledger now; this one must not send any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """
+    What an earlier attempt has left of one message.
+
+    :param state: ``sent``; or ``intent``: it may have been sent or not.
+    :param ids: The ids of a message that was sent.
+    :param attempt: The attempt that wrote it.
+    :param max_tries: Airflow's ``max_tries`` at the time, by which a cleared task is told from a retry.
+    """
+
+    state: Literal["intent", "sent"]
+    ids: Ids
+    attempt: int
+    max_tries: int
+
+
+@dataclass(slots=True)
+class _Part:
+    sent: dict[str, list[str | None]] = field(default_factory=dict)
+    intents: dict[str, None] = field(default_factory=dict)
+    not_sent: dict[str, None] = field(default_factory=dict)
+    size: int = _OVERHEAD
+
+    def __post_init__(self) -> None:
+        self.size += sum(map(_size, self.intents))
+
+    def value(self, max_tries: int) -> dict[str, Any]:
+        return {
+            "max_tries": max_tries,
+            "sent": self.sent,
+            "intents": list(self.intents),
+            "not_sent": list(self.not_sent),
+        }
+
+
+def _size(value: object) -> int:
+    return len(json.dumps(value)) + 4
+
+
+class BatchLedger:
+    """
+    The ledger of one task instance that sends many messages.
+
+    :param store: Airflow's ``task_state_store``; None where there is none, before Airflow 3.3.
+    :param attempt: The try that asks.
+    """
+
+    def __init__(self, store: Store | None, attempt: Attempt) -> None:
+        self._store = store
+        self._attempt = attempt
+        self._name = uuid.uuid4().hex
+        self._known: dict[str, Record] = {}
+        self._unreadable = False
+        self._number = 0
+        self._part = _Part()
+        # Intents that also stand in an earlier part, which is not written any more.
+        self._carried: set[str] = set()
+
+    @property
+    def records(self) -> bool:
+        """Whether anything is kept from one attempt to the next."""
+        return self._store is not None
+
+    def open(self) -> None:
+        """Take over from whoever wrote before, then read what they have left."""
+        if self._store is None:
+            return
+        # In this order: whoever still writes afterwards finds this name, whatever they wrote before is read now.
+        self._store.set(KEY, {"writer": self._name})
+        for number in range(1, self._attempt.number + 1):
+            self._read(number)
+
+    def find(self, identity: str) -> Record | None:
+        """
+        Look up what is known of a message from earlier attempts.
+
+        :param identity: What names the message.
+        :return: The record; None when the message was never attempted.
+        """
+        known = self._known.get(identity)
+        if known is None and (self._unreadable or (self._store is None and self._attempt.number > 1)):
+            return Record("intent", (None, None), self._attempt.number - 1, self._attempt.max_tries)
+        return known
+
+    def may_send(self, found: Record, repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str) -> bool:
+        """
+        Decide whether a message that was attempted before may be sent now.
+
+        :param found: What :meth:`find` found.
+        :param repeat: When the same message may be sent again: ``never``, ``on_clear``, ``always``.
+        :param on_unconfirmed: Whether an attempt without a known outcome lets it be sent: ``resend``.
+        :return: True when it may.
+        """
+        cleared = not self._attempt.is_retry if self._store is None else found.max_tries != self._attempt.max_tries
+        return may_repeat(found.state, repeat, on_unconfirmed, was_cleared=cleared)
+
+    def commit(self, results: Mapping[str, Ids | None], intents: Iterable[str]) -> None:
+        """
+        Write results and the next intents, at once; where that fails, nothing of them may be sent.
+
+        :param results: By identity, the ids of what was sent; None for what certainly was not. What is not
+            here and was intended stays an intent.
+        :param intents: What is about to be sent.
+        :raises SupersededError: When another attempt of the same task has taken over.
+        """
+        if self._store is None:
+            return
+        next_intents = dict.fromkeys(intents)
+        growth = sum(map(_size, results.items())) + sum(map(_size, next_intents))
+        if self._number == 0 or self._part.size + growth > _FULL:
+            self._begin_part()
+        for identity, ids in results.items():
+            self._part.size += _size((identity, ids)) - _size(identity) * (identity in self._part.intents)
+            self._put(identity, ids)
+        self._part.size += sum(map(_size, next_intents))
+        self._part.intents |= next_intents
+        self._store.set(f"{KEY}/{self._attempt.number}/{self._number}", self._part.value(self._attempt.max_tries))
+        writer = self._store.get(KEY)
+        if isinstance(writer, dict) and writer.get("writer") != self._name:
+            raise SupersededError("another attempt of this task has taken over")
+
+    def _put(self, identity: str, ids: Ids | None) -> None:
+        part, before = self._part, self._known.get(identity)
+        if ids is not None:
+            part.intents.pop(identity, None)
+            part.sent[identity] = list(ids)
+        elif before is None:
+            part.intents.pop(identity, None)
+            if identity in self._carried:
+                part.not_sent[identity] = None
+        elif before.state == "sent":
+            # It was to be sent once more, and was not: what stood before stands again.
+            part.intents.pop(identity, None)
+            part.sent[identity] = list(before.ids)
+        # Else the intent of an earlier attempt stands: that one may have sent it.
+
+    def _begin_part(self) -> None:
+        assert self._store is not None  # noqa: S101 - the caller has looked
+        self._number += 1
+        self._part = _Part(intents=dict(self._part.intents))
+        self._carried |= self._part.intents.keys()
+        # First, so that a part is never there without being counted.
+        self._store.set(f"{KEY}/{self._attempt.number}", self._number)
+
+    def _read(self, attempt: int) -> None:
+        assert self._store is not None  # noqa: S101 - the caller has looked
+        parts = self._store.get(f"{KEY}/{attempt}")
+        if parts is None:
+            return
+        if isinstance(parts, bool) or not isinstance(parts, int):
+            self._unreadable = True
+            return
+        for number in range(1, parts + 1):
+            value = self._store.get(f"{KEY}/{attempt}/{number}")
+            # The last part is counted before it is written; none before it can be missing.
+            if value is not None or number < parts:
+                self._take(value, attempt)
+        if attempt == self._attempt.number:
+            self._number = parts
+            self._begin_part()
+
+    def _take(self, value: Any, attempt: int) -> None:
+        try:
+            max_tries = int(value["max_tries"])
+            sent = {identity: (ids[0], ids[1]) for identity, ids in value["sent"].items()}
+            intents, not_sent = list(value["intents"]), list(value["not_sent"])
+        except (TypeError, KeyError, ValueError, IndexError, AttributeError):
+            # Somebody has edited it. What makes no sense cannot say that nothing was sent.
+            self._unreadable = True
+            return
+        for identity in not_sent:
+            self._known.pop(identity, None)
+        for identity, ids in sent.items():
+            self._known[identity] = Record("sent", ids, attempt, max_tries)
+        for identity in intents:
+            self._known[identity] = Record("intent", (None, None), attempt, max_tries)

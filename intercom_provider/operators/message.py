@@ -35,6 +35,7 @@ from intercom_provider.exceptions import (
     as_airflow_errors,
 )
 from intercom_provider.ledger import Ledger, OnUnconfirmed, Repeat, identity_of
+from intercom_provider.operators.batch import SendMessageBatchOperator
 from intercom_provider.operators.fields import find_problems, open_store, read_attempt, read_not_after, salt_of
 from intercom_provider.operators.siblings import Siblings
 
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from intercom_provider.api.models import Outcome, Receipt
     from intercom_provider.hooks.intercom import IntercomHook
     from intercom_provider.ledger import Entry
+
+__all__ = ["OnRejected", "SendMessageBatchOperator", "SendMessageOperator"]
 
 OnRejected: TypeAlias = Literal["fail", "report"]
 

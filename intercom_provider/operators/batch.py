@@ -1,0 +1,321 @@
+"""The operator that sends many messages in one task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
+
+from airflow.sdk import BaseOperator
+
+from intercom_provider.api.errors import InvalidInputError, Problem
+from intercom_provider.api.settings import parse_api_version
+from intercom_provider.api.values import is_literal, is_missing
+from intercom_provider.compat import AirflowException, is_unmapped, push_before_raising
+from intercom_provider.delivery import Limit, parse_limit
+from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
+from intercom_provider.operators.fields import find_problems, open_store, read_attempt, read_not_after, salt_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from datetime import datetime
+
+    import jinja2
+    from airflow.sdk import Context
+
+    from intercom_provider.batch.results import Results
+    from intercom_provider.batch.run import BatchRun, Counts
+    from intercom_provider.hooks.intercom import IntercomHook
+    from intercom_provider.ledger import OnUnconfirmed, Repeat
+
+Duplicates: TypeAlias = Literal["skip", "send", "fail"]
+
+_CHOICES: Final[dict[str, tuple[str, ...]]] = {"duplicates": ("skip", "send", "fail")}
+_MOST_LANES: Final = 500
+_WAYS_ON: Final = (
+    'Of the unconfirmed: when you know whether they arrived, clear the task with on_unconfirmed="resend" to have them '
+    'sent, or with "assume_sent" to go on without sending'
+)
+
+
+class SendMessageBatchOperator(BaseOperator):
+    """
+    Send many messages in one task, at the rate limit, each of them once.
+
+    The whole input is checked before the first message is sent. What was sent is in the ledger before the task
+    ends: a retry, also after a killed worker, sends only what was not. Rests on
+    https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages/createmessage.
+
+    XCom, each key on its own and there even when the task fails: ``total``, ``sent``, ``already_sent``,
+    ``rejected``, ``unconfirmed``, ``expired``, ``duplicates``, ``dry_run`` (counts), ``reasons`` (at most ten, with
+    counts), ``whatsapp_message_ids`` (complete, or None above 1,000), ``results_path``.
+
+    ``defaults``, paths and URIs are templated; the messages themselves never are.
+
+    :param messages: A list of messages (also another task's output), each a mapping of the fields of
+        :class:`SendMessageOperator`; or a path or URI of JSON Lines on object storage (templated). A message may
+        carry ``params``, from which ``${name}`` in its texts and those of the defaults is filled.
+    :param defaults: Fields for the messages that leave them out (templated).
+    :param max_failed: How many messages may fail: a number (default 0), a share between 0 and 1, None for any.
+    :param duplicates: What becomes of a message that is in the input twice: ``skip`` (default), ``send``, ``fail``.
+    :param budget: The share of the rate limit that this task may use (default 0.8).
+    :param concurrency: How many requests are in flight at most; None (default) for as many as it takes.
+    :param results_path: A folder on object storage for a line a message (templated); None (default) for none.
+    :param contact_wait: Seconds for which a contact that was just created may be missing (default 30).
+    :param not_after: The last moment at which a message may be sent; None (default) for no limit (templated).
+    :param repeat: When the same task may send again: ``never`` (default), ``on_clear``, ``always`` (templated).
+    :param on_unconfirmed: What becomes of an earlier try's messages without a known outcome: ``fail`` (default),
+        ``resend``, ``assume_sent`` (templated).
+    :param api_version: Replaces the connection's API version (templated).
+    :param intercom_conn_id: The connection (default ``intercom_default``; templated).
+    :raises InvalidFieldError: When a field or a message is wrong; nothing was sent.
+    :raises DeliveryFailedError: When more than ``max_failed`` failed, for good.
+    :raises AirflowException: When more than ``max_failed`` failed, some of them for now; Airflow retries.
+    :raises IntercomRefusedError: When Intercom refuses all of it (401, 403, version); not retried.
+    :raises IntercomError: When nothing could be sent for a reason that may pass; Airflow retries.
+    """
+
+    template_fields: ClassVar[Sequence[str]] = (  # type: ignore[misc]
+        "messages",
+        "defaults",
+        "results_path",
+        "not_after",
+        "repeat",
+        "on_unconfirmed",
+        "api_version",
+        "intercom_conn_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"defaults": "json"}
+    ui_color = "#d3dff4"
+
+    def __init__(
+        self,
+        *,
+        messages: Any,
+        defaults: Mapping[str, Any] | str | None = None,
+        max_failed: Limit = 0,
+        duplicates: Duplicates = "skip",
+        budget: float = 0.8,
+        concurrency: int | None = None,
+        results_path: str | None = None,
+        contact_wait: float = 30,
+        not_after: float | str | datetime | None = None,
+        repeat: Repeat | str = "never",
+        on_unconfirmed: OnUnconfirmed | str = "fail",
+        api_version: str | None = None,
+        intercom_conn_id: str = "intercom_default",
+        multiple_outputs: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
+        self.messages = messages
+        self.defaults = defaults
+        self.max_failed = max_failed
+        self.duplicates = duplicates
+        self.budget = budget
+        self.concurrency = concurrency
+        self.results_path = results_path
+        self.contact_wait = contact_wait
+        self.not_after = not_after
+        self.repeat = repeat
+        self.on_unconfirmed = on_unconfirmed
+        self.api_version = api_version
+        self.intercom_conn_id = intercom_conn_id
+        self._hook: IntercomHook | None = None
+        self._killed = False
+        if not is_unmapped(self):
+            self._check_literals()
+
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        """Render what is the DAG author's; the messages of a list are customers' data, and data is not code."""
+        if parent is self and _is_list(self.messages):
+            template_fields = [name for name in template_fields if name != "messages"]
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        if parent is self and not isinstance(self.messages, str | Unshown):
+            # Airflow stores and shows what was rendered.
+            self.messages = Unshown(self.messages)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """
+        Send what the ledger does not know to be sent.
+
+        :param context: The task's context.
+        :return: The counts, key by key.
+        """
+        with as_airflow_errors():
+            return self._send(context)
+
+    def on_kill(self) -> None:
+        """Keep the next request from being made."""
+        self._killed = True
+
+    def _send(self, context: Context) -> dict[str, Any]:
+        from intercom_provider.batch.input import BatchInput  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.batch.ledger import BatchLedger  # noqa: PLC0415
+        from intercom_provider.batch.results import Results  # noqa: PLC0415
+        from intercom_provider.batch.run import BatchRun, Terms  # noqa: PLC0415
+        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
+
+        self._check()
+        attempt = read_attempt(self, context)
+        results = Results(self._folder(context), attempt.number)
+        settings = IntercomHook(self.intercom_conn_id, api_version=self.api_version).settings
+        messages = self.messages.value if isinstance(self.messages, Unshown) else self.messages
+        with BatchInput(
+            messages, self.defaults, duplicates=self.duplicates, salt=salt_of(context), settings=settings
+        ) as batch:
+            total = batch.check()
+            if not total:
+                self.log.warning("There are no messages: nothing is sent")
+            results.open()
+            ledger = BatchLedger(None if settings.dry_run else open_store(context, self.log), attempt)
+            ledger.open()
+            run = BatchRun(
+                batch,
+                total,
+                settings=settings,
+                terms=Terms(
+                    contact_wait=self.contact_wait,
+                    not_after=read_not_after(self.not_after),
+                    repeat=self.repeat,
+                    on_unconfirmed=self.on_unconfirmed,
+                    budget=self.budget,
+                    concurrency=self.concurrency,
+                ),
+                ledger=ledger,
+                results=results,
+                stopped=lambda: self._killed,
+            )
+            if settings.dry_run:
+                self.log.warning("The connection has dry_run set: everything is checked, nothing is sent")
+            try:
+                run.run()
+            except BaseException:
+                push_before_raising(self, context, _values(run.counts, results))
+                raise
+        return self._judge(context, run, results)
+
+    def _judge(self, context: Context, run: BatchRun, results: Results) -> dict[str, Any]:
+        counts, values = run.counts, _values(run.counts, results)
+        failed = counts.rejected + counts.expired
+        if self.on_unconfirmed != "assume_sent":
+            failed += counts.unconfirmed
+        limit = parse_limit("max_failed", self.max_failed)
+        allowed = failed if limit is None else limit * counts.total if isinstance(limit, float) else limit
+        if run.fatal is not None:
+            push_before_raising(self, context, values)
+            raise run.fatal
+        if failed > allowed:
+            push_before_raising(self, context, values)
+            kind = AirflowException if counts.transient else DeliveryFailedError
+            raise kind(self._failure(failed, counts, values))
+        if results.failed:
+            push_before_raising(self, context, values)
+            raise AirflowException(
+                f"results_path: the results could not be written to {results.folder}, see the log. The messages are "
+                "sent; a retry sends none of them again and writes the results anew"
+            )
+        return values
+
+    def _failure(self, failed: int, counts: Counts, values: dict[str, Any]) -> str:
+        parts = {name: getattr(counts, name) for name in ("rejected", "unconfirmed", "expired")}
+        told = ", ".join(f"{number} {name}" for name, number in parts.items() if number)
+        reasons = "; ".join(f"{each['count']} x {each['reason']}" for each in values["reasons"])
+        text = (
+            f"{failed} of {counts.total} messages failed ({told}), and max_failed allows {self.max_failed}: {reasons}."
+        )
+        if values["results_path"]:
+            text += f" Message by message: {values['results_path']}."
+        if counts.unconfirmed and self.on_unconfirmed == "fail":
+            text += f" {_WAYS_ON}."
+        if counts.transient:
+            text += f" {counts.transient} may well go out with a retry, which sends nothing twice."
+        return text
+
+    def _folder(self, context: Context) -> str | None:
+        if is_missing(self.results_path):
+            return None
+        ti = context["ti"]
+        map_index = -1 if ti.map_index is None else ti.map_index
+        return f"{str(self.results_path).strip().rstrip('/')}/{ti.run_id}/{ti.task_id}/{map_index}"
+
+    def _check_literals(self) -> None:
+        """Find what is wrong already when the DAG is parsed; the rest shows when the task runs."""
+        lazy = {name for name in self.template_fields if not is_literal(getattr(self, name))}
+        self._check(lazy)
+        from intercom_provider.batch.input import check_literals  # noqa: PLC0415 - only where there is something to check
+
+        try:
+            check_literals(self.messages, self.defaults)
+        except InvalidInputError as error:
+            raise InvalidFieldError(str(error)) from None
+
+    def _check(self, lazy: Collection[str] = ()) -> None:
+        if problems := list(self._problems(lazy)):
+            raise InvalidFieldError(str(InvalidInputError(problems)))
+
+    def _problems(self, lazy: Collection[str]) -> Iterator[Problem]:
+        yield from find_problems(self, _CHOICES, lazy)
+        budget, lanes = self.budget, self.concurrency
+        if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget <= 1:
+            yield Problem("budget", "must be a share of the rate limit: above 0, at most 1")
+        if lanes is not None and (
+            isinstance(lanes, bool) or not isinstance(lanes, int) or not 1 <= lanes <= _MOST_LANES
+        ):
+            yield Problem(
+                "concurrency", f"must be a whole number from 1 to {_MOST_LANES}, or None for as many as it takes"
+            )
+        try:
+            parse_limit("max_failed", self.max_failed)
+            if "api_version" not in lazy and not is_missing(self.api_version):
+                parse_api_version(self.api_version)
+        except InvalidInputError as error:
+            yield from error.problems
+
+
+class Unshown:
+    """
+    Messages that Airflow hands to the task and does not show: its Rendered tab is for everybody who may read the DAG.
+
+    :param value: What stands in ``messages``.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __str__(self) -> str:
+        try:
+            return f"{len(self.value)} messages"
+        except TypeError:
+            return "messages"
+
+    __repr__ = __str__
+
+
+def _is_list(messages: object) -> bool:
+    return isinstance(messages, Mapping) or (isinstance(messages, Sequence) and not isinstance(messages, str))
+
+
+def _values(counts: Counts, results: Results) -> dict[str, Any]:
+    from intercom_provider.batch.run import MOST_IDS, MOST_REASONS  # noqa: PLC0415 - not when a DAG is parsed
+
+    ids = counts.whatsapp_message_ids
+    return {
+        "total": counts.total,
+        "sent": counts.sent,
+        "already_sent": counts.already_sent,
+        "rejected": counts.rejected,
+        "unconfirmed": counts.unconfirmed,
+        "expired": counts.expired,
+        "duplicates": counts.duplicates,
+        "dry_run": counts.dry_run,
+        "reasons": [{"reason": reason, "count": count} for reason, count in counts.reasons.most_common(MOST_REASONS)],
+        "whatsapp_message_ids": ids if len(ids) <= MOST_IDS else None,
+        "results_path": None if results.failed else results.folder,
+    }

@@ -210,13 +210,15 @@ class Pacer:
         """
         left = _number(headers.get("x-ratelimit-remaining"))
         with self._lock:
-            known = self._learn(status, headers, left, now)
-            if status == _REFUSED:
-                wait = seconds_until_open(headers, now) or _SHORT_HOLD
-            elif left is None or left > 0:
+            end = self._learn(status, headers, left, now)
+            if status != _REFUSED and (left is None or left > 0):
                 return
-            else:
-                wait = (known - now) if known is not None else (seconds_until_open(headers, now) or 0.0)
+            wait = seconds_until_open(headers, now) or 0.0
+            if end is not None and "retry-after" not in headers:
+                # Many replies together know better than one, whose Date may be a second old.
+                wait = end - now
+            if wait <= 0 and status == _REFUSED:
+                wait = _SHORT_HOLD
             if wait > 0:
                 self._closed_until = max(self._closed_until, now + min(wait, LONGEST_HOLD) + _MARGIN)
 

@@ -8,7 +8,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ class Sample:
     def median(self) -> float:
         """The one in the middle."""
         return median(self.values)
+
+    @property
+    def mean(self) -> float:
+        """All of them together, divided by their number."""
+        return fmean(self.values)
 
     def told(self, form: str) -> str:
         """

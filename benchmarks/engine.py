@@ -1,0 +1,62 @@
+"""This provider's batch without Airflow around it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.senders import ADMIN, BODY
+from intercom_provider.api.settings import Settings
+from intercom_provider.batch.input import BatchInput
+from intercom_provider.batch.ledger import BatchLedger
+from intercom_provider.batch.results import Results
+from intercom_provider.batch.run import BatchRun, Counts, Terms
+from intercom_provider.ledger import Attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class _Store:
+    """
+    Keeps what a ledger writes in memory.
+
+    :param pause: Seconds that each call takes, as Airflow's store takes some milliseconds.
+    """
+
+    def __init__(self, pause: float) -> None:
+        self._pause = pause
+        self._values: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        time.sleep(self._pause)
+        return self._values.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        time.sleep(self._pause)
+        self._values[key] = value
+
+
+def send(url: str, token: str, contacts: Sequence[str], *, pause: float = 0.0, **terms: Any) -> Counts:
+    """
+    Send one message to each of these contacts, as the batch operator does: checked, under a ledger.
+
+    :param url: Where Intercom is.
+    :param token: The access token.
+    :param contacts: The contacts' ids.
+    :param pause: Seconds that each call of the ledger's store takes (default 0).
+    :param terms: Fields of :class:`intercom_provider.batch.run.Terms`.
+    :return: What became of the messages.
+    """
+    settings = Settings(token=token, base_url=url)
+    messages = [{"to": {"type": "user", "id": contact}} for contact in contacts]
+    defaults = {"message_type": "in_app", "body": BODY, "from_admin_id": ADMIN}
+    with BatchInput(messages, defaults, duplicates="skip", salt="bench", settings=settings) as batch:
+        total = batch.check()
+        ledger = BatchLedger(_Store(pause), Attempt(number=1, max_tries=0, retries=0))
+        ledger.open()
+        run = BatchRun(batch, total, settings=settings, terms=Terms(**terms), ledger=ledger, results=Results(None, 1))
+        counts = run.run()
+    if run.fatal is not None:
+        raise run.fatal
+    return counts

@@ -1,0 +1,119 @@
+"""Sending against Intercom's rate limit: how much of it is used, and how much is asked in vain."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from benchmarks import engine
+from benchmarks.measure import Sample, alone, say
+from benchmarks.table import Row, allowed
+from demo.machinery import sandbox
+
+if TYPE_CHECKING:
+    from demo.machinery import Sandbox
+
+_LIMIT: Final = 1_667
+_WINDOW: Final = 10
+_WINDOWS: Final = 6
+_LATENCY: Final = 0.3
+_BUDGET: Final = 0.8
+# Enough for a minute of full windows, however late in its window a run begins.
+_MESSAGES: Final = 10_000
+_MESSAGES_OF_TWO: Final = 6_500
+_REMEMBERED: Final = 20_000
+_OK: Final = 200
+_TOO_MANY: Final = 429
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """
+    What the sandbox saw of a run.
+
+    :param windows: How many requests were let through in each full window in which every sender was at work.
+    :param refused: The share of all requests that were answered 429.
+    :param lost: How many messages were not created, or twice, or are not what the senders say.
+    """
+
+    windows: Sample
+    refused: float
+    lost: int
+
+
+def run() -> list[Row]:
+    """
+    Send for more than a minute, from one process and then from two that know nothing of each other.
+
+    :return: The rows.
+    """
+    one = _measure(("a",), _MESSAGES)
+    two = _measure(("a", "b"), _MESSAGES_OF_TWO)
+    per_window = _BUDGET * _LIMIT
+    return [
+        Row(
+            what=f"one process: requests in a window, over {_WINDOW * len(one.windows.values)} s",
+            ours=one.windows.told("{:.0f}"),
+            other=f"{per_window:.0f}: its budget, {_BUDGET:g} of {_LIMIT:,}",
+            ratio=one.windows.mean / per_window,
+            at_least=0.95,
+        ),
+        allowed("one process: requests answered 429", Sample((100 * one.refused,)), 0.1, "{:.2f}%"),
+        _none_lost("one process", one, _MESSAGES),
+        Row(
+            what="two processes, one limit: requests in a window, both together",
+            ours=two.windows.told("{:.0f}"),
+            other=f"{_LIMIT:,}: the limit",
+            ratio=two.windows.mean / _LIMIT,
+            at_least=0.9,
+        ),
+        allowed("two processes, one limit: requests answered 429", Sample((100 * two.refused,)), 1, "{:.2f}%"),
+        _none_lost("two processes, one limit", two, 2 * _MESSAGES_OF_TWO),
+    ]
+
+
+def _none_lost(who: str, seen: _Seen, number: int) -> Row:
+    there = number - seen.lost
+    return Row(
+        what=f"{who}: messages sent once", ours=f"{there:,}", other=f"{number:,}", ratio=there / number, at_least=1
+    )
+
+
+def _measure(senders: tuple[str, ...], number: int) -> _Seen:
+    options = ("--rate-limit", str(_LIMIT), "--latency", str(_LATENCY))
+    with sandbox(*options, log=sys.stderr) as intercom, ThreadPoolExecutor() as threads:
+        told = sum(threads.map(lambda sender: alone(_send, intercom.url, _token(intercom), sender, number), senders))
+        seen = _look(intercom, senders, number * len(senders), told)
+    windows = " ".join(f"{count:.0f}" for count in seen.windows.values)
+    say(f"  {len(senders)} at work: {windows} in a window, {100 * seen.refused:.2f}% refused, {seen.lost} lost")
+    return seen
+
+
+def _send(url: str, token: str, sender: str, number: int) -> int:
+    contacts = [f"{sender}-{index}" for index in range(number)]
+    return engine.send(url, token, contacts, budget=_BUDGET).sent
+
+
+def _look(intercom: Sandbox, senders: tuple[str, ...], number: int, told: int) -> _Seen:
+    requests = intercom.ask("/_sandbox/requests", last=_REMEMBERED)["requests"]
+    times: dict[str, list[float]] = {sender: [] for sender in senders}
+    for request in requests:
+        times[request["json"]["to"]["id"].partition("-")[0]].append(request["time"])
+    first = int(max(map(min, times.values())) // _WINDOW) + 1
+    last = int(min(map(max, times.values())) // _WINDOW)
+    passed = Counter(int(request["time"] // _WINDOW) for request in requests if request["status"] == _OK)
+    windows = tuple(float(passed[window]) for window in range(first, last))
+    if len(windows) < _WINDOWS:
+        raise AssertionError(f"only {len(windows)} full windows")
+    refused = sum(request["status"] == _TOO_MANY for request in requests) / len(requests)
+    report = intercom.ask("/_sandbox/report")
+    once = report["recipients"] - report["recipients_with_several_messages"]
+    return _Seen(Sample(windows), refused, number - min(once, told))
+
+
+def _token(intercom: Sandbox) -> str:
+    token: str = intercom.connection["password"]
+    return token

@@ -1,0 +1,99 @@
+"""Sending: 50 ms a reply, 50 requests in flight, no rate limit."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+from benchmarks import engine, senders
+from benchmarks.measure import in_turns
+from benchmarks.table import Row
+from demo.machinery import sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.measure import Sample
+    from benchmarks.senders import Send
+    from demo.machinery import Sandbox
+
+_LATENCY: Final = 0.05
+_AT_ONCE: Final = 50
+
+_OURS: Final = "this provider"
+_OURS_STORED: Final = "this provider, 6 ms a write"
+_ASYNC_SDK: Final = "AsyncIntercom, a semaphore"
+_SYNC_SDK: Final = "Intercom, a loop"
+_SYNC_HTTPX: Final = "httpx, a loop"
+_LANES: Final = "httpx, a client a lane"
+_THREADS: Final = "httpx, a client a thread"
+_AIOHTTP: Final = "aiohttp, one session"
+
+# What Airflow's task state store takes for a write.
+_STORE_TAKES: Final = 0.006
+
+
+def _ours(url: str, token: str, contacts: Sequence[str], at_once: int, *, pause: float = 0.0) -> None:
+    engine.send(url, token, contacts, pause=pause, concurrency=at_once)
+
+
+# Enough messages of each for some seconds: what is slow gets fewer.
+_SENDERS: Final[dict[str, tuple[Send, int]]] = {
+    _OURS: (_ours, 3_000),
+    _ASYNC_SDK: (senders.async_sdk, 1_000),
+    _SYNC_SDK: (senders.sync_sdk, 60),
+    _SYNC_HTTPX: (senders.sync_httpx, 60),
+    _LANES: (senders.httpx_lanes, 3_000),
+    _THREADS: (senders.httpx_threads, 3_000),
+    _AIOHTTP: (senders.bare_aiohttp, 3_000),
+    _OURS_STORED: (functools.partial(_ours, pause=_STORE_TAKES), 3_000),
+}
+
+
+def run() -> list[Row]:
+    """
+    Send with this provider and with what one would write instead.
+
+    :return: The rows.
+    """
+    with sandbox("--rate-limit", "0", "--latency", str(_LATENCY), log=sys.stderr) as intercom:
+        rates = in_turns(
+            {name: functools.partial(_rate, intercom, send, number) for name, (send, number) in _SENDERS.items()}
+        )
+    best = max((_LANES, _THREADS), key=lambda name: rates[name].median)
+    other = _THREADS if best == _LANES else _LANES
+    return [
+        _row(rates, _ASYNC_SDK, 4),
+        _row(rates, _SYNC_SDK, 30),
+        _row(rates, _SYNC_HTTPX, 30),
+        _row(rates, best, 0.9),
+        _row(rates, other),
+        _row(rates, _AIOHTTP),
+        _row(rates, best, ours=_OURS_STORED),
+    ]
+
+
+def _row(rates: dict[str, Sample], other: str, at_least: float | None = None, *, ours: str = _OURS) -> Row:
+    how = ours.partition(", ")[2]
+    return Row(
+        what=f"messages a second{how and f', {how}'}, against {other}",
+        ours=rates[ours].told("{:.0f}"),
+        other=rates[other].told("{:.0f}"),
+        ratio=rates[ours].median / rates[other].median,
+        at_least=at_least,
+    )
+
+
+def _rate(intercom: Sandbox, send: Send, number: int) -> float:
+    """Messages a second."""
+    intercom.ask("/_sandbox/reset", body={})
+    contacts = [f"contact-{index}" for index in range(number)]
+    began = time.perf_counter()
+    send(intercom.url, intercom.connection["password"], contacts, _AT_ONCE)
+    took = time.perf_counter() - began
+    report = intercom.ask("/_sandbox/report")
+    if not report["messages"] == report["recipients"] == number:
+        raise AssertionError(f"{number} messages: {report}")
+    return number / took

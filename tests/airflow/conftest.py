@@ -140,7 +140,7 @@ def sandbox(running: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
     """Start an Intercom that misbehaves as it is told to, connected as `intercom_default`."""
     with Hostile() as server:
-        connect(monkeypatch, server.connection, timeout=0.5)
+        connect(monkeypatch, server.connection, timeout=1.0)
         yield server
 
 

@@ -34,6 +34,7 @@ def example(name: str, **fields: Any) -> DAG:
 def test_an_email_goes_out_only_where_whatsapp_did_not_arrive(
     run_dag: Any, sandbox: Sandbox, phone: str, emails: int
 ) -> None:
+    sandbox.settings.speed = 100.0
     run = run_dag(example("whatsapp_with_email_fallback"), {"phone": phone, "user_id": "customer-1001", "order": "A-1"})
     assert run.states["send_email"] == ("success" if emails else "skipped")
     assert [m.message_type for m in sandbox.messages].count("email") == emails
@@ -71,6 +72,7 @@ def test_an_alert_goes_out_only_when_the_pipeline_fails(run_dag: Any, sandbox: S
 
 @pytest.mark.parametrize(("phone", "nudges"), [("+447900999905", 0), ("+447900999904", 1)], ids=["read", "never read"])
 def test_who_has_not_read_in_time_is_nudged(run_dag: Any, sandbox: Sandbox, phone: str, nudges: int) -> None:
-    run = run_dag(example("whatsapp_until_read", timeout=3.0), {"phone": phone, "user_id": "customer-1001"})
+    sandbox.settings.speed = 100.0
+    run = run_dag(example("whatsapp_until_read", timeout=2.0), {"phone": phone, "user_id": "customer-1001"})
     assert "failed" not in run.states.values()
     assert [m.message_type for m in sandbox.messages].count("inapp") == nudges

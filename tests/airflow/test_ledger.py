@@ -36,7 +36,7 @@ FAULTS: dict[str, tuple[list[hostile.Act], int, str, str]] = {
     "dropped after it was read": ([hostile.drop()], 0, "failed", "unconfirmed"),
     "500 before": ([hostile.error(500, "server_error")], 0, "failed", "unconfirmed"),
     "500 after": ([hostile.answer(500, created=True)], 1, "failed", "unconfirmed"),
-    "late": ([hostile.late(2.0, created=True)], 1, "failed", "unconfirmed"),
+    "late": ([hostile.late(3.0, created=True)], 1, "failed", "unconfirmed"),
     "dripping": ([hostile.dripping_body(0.1, created=True)], 1, "failed", "unconfirmed"),
     "half a reply": ([hostile.cut_short(created=True)], 1, "failed", "unconfirmed"),
     "half of the JSON": ([hostile.half_json(created=True)], 1, "failed", "unconfirmed"),
@@ -209,7 +209,7 @@ def test_what_certainly_was_not_sent_is_tried_again(run_dag: Any, server: Hostil
 def test_execution_timeout_while_sending_is_called_unconfirmed(run_dag: Any, server: Hostile) -> None:
     server.script(hostile.late(5.0, created=True))
     with DAG("struck") as dag:
-        SendMessageOperator(**message(retries=0, execution_timeout=timedelta(seconds=0.4)))
+        SendMessageOperator(**message(retries=0, execution_timeout=timedelta(seconds=0.8)))
     run = run_dag(dag)
     assert run.states == {"send": "failed"}
     assert run.xcom("send", "outcome") == "unconfirmed"

@@ -40,7 +40,7 @@ PASSING: dict[str, hostile.Act] = {
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
     """Start an Intercom that misbehaves as it is told to, connected as `intercom_default`."""
     with Hostile() as server:
-        connect(monkeypatch, server.connection, timeout=0.25)
+        connect(monkeypatch, server.connection, timeout=0.5)
         yield server
 
 
@@ -98,9 +98,10 @@ def test_the_deadline_strikes_within_one_interval_whatever_the_server_does(
     assert run.xcom("wait", "timed_out") is True
     # What is reported is what the last look that succeeded saw.
     assert (run.xcom("wait", "total"), run.xcom("wait", "sent")) == (1, 1)
-    last = server.requests[-1].time
-    # Some room for Airflow, which has to start a task anew in between.
-    assert last - server.requests[0].time <= 1.0 + INTERVAL + 0.3
+    looks = [request.time - server.requests[0].time for request in server.requests]
+    assert len([look for look in looks if look >= 1.0]) <= 1
+    # Much room for Airflow, which has to start a task anew in between, on a machine that may be busy.
+    assert looks[-1] <= 1.0 + INTERVAL + 2.0
     assert time.time() - started < 8
 
 

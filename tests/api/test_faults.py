@@ -36,7 +36,7 @@ from .drivers import CALLS, DRIVERS, GETS, Seen, see, settings_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SHORT: Final = 0.4
+SHORT: Final = 1.0
 """A time-out for what is too slow; what is not slow has seconds."""
 
 
@@ -216,7 +216,8 @@ def test_no_redirect_is_followed(runs: Runs) -> None:
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.timeout == SHORT])
 def test_the_time_out_bounds_a_whole_reply(runs: Runs, name: str) -> None:
     for driver in DRIVERS:
-        assert runs[name, driver, "send", False].result().seconds < SHORT + 0.5
+        # A whole reply takes three seconds at least.
+        assert runs[name, driver, "send", False].result().seconds < SHORT + 1.5
         for call in GETS:
             # Twice the time-out, a backoff of 0.6 s between, and some room.
-            assert runs[name, driver, call, True].result().seconds < 2 * SHORT + 0.6 + 0.8
+            assert runs[name, driver, call, True].result().seconds < 2 * SHORT + 0.6 + 1.5

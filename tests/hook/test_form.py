@@ -207,7 +207,7 @@ def test_it_does_not_wait_longer_than_the_connection_says(connect: Connect, act:
         server.always(act)
         started = time.monotonic()
         worked, text = IntercomHook().test_connection()
-        assert time.monotonic() - started < 1.2
+        assert time.monotonic() - started < 3
         assert (worked, "0.5 s" in text) == (False, True)
 
 

@@ -131,7 +131,7 @@ def test_without_a_limit_there_are_no_headers_of_it(sandbox: Sandbox, api: httpx
 def test_latency_holds_replies_back_but_not_the_work(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.settings.latency = 0.5
     with pytest.raises(httpx.ReadTimeout):
-        api.post("/messages", json=in_app(), timeout=0.1)
+        api.post("/messages", json=in_app(), timeout=0.3)
     assert len(sandbox.messages) == 1
 
 

@@ -245,6 +245,8 @@ class Task:
 
     def clear(self, *, downstream: bool = False) -> None:
         """Clear it, as a person does, and what comes after it when that is asked for."""
+        # The executor's own word that a task ended comes a moment later; a clear before that may lose the run.
+        time.sleep(2)
         body = {
             "dry_run": False,
             "only_failed": False,

@@ -21,7 +21,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from intercom_provider.ledger import may_repeat
+from intercom_provider.ledger import UNREADABLE, may_repeat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,6 +34,8 @@ KEY: Final = "intercom/batch"
 # Airflow warns above 64 KB. A part is written again at each commit, so two of this size cost less than one.
 _FULL: Final = 32_000
 _OVERHEAD: Final = 100
+# A max_tries that no attempt has: what it stands with was sent before the task was cleared.
+_ANOTHER: Final = -1
 
 Ids: TypeAlias = tuple[str | None, str | None]
 """Of a message that was sent: Intercom's id and WhatsApp's."""
@@ -52,12 +54,17 @@ class Record:
     :param ids: The ids of a message that was sent.
     :param attempt: The attempt that wrote it.
     :param max_tries: Airflow's ``max_tries`` at the time, by which a cleared task is told from a retry.
+    :param map_index: Whose record it is, when another instance of the mapped task sent the message.
     """
 
     state: Literal["intent", "sent"]
     ids: Ids
     attempt: int
     max_tries: int
+    map_index: int | None = None
+
+    def __str__(self) -> str:
+        return f"attempt {self.attempt}" if self.map_index is None else f"map index {self.map_index}"
 
 
 @dataclass(slots=True)
@@ -97,8 +104,9 @@ class BatchLedger:
         self._name = uuid.uuid4().hex
         self._known: dict[str, Record] = {}
         self._unreadable = False
+        # Of the part that was written last; none by this ledger yet.
         self._number = 0
-        self._part = _Part()
+        self._part: _Part | None = None
         # Intents that also stand in an earlier part, which is not written any more.
         self._carried: set[str] = set()
 
@@ -113,8 +121,42 @@ class BatchLedger:
             return
         # In this order: whoever still writes afterwards finds this name, whatever they wrote before is read now.
         self._store.set(KEY, {"writer": self._name})
-        for number in range(1, self._attempt.number + 1):
-            self._read(number)
+        self._read_all()
+
+    def entries(self) -> dict[str, list[str | None] | None]:
+        """
+        Read what there is now, for the other instances of a mapped task.
+
+        :return: By identity, the ids of what was sent, None for what may have been; the whole as ``unreadable``
+            when it is.
+        """
+        now = BatchLedger(self._store, self._attempt)
+        now._read_all()
+        if now._unreadable:
+            return {UNREADABLE: None}
+        return {
+            identity: list(record.ids) if record.state == "sent" else None for identity, record in now._known.items()
+        }
+
+    def adopt(self, entries: Mapping[str, Any], map_index: int) -> None:
+        """
+        Take in what another instance of a mapped task has told of its ledger.
+
+        :param entries: What :meth:`entries` gave there.
+        :param map_index: Whose they are.
+        """
+        # Another index's tries say nothing about this one's; but siblings are asked only after a clear.
+        max_tries = self._attempt.max_tries if self._attempt.is_retry else _ANOTHER
+        for identity, ids in entries.items():
+            known = self._known.get(identity)
+            if known is None or (known.state == "intent" and ids is not None):
+                self._known[identity] = Record(
+                    "intent" if ids is None else "sent",
+                    (None, None) if ids is None else (ids[0], ids[1]),
+                    self._attempt.number,
+                    max_tries,
+                    map_index,
+                )
 
     def find(self, identity: str) -> Record | None:
         """
@@ -153,20 +195,21 @@ class BatchLedger:
             return
         next_intents = dict.fromkeys(intents)
         growth = sum(map(_size, results.items())) + sum(map(_size, next_intents))
-        if self._number == 0 or self._part.size + growth > _FULL:
-            self._begin_part()
+        part = self._part
+        if part is None or part.size + growth > _FULL:
+            part = self._begin_part(part)
         for identity, ids in results.items():
-            self._part.size += _size((identity, ids)) - _size(identity) * (identity in self._part.intents)
-            self._put(identity, ids)
-        self._part.size += sum(map(_size, next_intents))
-        self._part.intents |= next_intents
-        self._store.set(f"{KEY}/{self._attempt.number}/{self._number}", self._part.value(self._attempt.max_tries))
+            part.size += _size((identity, ids)) - _size(identity) * (identity in part.intents)
+            self._put(part, identity, ids)
+        part.size += sum(map(_size, next_intents))
+        part.intents |= next_intents
+        self._store.set(f"{KEY}/{self._attempt.number}/{self._number}", part.value(self._attempt.max_tries))
         writer = self._store.get(KEY)
         if isinstance(writer, dict) and writer.get("writer") != self._name:
             raise SupersededError("another attempt of this task has taken over")
 
-    def _put(self, identity: str, ids: Ids | None) -> None:
-        part, before = self._part, self._known.get(identity)
+    def _put(self, part: _Part, identity: str, ids: Ids | None) -> None:
+        before = self._known.get(identity)
         if ids is not None:
             part.intents.pop(identity, None)
             part.sent[identity] = list(ids)
@@ -180,30 +223,33 @@ class BatchLedger:
             part.sent[identity] = list(before.ids)
         # Else the intent of an earlier attempt stands: that one may have sent it.
 
-    def _begin_part(self) -> None:
+    def _begin_part(self, last: _Part | None) -> _Part:
         assert self._store is not None  # noqa: S101 - the caller has looked
         self._number += 1
-        self._part = _Part(intents=dict(self._part.intents))
-        self._carried |= self._part.intents.keys()
         # First, so that a part is never there without being counted.
         self._store.set(f"{KEY}/{self._attempt.number}", self._number)
+        self._part = _Part(intents={} if last is None else dict(last.intents))
+        self._carried |= self._part.intents.keys()
+        return self._part
 
-    def _read(self, attempt: int) -> None:
+    def _read_all(self) -> None:
+        for number in range(1, self._attempt.number + 1):
+            self._number = self._read(number)
+
+    def _read(self, attempt: int) -> int:
         assert self._store is not None  # noqa: S101 - the caller has looked
         parts = self._store.get(f"{KEY}/{attempt}")
         if parts is None:
-            return
+            return 0
         if isinstance(parts, bool) or not isinstance(parts, int):
             self._unreadable = True
-            return
+            return 0
         for number in range(1, parts + 1):
             value = self._store.get(f"{KEY}/{attempt}/{number}")
             # The last part is counted before it is written; none before it can be missing.
             if value is not None or number < parts:
                 self._take(value, attempt)
-        if attempt == self._attempt.number:
-            self._number = parts
-            self._begin_part()
+        return parts
 
     def _take(self, value: Any, attempt: int) -> None:
         try:

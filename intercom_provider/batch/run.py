@@ -304,10 +304,10 @@ class BatchRun:
 
     def _answer_from(self, found: Record, item: Item) -> None:
         if found.state == "sent":
-            ids, reason = found.ids, f"already sent by attempt {found.attempt}"
+            ids, reason = found.ids, f"already sent by {found}"
             self._tell_of(item.index, item.key, "already_sent", ids, reason)
             return
-        self._count_unconfirmed(item.index, item.key, f"attempt {found.attempt} ended before its result was known")
+        self._count_unconfirmed(item.index, item.key, f"{found} left no result")
 
     def _conclude(self, course: Course) -> None:
         """Take in what became of a message."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 
 from airflow.sdk import BaseOperator
@@ -13,7 +14,16 @@ from intercom_provider.api.values import is_literal, is_missing
 from intercom_provider.compat import AirflowException, is_unmapped, push_before_raising
 from intercom_provider.delivery import Limit, parse_limit
 from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
-from intercom_provider.operators.fields import find_problems, open_store, read_attempt, read_not_after, salt_of
+from intercom_provider.operators.fields import (
+    find_problems,
+    is_mapped,
+    open_store,
+    read_attempt,
+    read_not_after,
+    salt_of,
+    was_cleared,
+)
+from intercom_provider.operators.siblings import Siblings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -22,9 +32,9 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
+    from intercom_provider.batch.ledger import BatchLedger
     from intercom_provider.batch.results import Results
     from intercom_provider.batch.run import BatchRun, Counts
-    from intercom_provider.hooks.intercom import IntercomHook
     from intercom_provider.ledger import OnUnconfirmed, Repeat
 
 Duplicates: TypeAlias = Literal["skip", "send", "fail"]
@@ -120,7 +130,6 @@ class SendMessageBatchOperator(BaseOperator):
         self.on_unconfirmed = on_unconfirmed
         self.api_version = api_version
         self.intercom_conn_id = intercom_conn_id
-        self._hook: IntercomHook | None = None
         self._killed = False
         if not is_unmapped(self):
             self._check_literals()
@@ -166,16 +175,22 @@ class SendMessageBatchOperator(BaseOperator):
         attempt = read_attempt(self, context)
         results = Results(self._folder(context), attempt.number)
         settings = IntercomHook(self.intercom_conn_id, api_version=self.api_version).settings
+        store = None if settings.dry_run else open_store(context, self.log)
+        ledger = BatchLedger(store, attempt)
+        ledger.open()
         messages = self.messages.value if isinstance(self.messages, Unshown) else self.messages
-        with BatchInput(
-            messages, self.defaults, duplicates=self.duplicates, salt=salt_of(context), settings=settings
-        ) as batch:
+        with (
+            self._siblings_know(context, ledger),
+            BatchInput(
+                messages, self.defaults, duplicates=self.duplicates, salt=salt_of(context), settings=settings
+            ) as batch,
+        ):
             total = batch.check()
             if not total:
                 self.log.warning("There are no messages: nothing is sent")
+            if settings.dry_run:
+                self.log.warning("The connection has dry_run set: everything is checked, nothing is sent")
             results.open()
-            ledger = BatchLedger(None if settings.dry_run else open_store(context, self.log), attempt)
-            ledger.open()
             run = BatchRun(
                 batch,
                 total,
@@ -192,14 +207,28 @@ class SendMessageBatchOperator(BaseOperator):
                 results=results,
                 stopped=lambda: self._killed,
             )
-            if settings.dry_run:
-                self.log.warning("The connection has dry_run set: everything is checked, nothing is sent")
             try:
                 run.run()
             except BaseException:
                 push_before_raising(self, context, _values(run.counts, results))
                 raise
         return self._judge(context, run, results)
+
+    @contextmanager
+    def _siblings_know(self, context: Context, ledger: BatchLedger) -> Iterator[None]:
+        """Ask the other instances of a mapped task what they have sent, and tell them what this one has."""
+        if not (ledger.records and is_mapped(context)):
+            yield
+            return
+        siblings = Siblings(context["ti"], was_cleared=was_cleared(context))
+        siblings.tell(ledger.entries(), is_all=False)
+        if self.repeat != "always":
+            for map_index, entries in siblings.ask_all().items():
+                ledger.adopt(entries, map_index)
+        try:
+            yield
+        finally:
+            siblings.tell(ledger.entries())
 
     def _judge(self, context: Context, run: BatchRun, results: Results) -> dict[str, Any]:
         counts, values = run.counts, _values(run.counts, results)

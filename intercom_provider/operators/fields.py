@@ -102,3 +102,24 @@ def salt_of(context: Context) -> str:
     """
     ti = context["ti"]
     return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"
+
+
+def is_mapped(context: Context) -> bool:
+    """
+    Tell whether a task instance is one of several of a mapped task.
+
+    :param context: The task's context.
+    :return: True when it is.
+    """
+    map_index = getattr(context.get("ti"), "map_index", None)
+    return map_index is not None and map_index >= 0
+
+
+def was_cleared(context: Context) -> bool:
+    """
+    Tell whether anything in the DAG run was cleared, before which no mapped list can have changed.
+
+    :param context: The task's context.
+    :return: True also where Airflow does not tell.
+    """
+    return bool(getattr(context["dag_run"], "clear_number", 1))

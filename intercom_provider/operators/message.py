@@ -36,7 +36,15 @@ from intercom_provider.exceptions import (
 )
 from intercom_provider.ledger import Ledger, OnUnconfirmed, Repeat, identity_of
 from intercom_provider.operators.batch import SendMessageBatchOperator
-from intercom_provider.operators.fields import find_problems, open_store, read_attempt, read_not_after, salt_of
+from intercom_provider.operators.fields import (
+    find_problems,
+    is_mapped,
+    open_store,
+    read_attempt,
+    read_not_after,
+    salt_of,
+    was_cleared,
+)
 from intercom_provider.operators.siblings import Siblings
 
 if TYPE_CHECKING:
@@ -202,7 +210,7 @@ class SendMessageOperator(BaseOperator):
         seen_oids: set[int],
     ) -> None:
         """Render the templated fields, and the files that body and components name; mapped tasks come here, too."""
-        if parent is self and _is_mapped(context):
+        if parent is self and is_mapped(context):
             # One whose template fails never gets to execute, and has to tell what it has sent all the same.
             self._ledger(context).open()
         # What another task returned is text that anybody may have written, and names no file of ours.
@@ -293,8 +301,8 @@ class SendMessageOperator(BaseOperator):
     def _ledger(self, context: Context) -> Ledger:
         store = open_store(context, self.log)
         siblings = None
-        if store is not None and _is_mapped(context):
-            siblings = Siblings(context["ti"], was_cleared=bool(getattr(context["dag_run"], "clear_number", 1)))
+        if store is not None and is_mapped(context):
+            siblings = Siblings(context["ti"], was_cleared=was_cleared(context))
         return Ledger(store, read_attempt(self, context), siblings)
 
     def _found(self, ledger: Ledger, found: Entry) -> tuple[Receipt, Exception | None]:
@@ -363,11 +371,6 @@ class SendMessageOperator(BaseOperator):
             except Exception as error:
                 raise InvalidFieldError(f"{name}: the template file {path} cannot be read ({error!r})") from error
             setattr(self, name, template.render(context))
-
-
-def _is_mapped(context: Context) -> bool:
-    map_index = getattr(context.get("ti"), "map_index", None)
-    return map_index is not None and map_index >= 0
 
 
 def _identity(context: Context, message: Message) -> str:

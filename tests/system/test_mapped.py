@@ -21,3 +21,17 @@ def test_everybody_is_reached_once_after_the_list_comes_again_in_another_order(
     assert [send[index].end() for index in range(4)] == ["success"] * 4
     reached = sorted(message["to"]["user_id"] for message in intercom.created)
     assert reached == ["ada", "alan", "edsger", "grace"]
+
+
+def test_everybody_is_reached_once_after_the_chunks_of_a_campaign_were_cut_anew(
+    airflow: AirflowInstance, intercom: Hostile
+) -> None:
+    chunks = airflow.run("mapping_chunks", "chunks")
+    send = chunks.sibling("send")
+    assert [send[index].end() for index in range(3)] == ["success"] * 3
+
+    chunks.clear(downstream=True)
+
+    assert [send[index].end() for index in range(4)] == ["success"] * 4
+    reached = sorted(int(message["to"]["user_id"]) for message in intercom.created)
+    assert reached == list(range(100))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from intercom_provider.batch.ledger import BatchLedger
 from intercom_provider.compat import AirflowException
 from intercom_provider.ledger import Attempt, Ledger
 from intercom_provider.operators.siblings import XCOM_KEY, Siblings
@@ -28,8 +29,12 @@ class Run:
         attempt = Attempt(number=number, max_tries=max_tries, retries=0)
         return Ledger(store, attempt, Siblings(instance, was_cleared=was_cleared))
 
-    def tells(self, map_index: int, **entries: Any) -> None:
-        self.xcoms[map_index] = {"map_index": map_index, "entries": entries}
+    def tells(self, map_index: int, *, is_all: bool = True, **entries: Any) -> None:
+        self.xcoms[map_index] = {"map_index": map_index, "entries": entries, "is_all": is_all}
+
+    def batch(self, map_index: int, **attempt: int) -> BatchLedger:
+        store = Store(self.stores.setdefault(map_index, {}))
+        return BatchLedger(store, Attempt(**{"number": 2, "max_tries": 1, "retries": 0, **attempt}))
 
 
 class Store:
@@ -169,3 +174,66 @@ def test_a_try_that_airflow_gave_up_for_dead_takes_nothing_of_the_next_one_back(
     second.record({"id": "7"}, 3.0)
     first.take_back(None)
     assert run.stores[0]["intercom/ledger"]["ada"]["receipt"] == {"id": "7"}
+
+
+def test_a_batch_knows_whom_another_chunk_has_reached() -> None:
+    run = Run(i0="success", i1="running")
+    other = run.batch(0)
+    other.open()
+    other.commit({}, ["ada", "bob"])
+    other.commit({"ada": ("7", "wamid.7")}, [])
+    Siblings(Instance(run, 0), was_cleared=True).tell(other.entries())
+    mine = run.batch(1)
+    mine.open()
+    for map_index, entries in Siblings(Instance(run, 1), was_cleared=True).ask_all().items():
+        mine.adopt(entries, map_index)
+    ada, bob = mine.find("ada"), mine.find("bob")
+    assert ada is not None
+    assert (ada.state, ada.ids, str(ada)) == ("sent", ("7", "wamid.7"), "map index 0")
+    assert not mine.may_send(ada, "never", "resend")
+    assert mine.may_send(ada, "on_clear", "fail")
+    assert bob is not None
+    assert bob.state == "intent"
+    assert mine.find("eve") is None
+
+
+def test_what_one_knows_itself_counts_more_than_what_another_meant_to_do() -> None:
+    run = Run(i0="running")
+    mine = run.batch(0)
+    mine.open()
+    mine.commit({}, ["ada", "bob"])
+    mine.commit({"ada": ("7", None)}, [])
+    mine = run.batch(0)
+    mine.open()
+    mine.adopt({"ada": None, "bob": ["8", None]}, 1)
+    states = [mine.find(name) for name in ("ada", "bob")]
+    assert [each and (each.state, each.ids[0]) for each in states] == [("sent", "7"), ("sent", "8")]
+
+
+@pytest.mark.parametrize("state", ["failed", "success", "up_for_retry"])
+def test_a_chunk_that_was_killed_before_its_last_word_holds_the_others_back(state: str) -> None:
+    run = Run(i0=state, i1="running")
+    run.tells(0, is_all=False, ada=None)
+    with pytest.raises(AirflowException, match="map index 0"):
+        Siblings(Instance(run, 1), was_cleared=True).ask_all()
+
+
+def test_a_chunk_that_is_sending_has_told_what_it_sent_before() -> None:
+    run = Run(i0="running", i1="running")
+    run.tells(0, is_all=False, ada=["7", None])
+    assert Siblings(Instance(run, 1), was_cleared=True).ask_all() == {0: {"ada": ["7", None]}}
+
+
+def test_chunks_of_a_run_in_which_nothing_was_cleared_are_not_asked() -> None:
+    run = Run(i0="failed", i1="running")
+    assert Siblings(Instance(run, 1), was_cleared=False).ask_all() == {}
+
+
+def test_a_chunk_whose_ledger_cannot_be_read_has_told_nothing() -> None:
+    run = Run(i0="success", i1="running")
+    run.stores[0] = {"intercom/batch/1": "seven"}
+    other = run.batch(0)
+    other.open()
+    Siblings(Instance(run, 0), was_cleared=True).tell(other.entries())
+    with pytest.raises(AirflowException, match="map index 0"):
+        Siblings(Instance(run, 1), was_cleared=True).ask_all()

@@ -190,12 +190,12 @@ class Criteria:
 
     def is_settled(self, summary: Summary, growth: Growth, now: float) -> bool:
         """Tell whether the wait is over."""
-        allowed = self._allowed(self.max_pending, summary)
+        allowed = allowance(self.max_pending, self._all(summary))
         return not self.missing(summary) and self.is_quiet(growth, now) and self.pending(summary) <= allowed
 
     def too_many_failed(self, summary: Summary) -> bool:
         """Tell whether more messages failed than may."""
-        return summary.failed > self._allowed(self.max_failed, summary)
+        return summary.failed > allowance(self.max_failed, self._all(summary))
 
     def progress(self, summary: Summary) -> str:
         """Say for the log how far it is."""
@@ -203,11 +203,21 @@ class Criteria:
         line = f"{self.settled(summary)} of {max(summary.total, self.expected_count or 0)} settled ({arrived})"
         return f"{line}, {summary.sent} still sent"
 
-    def _allowed(self, limit: Limit, summary: Summary) -> float:
-        if limit is None:
-            return math.inf
-        share_of = max(summary.total, self.expected_count or 0)
-        return limit * share_of + _ROUNDING if isinstance(limit, float) else limit
+    def _all(self, summary: Summary) -> int:
+        return max(summary.total, self.expected_count or 0)
+
+
+def allowance(limit: Limit, share_of: int) -> float:
+    """
+    Tell how many messages a limit allows.
+
+    :param limit: A number, a share or None.
+    :param share_of: What a share is a share of.
+    :return: The number; infinite for None.
+    """
+    if limit is None:
+        return math.inf
+    return limit * share_of + _ROUNDING if isinstance(limit, float) else limit
 
 
 def parse_limit(field_name: str, value: object) -> Limit:

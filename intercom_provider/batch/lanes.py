@@ -155,12 +155,13 @@ class Lanes:
     def _grow(self, number: int) -> None:
         for _ in range(number):
             # A lane that hangs in a request must not keep a task from ending.
-            thread = threading.Thread(target=self._run, name=f"intercom-lane-{self.size}", daemon=True)
+            name = f"intercom-lane-{self.size}"
+            thread = threading.Thread(target=self._run, args=(self._connect(),), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def _run(self) -> None:
-        with self._connect() as client:
+    def _run(self, client: IntercomClient) -> None:
+        with client:
             while (course := self._ready.get()) is not None:
                 course.step(client)
                 self._done.put(course)

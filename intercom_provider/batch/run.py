@@ -380,11 +380,11 @@ class BatchRun:
         self._is_over = True
         lasts = _STOPPING_LASTS if self._stopped() else _ENDING_LASTS
         give_up = time.monotonic() + lasts
-        while self._lanes.under_way and time.monotonic() < give_up:
-            self._hear(_LISTENS_FOR)
-            if time.monotonic() - self._written_at >= _WRITES_EVERY:
-                self._write(more=False)
         try:
+            while self._lanes.under_way and time.monotonic() < give_up:
+                self._hear(_LISTENS_FOR)
+                if time.monotonic() - self._written_at >= _WRITES_EVERY:
+                    self._write(more=False)
             self._write(more=False)
         finally:
             self._results.write()

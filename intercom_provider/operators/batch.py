@@ -12,7 +12,7 @@ from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.settings import parse_api_version
 from intercom_provider.api.values import is_literal, is_missing
 from intercom_provider.compat import AirflowException, is_unmapped, push_before_raising
-from intercom_provider.delivery import Limit, parse_limit
+from intercom_provider.delivery import Limit, allowance, parse_limit
 from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
 from intercom_provider.operators.fields import (
     find_problems,
@@ -235,8 +235,7 @@ class SendMessageBatchOperator(BaseOperator):
         failed = counts.rejected + counts.expired
         if self.on_unconfirmed != "assume_sent":
             failed += counts.unconfirmed
-        limit = parse_limit("max_failed", self.max_failed)
-        allowed = failed if limit is None else limit * counts.total if isinstance(limit, float) else limit
+        allowed = allowance(parse_limit("max_failed", self.max_failed), counts.total)
         if run.fatal is not None:
             push_before_raising(self, context, values)
             raise run.fatal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AHEAD: Final = 100
-"""How many messages are intended and wait for a lane at most; so many may be unconfirmed after a kill."""
+"""How many messages are intended and wait for a lane at most; these and one a lane a kill can leave unconfirmed."""
 
 MOST_UNWRITTEN: Final = 100
 """How many results wait to be written at most, and no longer than a second."""
@@ -245,14 +245,18 @@ class BatchRun:
 
     def _write(self, *, more: bool = True) -> None:
         """Write the results so far and the next intents, then let the lanes have them."""
-        courses = list(self._next_courses()) if more else []
+        courses = deque(self._next_courses() if more else ())
         if not courses and not self._unwritten:
             return
-        self._ledger.commit(self._unwritten, [course.identity for course in courses])
-        self._unwritten = {}
-        self._written_at = time.monotonic()
-        for course in courses:
-            self._lanes.put(course)
+        try:
+            self._ledger.commit(self._unwritten, [course.identity for course in courses])
+            self._unwritten = {}
+            self._written_at = time.monotonic()
+            while courses:
+                self._lanes.put(courses.popleft())
+        finally:
+            # Where a store or Airflow's time-out ended it, what no lane has got is an intent and was not sent.
+            self._unwritten |= dict.fromkeys(course.identity for course in courses)
 
     def _next_courses(self) -> Iterator[Course]:
         room = AHEAD - max(0, self._lanes.under_way - self._lanes.size)
@@ -324,16 +328,19 @@ class BatchRun:
             self._unwritten[course.identity] = None
         elif isinstance(error, UnconfirmedError):
             self._hopeless += 1
-            self._count_unconfirmed(course.index, course.key, error.why)
+            cause = error.__cause__
+            shared = cause.summary if isinstance(cause, ApiError) else None
+            self._count_unconfirmed(course.index, course.key, error.why, shared)
         elif isinstance(error, IntercomError):
             self._unwritten[course.identity] = None
             self._refuse(course, error)
         else:
             raise error
         if self._hopeless >= HOPELESS and self.fatal is None:
+            last = error.why if isinstance(error, UnconfirmedError) else str(error).rstrip(".")
             self._give_up(
                 UnreachableError(
-                    f"{self._hopeless} messages in a row got no answer that can be read; the last: {error}. "
+                    f"{self._hopeless} messages in a row got no answer that can be read; the last: {last}. "
                     "The rest was not tried"
                 )
             )
@@ -351,9 +358,10 @@ class BatchRun:
             log.error("The batch is stopped: %s", error)
             self.fatal = error
 
-    def _count_unconfirmed(self, index: int, key: str | int | None, why: str) -> None:
+    def _count_unconfirmed(self, index: int, key: str | int | None, why: str, shared: str | None = None) -> None:
         self.counts.transient += self._terms.on_unconfirmed == "resend"
-        self._tell_of(index, key, "unconfirmed", reason=f"it may have been sent or not: {why}")
+        doubt = "it may have been sent or not: "
+        self._tell_of(index, key, "unconfirmed", reason=doubt + why, shared=doubt + (shared or why))
 
     def _tell_of_receipt(self, index: int, key: str | int | None, receipt: Receipt) -> None:
         self._tell_of(index, key, receipt.outcome, (receipt.id, receipt.whatsapp_message_id), receipt.reason)

@@ -146,7 +146,7 @@ class SendMessageBatchOperator(BaseOperator):
         if parent is self and _is_list(self.messages):
             template_fields = [name for name in template_fields if name != "messages"]
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
-        if parent is self and not isinstance(self.messages, str | Unshown):
+        if parent is self and not _is_place(self.messages) and not isinstance(self.messages, Unshown):
             # Airflow stores and shows what was rendered.
             self.messages = Unshown(self.messages)
 
@@ -319,11 +319,16 @@ class Unshown:
 
     def __str__(self) -> str:
         try:
-            return f"{len(self.value)} messages"
+            return "messages" if isinstance(self.value, str) else f"{len(self.value)} messages"
         except TypeError:
             return "messages"
 
     __repr__ = __str__
+
+
+def _is_place(messages: object) -> bool:
+    """Tell a path or URI from messages, which may also come as the text of their JSON."""
+    return isinstance(messages, str) and messages.lstrip()[:1] not in ("[", "{")
 
 
 def _is_list(messages: object) -> bool:

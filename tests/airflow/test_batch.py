@@ -108,7 +108,8 @@ def test_customers_words_arrive_as_written_and_are_never_code(run_dag: Any, serv
     assert sorted(bodies) == sorted([("1", f"<p>Dear {escaped}</p>"), ("2", escaped), ("3", words)] * 3)
 
 
-def test_the_messages_are_not_among_what_airflow_shows(run_dag: Any, server: Hostile) -> None:
+@pytest.mark.parametrize("as_text", [False, True])
+def test_the_messages_are_not_among_what_airflow_shows(run_dag: Any, server: Hostile, *, as_text: bool) -> None:
     shown: list[str] = []
 
     class Looks(SendMessageBatchOperator):
@@ -121,9 +122,14 @@ def test_the_messages_are_not_among_what_airflow_shows(run_dag: Any, server: Hos
         return users(3)
 
     with DAG("shown") as dag:
-        Looks(task_id="send", messages=customers(), defaults={"message_type": "in_app", "body": "Hi"})
+        listed = customers()
+        text = "{{ ti.xcom_pull(task_ids='customers') | tojson }}"
+        send = Looks(
+            task_id="send", messages=text if as_text else listed, defaults={"message_type": "in_app", "body": "Hi"}
+        )
+        listed >> send
     assert run_dag(dag).states["send"] == "success"
-    assert shown == ["3 messages"]
+    assert shown == ["messages" if as_text else "3 messages"]
     assert len(server.created) == 3
 
 

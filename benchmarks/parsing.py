@@ -16,6 +16,7 @@ _ROUNDS: Final = 7
 _ALLOWED: Final = 0.030
 _MODULES: Final = (
     "intercom_provider.operators.message",
+    "intercom_provider.operators.batch",
     "intercom_provider.sensors.message_status",
     "intercom_provider.notifications.message",
 )

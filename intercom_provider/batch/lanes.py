@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from intercom_provider.api.flow import Flow, Request
     from intercom_provider.api.models import Receipt
     from intercom_provider.api.pacing import Pacer
+
+log = logging.getLogger(__name__)
 
 MOST_LANES: Final = 100
 """How many requests are in flight at most when nobody says how many."""
@@ -154,11 +158,26 @@ class Lanes:
 
     def _grow(self, number: int) -> None:
         for _ in range(number):
-            # A lane that hangs in a request must not keep a task from ending.
             name = f"intercom-lane-{self.size}"
-            thread = threading.Thread(target=self._run, args=(self._connect(),), name=name, daemon=True)
+            try:
+                # A lane that hangs in a request must not keep a task from ending.
+                thread = threading.Thread(target=self._run, args=(self._connect(),), name=name, daemon=True)
+                thread.start()
+            except Exception as error:  # noqa: BLE001 - threads, files, certificates: whatever the machine lacks
+                self._make_do(error)
+                return
             self._threads.append(thread)
-            thread.start()
+
+    def _make_do(self, error: Exception) -> None:
+        """Get by with the lanes that there are; where there is none, nothing that waits for one is sent."""
+        if self.size:
+            log.warning("There will be no more than %d requests in flight: %s", self.size, type(error).__name__)
+            self._most = self.size
+            return
+        with suppress(queue.Empty):
+            while course := self._ready.get_nowait():
+                course.error = error
+                self._done.put(course)
 
     def _run(self, client: IntercomClient) -> None:
         with client:

@@ -166,6 +166,7 @@ class BatchRun:
         self.fatal: IntercomError | None = None
         """Why the batch was stopped before its end; None when it came to its end."""
 
+        self._broken: Exception | None = None
         self._messages: Iterator[Item] = iter(messages)
         self._settings = settings
         self._terms = terms
@@ -200,6 +201,8 @@ class BatchRun:
             # Also when Airflow's own time-out strikes, or the ledger cannot be written: what is under way is heard out.
             self._end()
         self._tell()
+        if self._broken is not None:
+            raise self._broken
         if self._stopped():
             raise StoppedError("the task was told to stop; the rest of the batch was not sent")
         return self.counts
@@ -335,7 +338,9 @@ class BatchRun:
             self._unwritten[course.identity] = None
             self._refuse(course, error)
         else:
-            raise error
+            # Whatever it is, nothing was sent; what is under way beside it is heard out first.
+            self._unwritten[course.identity] = None
+            self._broken = self._broken or error
         if self._hopeless >= HOPELESS and self.fatal is None:
             last = error.why if isinstance(error, UnconfirmedError) else str(error).rstrip(".")
             self._give_up(
@@ -381,7 +386,7 @@ class BatchRun:
         self._results.add({**line, "id": ids[0], "whatsapp_message_id": ids[1], "reason": reason})
 
     def _must_stop(self) -> bool:
-        return self._is_over or self.fatal is not None or self._stopped()
+        return self._is_over or self.fatal is not None or self._broken is not None or self._stopped()
 
     def _end(self) -> None:
         """Hear out what is under way, make no further request, and write what came of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -46,9 +47,10 @@ def run(
     attempt: int = 1,
     stopped: Any = lambda: False,
     timeout: float = 5.0,
+    token: str = hostile.TOKEN,
     **terms: Any,
 ) -> BatchRun:
-    settings = Settings(token=hostile.TOKEN, base_url=server.url, timeout=timeout)
+    settings = Settings(token=token, base_url=server.url, timeout=timeout)
     with BatchInput(messages, DEFAULTS, duplicates="skip", salt="run", settings=settings) as batch:
         total = batch.check()
         ledger = BatchLedger(store, Attempt(number=attempt, max_tries=2, retries=2))
@@ -234,6 +236,29 @@ def test_what_is_unconfirmed_for_the_same_reason_is_told_together(server: Hostil
     assert list(made.counts.reasons.items()) == [
         ("it may have been sent or not: Intercom answered 500 server_error to POST /messages", 5)
     ]
+
+
+def test_where_no_lane_can_be_opened_the_batch_fails_and_nothing_is_unconfirmed(server: Hostile) -> None:
+    store = Store()
+    with pytest.raises(UnicodeEncodeError):
+        run(server, people(300), store, token="not for a header: \N{SNOWMAN}")
+    assert server.requests == []
+    again = run(server, people(300), store, attempt=2)
+    assert (again.counts.sent, again.counts.unconfirmed) == (300, 0)
+
+
+def test_a_machine_that_gives_no_more_threads_has_the_batch_sent_by_those_there_are(
+    server: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def stingy(thread: threading.Thread) -> None:
+        if thread.name == "intercom-lane-3":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", stingy)
+    assert run(server, people(200), Store()).counts.sent == 200
 
 
 def test_a_worker_that_was_given_up_for_dead_stops_when_the_next_attempt_begins(server: Hostile) -> None:

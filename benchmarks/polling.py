@@ -79,12 +79,15 @@ def _polled(intercom: Sandbox, ruleset_id: str, ids: list[str]) -> tuple[int, Su
         for poll, settling in enumerate(_shares(ids)):
             _settle(intercom, settling)
             now = began + poll * _INTERVAL
-            verdict = wait.took(client.run(wait.look(now)), now)
+            # The sensor looks first, and then the trigger, which leaves full looks to the sensor.
+            verdict = wait.took(client.run(wait.look(now, hint=poll > 0)), now)
             if (verdict == "settled") != (poll == _POLLS - 1):
                 raise AssertionError(f"{verdict} after poll {poll + 1}: {wait.last}")
         # The trigger's word is checked by the sensor.
-        look = client.run(wait.look(now))
-    return _requests(intercom) - before, look.summary
+        verdict = wait.took(client.run(wait.look(now, full=True)), now)
+    if verdict != "settled" or wait.last is None:
+        raise AssertionError(f"{verdict} in the end: {wait.last}")
+    return _requests(intercom) - before, wait.last
 
 
 def _shares(ids: list[str]) -> Iterator[list[str]]:

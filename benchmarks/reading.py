@@ -19,7 +19,8 @@ from demo.machinery import sandbox
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.flow import PATIENT, Reply
 from intercom_provider.api.settings import Settings
-from intercom_provider.looks import Watch
+from intercom_provider.delivery import Criteria
+from intercom_provider.looks import Care, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,7 +104,8 @@ def _timed(read: Callable[[], dict[str, int]], expected: dict[str, int]) -> floa
 
 
 def _look(ruleset_id: str) -> Flow[Look]:
-    return Watch(ruleset_id=ruleset_id).look(first=PATIENT, others=PATIENT, not_yet=False, observe=lambda _: None)
+    care = Care(first=PATIENT, others=PATIENT, not_yet=False, observe=lambda _: None, details=lambda _: False)
+    return Watch(ruleset_id=ruleset_id).read_list(Criteria(), care)
 
 
 def _replayed(flow: Flow[Look], recorded: list[bytes]) -> Summary:

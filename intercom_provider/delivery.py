@@ -19,6 +19,10 @@ Status: TypeAlias = Literal["sent", "failed", "delivered", "read"]
 # that is said to be both, the customer has the message, and must not get it again by another way.
 _RANKS: Final[dict[str, int]] = {"sent": 0, "failed": 1, "delivered": 2, "read": 3}
 _STATUSES: Final[tuple[Status, ...]] = ("sent", "failed", "delivered", "read")
+_SETTLED: Final[dict[WaitFor, frozenset[str]]] = {
+    "delivered": frozenset({"failed", "delivered", "read"}),
+    "read": frozenset({"failed", "read"}),
+}
 _RANK_BITS: Final = 0b11
 _UNKNOWN_KEPT: Final = 20
 # 0.29 of a hundred are 29, and not the 28.999999999999996 that the machine makes of it.
@@ -33,6 +37,26 @@ def rank_of(status: str) -> int:
     :return: 0 for ``sent`` and whatever is not known, then ``failed``, ``delivered``, ``read``.
     """
     return _RANKS.get(status, 0)
+
+
+def status_of(rank: int) -> Status:
+    """
+    Name a rank.
+
+    :param rank: What :func:`rank_of` gives.
+    :return: The status that has it.
+    """
+    return _STATUSES[rank]
+
+
+def settled_statuses(wait_for: WaitFor) -> frozenset[str]:
+    """
+    Name the statuses of messages that are not on their way any more; whatever else there is counts as pending.
+
+    :param wait_for: What a message has to reach.
+    :return: The statuses that reach it, and ``failed``.
+    """
+    return _SETTLED[wait_for]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +196,10 @@ class Criteria:
     max_pending: Limit = 0
     max_failed: Limit = 0
 
+    def is_pending(self, status: str) -> bool:
+        """Tell whether a message with that status is still on its way."""
+        return status not in settled_statuses(self.wait_for)
+
     def pending(self, summary: Summary) -> int:
         """How many messages have neither arrived nor failed."""
         return summary.total - self.settled(summary)
@@ -180,22 +208,27 @@ class Criteria:
         """How many messages have arrived, as far as is waited for, or failed."""
         return summary.failed + summary.read + (summary.delivered if self.wait_for == "delivered" else 0)
 
-    def missing(self, summary: Summary) -> int:
-        """How many of the expected messages are not there at all."""
-        return max(0, (self.expected_count or 0) - summary.total)
-
     def is_quiet(self, growth: Growth, now: float) -> bool:
         """Tell whether the number of messages is final, as far as can be known."""
         return self.expected_count is not None or (growth.total > 0 and now - growth.since >= self.settle_for)
 
+    def is_complete(self, total: int, growth: Growth, now: float) -> bool:
+        """Tell whether all messages are there, as far as can be known."""
+        enough = total >= self.expected_count if self.expected_count is not None else total > 0
+        return enough and self.is_quiet(growth, now)
+
     def is_settled(self, summary: Summary, growth: Growth, now: float) -> bool:
         """Tell whether the wait is over."""
-        allowed = allowance(self.max_pending, self._all(summary))
-        return not self.missing(summary) and self.is_quiet(growth, now) and self.pending(summary) <= allowed
+        complete = self.is_complete(summary.total, growth, now)
+        return complete and self.pending(summary) <= self.pending_allowed(summary.total)
+
+    def pending_allowed(self, total: int) -> float:
+        """How many of so many messages may be pending."""
+        return allowance(self.max_pending, self._all(total))
 
     def too_many_failed(self, summary: Summary) -> bool:
         """Tell whether more messages failed than may."""
-        return summary.failed > allowance(self.max_failed, self._all(summary))
+        return summary.failed > allowance(self.max_failed, self._all(summary.total))
 
     def progress(self, summary: Summary) -> str:
         """Say for the log how far it is."""
@@ -203,8 +236,8 @@ class Criteria:
         line = f"{self.settled(summary)} of {max(summary.total, self.expected_count or 0)} settled ({arrived})"
         return f"{line}, {summary.sent} still sent"
 
-    def _all(self, summary: Summary) -> int:
-        return max(summary.total, self.expected_count or 0)
+    def _all(self, total: int) -> int:
+        return max(total, self.expected_count or 0)
 
 
 def allowance(limit: Limit, share_of: int) -> float:

@@ -1,17 +1,26 @@
-"""What a wait looks at, and one look at all of it as a flow."""
+"""What a wait looks at, and what there is to read of it: everything, or as much as it takes to wait on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from intercom_provider.api import calls
 from intercom_provider.api.errors import NotFoundError
-from intercom_provider.delivery import Summary, Tally
+from intercom_provider.delivery import Criteria, Growth, Summary, Tally, settled_statuses
+from intercom_provider.place import Known, Mark, Place, Survey
 
 if TYPE_CHECKING:
     from intercom_provider.api.flow import Flow, Patience
+    from intercom_provider.api.models import StatusPage
+
+# A poll asks for single messages until so many are still on their way; of very many, for a tenth.
+_PENDING_A_POLL: Final = 100
+_SHARE_A_POLL: Final = 10
+# Where it takes several pages to hold up the wait, a tenth of them is read once the end seems to be near.
+_NEAR: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +48,56 @@ class Look:
     :param tally: Where the counts come from.
     :param doubt: What the look saw and what Intercom announced, when these differ: the list may have changed
         while it was read. None when they agree.
+    :param place: Where a long list has something pending; None for a short one and for single messages.
     """
 
     summary: Summary
     tally: Tally
     doubt: tuple[int, int] | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """
+    What a look at a part found: enough to wait on, or a reason for a full look.
+
+    :param may_be_settled: Whether a full look is worth while.
+    :param total: How many messages there seem to be.
+    :param tally: The statuses that were seen.
+    :param summary: What is known of all messages; None when most of it is as old as the last full look.
+    :param unasked: How many single messages are pending and were not asked for this time.
+    :param where: What holds up the wait, for the log; "" when that is no page.
+    :param page: The page that holds it up; None when that is no page.
+    """
+
+    may_be_settled: bool
+    total: int
+    tally: Tally
+    summary: Summary | None = None
+    unasked: int = 0
+    where: str = ""
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Care:
+    """
+    How a look is made.
+
+    :param first: The patience for its first request: a poll that fails waits for the next.
+    :param others: The patience for the rest: what was read should not be read again.
+    :param not_yet: Whether a WhatsApp id that Intercom does not know may still turn up.
+    :param observe: Is shown every sighting.
+    :param details: Tells whether a single message with that status is asked for once more, as more than
+        its status is wanted.
+    """
+
+    first: Patience
+    others: Patience
+    not_yet: bool
+    observe: Observe
+    details: Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,75 +124,193 @@ class Watch:
         number = len(self.whatsapp_message_ids) + self.refused + self.untraceable
         return f"{number} WhatsApp message{'' if number == 1 else 's'}"
 
-    def look(self, *, first: Patience, others: Patience, not_yet: bool, observe: Observe) -> Flow[Look]:
-        """
-        Look at every message.
+    @property
+    def digest(self) -> str:
+        """What tells this from another watch, in a few characters."""
+        text = "\n".join([str(self.ruleset_id), str(self.created_after), *self.whatsapp_message_ids])
+        return blake2b(text.encode(), digest_size=8).hexdigest()
 
-        :param first: The patience for the look's first request: a poll that fails waits for the next.
-        :param others: The patience for the rest: what was read should not be read again.
-        :param not_yet: Whether a WhatsApp id that Intercom does not know may still turn up.
-        :param observe: Is shown every sighting.
+    def read_list(self, criteria: Criteria, care: Care) -> Flow[Look]:
+        """
+        Read a ruleset's list in full.
+
+        :param criteria: What counts as pending.
+        :param care: How.
         :return: What was found.
-        :raises IntercomError: When something could not be read.
+        :raises IntercomError: When a page could not be read.
         """
-        if self.ruleset_id is None:
-            return self._look_at_messages(first, others, observe, not_yet=not_yet)
-        return self._look_at_ruleset(self.ruleset_id, first, others, observe)
-
-    def _look_at_ruleset(self, ruleset_id: str, first: Patience, others: Patience, observe: Observe) -> Flow[Look]:
-        tally, pages = Tally(), calls.Pages(ruleset_id)
-        listed, announced = 0, 0
+        tally, survey, pages = Tally(), Survey(), calls.Pages(self.ruleset_id or "")
+        settled = settled_statuses(criteria.wait_for)
+        listed, announced, always_announced = 0, 0, True
         while not pages.done:
-            page = yield from pages.read(others if pages.number else first)
+            cursor = pages.after
+            page = yield from pages.read(care.others if pages.number else care.first)
             announced = max(announced, page.total_count or 0)
+            always_announced &= page.total_count is not None
             listed += len(page.events)
-            for event in page.events:
-                if self.created_after and event.created_at is not None and event.created_at < self.created_after:
-                    continue
-                tally.add(event.whatsapp_message_id, event.status)
-                observe(
-                    Sighting(
-                        event.whatsapp_message_id,
-                        event.status,
-                        event.conversation_id,
-                        event.user_id,
-                        None,
-                        event.template_name,
-                        event.updated_at,
-                    )
-                )
+            survey.note(pages.number, cursor, self._pending_on(page, settled, tally, care.observe))
         summary = tally.fold()
         # Each message once, where all of them count.
         seen = listed if self.created_after else summary.total
-        return Look(summary, tally, None if seen >= announced else (seen, announced))
-
-    def _look_at_messages(self, first: Patience, others: Patience, observe: Observe, *, not_yet: bool) -> Flow[Look]:
-        tally = Tally()
-        for index, whatsapp_message_id in enumerate(self.whatsapp_message_ids):
-            try:
-                found = yield from calls.whatsapp_status(whatsapp_message_id, others if index else first)
-            except NotFoundError:
-                if not not_yet:
-                    raise
-                sighting = Sighting(whatsapp_message_id, "sent")
-            else:
-                sighting = Sighting(
-                    whatsapp_message_id,
-                    found.status,
-                    found.conversation_id,
-                    None,
-                    str(found.error) if found.error else None,
-                    found.template_name,
-                    found.updated_at,
-                )
-            tally.add(whatsapp_message_id, sighting.status)
-            observe(sighting)
-        found_here = tally.fold()
-        summary = Summary(
-            total=found_here.total + self.refused + self.untraceable,
-            sent=found_here.sent + self.untraceable,
-            delivered=found_here.delivered,
-            read=found_here.read,
-            failed=found_here.failed + self.refused,
+        return Look(
+            summary,
+            tally,
+            None if seen >= announced else (seen, announced),
+            survey.place(
+                pages=pages.number,
+                announced=announced if always_announced else None,
+                summary=summary,
+                pending=criteria.pending(summary),
+            ),
         )
-        return Look(summary, tally)
+
+    def glance_at_list(
+        self, place: Place, criteria: Criteria, growth: Growth, now: float, care: Care
+    ) -> Flow[Glance | None]:
+        """
+        Read of a ruleset's list what it takes to see that the wait goes on; it takes one page, mostly.
+
+        :param place: Where something was pending; what is read is noted in it.
+        :param criteria: When the wait is over.
+        :param growth: Since when the number of messages has not grown.
+        :param now: Epoch seconds.
+        :param care: How.
+        :return: What was found; None when the place is of no use any more.
+        :raises IntercomError: When a page could not be read.
+        """
+        place.glances += 1
+        tally, still, before, total = Tally(), 0, 0, place.total
+        # Where nothing was pending, a page still tells whether the list has grown.
+        place.marks = place.marks or [Mark(1, "", 0)]
+        queue = place.queue()
+        unread = sum(mark.pending for mark in queue)
+        for number, mark in enumerate(queue):
+            page = yield from calls.Pages(self.ruleset_id or "", mark.cursor or None).read(
+                care.others if number else care.first
+            )
+            if page.total_count is None:
+                return None
+            total = place.total_when(page.total_count)
+            unread -= mark.pending
+            before += mark.pending
+            mark.pending = self._pending_on(page, settled_statuses(criteria.wait_for), tally, care.observe)
+            mark.read = place.glances
+            still += mark.pending
+            place.marks = [each for each in place.marks if each.pending]
+            if not criteria.is_complete(total, growth.after(total, now), now):
+                return Glance(may_be_settled=False, total=total, tally=tally)
+            allowed = criteria.pending_allowed(total) + place.surplus
+            if mark.pending > allowed:
+                place.start = mark.page
+                where = _where(place, mark.page, allowed)
+                return Glance(may_be_settled=False, total=total, tally=tally, where=where, page=mark.page)
+            guess = place.guess(still, before, unread)
+            near = guess <= _NEAR * allowed and number + 1 < len(queue) / _SHARE_A_POLL
+            if guess > allowed and not near:
+                if place.has_changed_much(page.total_count):
+                    return None
+                place.start = 0
+                where = f"waiting on page {mark.page} of {place.pages} and others"
+                return Glance(may_be_settled=False, total=total, tally=tally, where=where, page=mark.page)
+        place.start = 0
+        return Glance(may_be_settled=True, total=total, tally=tally)
+
+    def ask(
+        self, known: Known, criteria: Criteria, growth: Growth, now: float, care: Care, *, everything: bool, hint: bool
+    ) -> Flow[Look | Glance]:
+        """
+        Ask for single messages: for those that were pending, and once that may be the end, for what is still open.
+
+        :param known: What is known of them; what is heard is noted in it.
+        :param criteria: When the wait is over.
+        :param growth: Since when the number of messages has not grown.
+        :param now: Epoch seconds.
+        :param care: How.
+        :param everything: Whether to ask for every pending message, and to look at all in any case.
+        :param hint: Whether to leave it at a hint that all may be settled.
+        :return: A look at all messages; or a glance, when it is not the end.
+        :raises IntercomError: When a message could not be asked for.
+        """
+        number = len(self.whatsapp_message_ids)
+        most = number if everything else max(_PENDING_A_POLL, -(-number // _SHARE_A_POLL))
+        tally, asked, pending, patience = Tally(), bytearray(number), 0, care.first
+
+        def ask(index: int) -> Flow[None]:
+            nonlocal patience
+            sighting = yield from self._sighting_of(index, known, patience, not_yet=care.not_yet)
+            tally.add(sighting.whatsapp_message_id, sighting.status)
+            care.observe(sighting)
+            asked[index], patience = True, care.others
+
+        for index in known.in_turn():
+            if pending >= most:
+                break
+            if criteria.is_pending(known.status(index)):
+                yield from ask(index)
+                known.next = (index + 1) % number
+                pending += criteria.is_pending(known.status(index))
+        summary = known.summary(refused=self.refused, untraceable=self.untraceable)
+        may_be_settled = criteria.is_settled(summary, growth, now)
+        if not everything and (hint or not may_be_settled):
+            unasked = sum(criteria.is_pending(known.status(index)) for index in range(number) if not asked[index])
+            return Glance(
+                may_be_settled=may_be_settled, total=summary.total, tally=tally, summary=summary, unasked=unasked
+            )
+        for index, whatsapp_message_id in enumerate(self.whatsapp_message_ids):
+            status = known.status(index)
+            if asked[index]:
+                continue
+            if criteria.is_pending(status) or care.details(status):
+                yield from ask(index)
+            else:
+                tally.add(whatsapp_message_id, status)
+                care.observe(Sighting(whatsapp_message_id, status))
+        tally.fold()
+        return Look(known.summary(refused=self.refused, untraceable=self.untraceable), tally)
+
+    def _sighting_of(self, index: int, known: Known, patience: Patience, *, not_yet: bool) -> Flow[Sighting]:
+        whatsapp_message_id = self.whatsapp_message_ids[index]
+        try:
+            found = yield from calls.whatsapp_status(whatsapp_message_id, patience)
+        except NotFoundError:
+            if not not_yet:
+                raise
+            return Sighting(whatsapp_message_id, known.saw(index, "sent"))
+        return Sighting(
+            whatsapp_message_id,
+            known.saw(index, found.status),
+            found.conversation_id,
+            None,
+            str(found.error) if found.error else None,
+            found.template_name,
+            found.updated_at,
+        )
+
+    def _pending_on(self, page: StatusPage, settled: frozenset[str], tally: Tally, observe: Observe) -> int:
+        pending = 0
+        for event in page.events:
+            if self.created_after and event.created_at is not None and event.created_at < self.created_after:
+                continue
+            tally.add(event.whatsapp_message_id, event.status)
+            pending += event.status not in settled
+            observe(
+                Sighting(
+                    event.whatsapp_message_id,
+                    event.status,
+                    event.conversation_id,
+                    event.user_id,
+                    None,
+                    event.template_name,
+                    event.updated_at,
+                )
+            )
+        return pending
+
+
+def _where(place: Place, page: int, allowed: float) -> str:
+    left = place.before(page)
+    if page == 1 or left is None or left > allowed:
+        return f"waiting on page {page} of {place.pages}"
+    pages = "page 1" if page == 2 else f"pages 1-{page - 1}"  # noqa: PLR2004 - one or several
+    save = f" save {left}" if left else ""
+    return f"{pages} of {place.pages} settled{save}; waiting on page {page}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 from intercom_provider.api import calls
 from intercom_provider.api.errors import IntercomError
 from intercom_provider.api.flow import Patience
-from intercom_provider.delivery import rank_of
+from intercom_provider.delivery import settled_statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +75,7 @@ class Report:
         :param sighting: A message as the look saw it.
         """
         failed = sighting.status == "failed"
-        wanted = self._is_wanted(sighting.status)
+        wanted = self.wants(sighting.status)
         if not (failed or wanted):
             return
         row = {
@@ -122,7 +122,7 @@ class Report:
         :param look: The look that this report watched.
         :return: The rows, those of messages without an id first.
         """
-        yield from (row for row in self._not_sent if self._is_wanted(row["status"]))
+        yield from (row for row in self._not_sent if self.wants(row["status"]))
         self._rows.seek(0)
         for line in self._rows:
             row = json.loads(line)
@@ -130,14 +130,20 @@ class Report:
                 # The reasons that were asked for belong into the rows as well.
                 yield self._failed.get(row["whatsapp_message_id"], row) if row["status"] == "failed" else row
 
-    def _is_wanted(self, status: str) -> bool:
+    def wants(self, status: str) -> bool:
+        """
+        Tell whether messages with a status get a row.
+
+        :param status: Intercom's word for it.
+        :return: Whether more than the status will be told.
+        """
         if self._results is None:
             return False
         if self._results == "all":
             return True
         if self._results == "failed":
             return status == "failed"
-        return status != "failed" and rank_of(status) < rank_of(self._wait_for)
+        return status not in settled_statuses(self._wait_for)
 
 
 def _with_reason(row: Row, client: IntercomClient, patience: Patience) -> Row:
@@ -148,6 +154,7 @@ def _with_reason(row: Row, client: IntercomClient, patience: Patience) -> Row:
             row["reason"] = f"not known: {error}"
         else:
             row["reason"] = str(found.error) if found.error else "no reason given"
+            row["conversation_id"] = row["conversation_id"] or found.conversation_id
     return row
 
 

@@ -99,14 +99,15 @@ class Pages:
     It holds the place, so that reading can go on later or elsewhere.
 
     :param ruleset_id: The Outbound message's id, as text or a number.
+    :param after: The cursor of the page to begin with; None (default) for the first.
     """
 
-    def __init__(self, ruleset_id: str | int) -> None:
-        self.after: str | None = None
+    def __init__(self, ruleset_id: str | int, after: str | None = None) -> None:
+        self.after = after
         self.done = False
         self.number = 0
         self._ruleset_id = ruleset_id
-        self._seen: set[str] = set()
+        self._seen: set[str] = set() if after is None else {after}
         self._empty = 0
         self._events = 0
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from intercom_provider.api.client import IntercomClient
-    from intercom_provider.looks import Look
+    from intercom_provider.looks import Glance, Look
     from intercom_provider.report import Report, Results
     from intercom_provider.sources import Row
     from intercom_provider.watch import Verdict, Wait
@@ -199,7 +199,7 @@ class MessageStatusSensor(BaseSensorOperator):
                 raise kind(str(event.get("message", "the trigger failed")))
             if status not in ("settled", "deadline"):
                 raise AirflowException(f"{wait.watch}: the trigger's event has an unknown status; look again")
-            outcome = self._look(context, wait)
+            outcome = self._look(context, wait, full=True)
         return outcome if outcome is not None else self._defer()
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
@@ -263,8 +263,9 @@ class MessageStatusSensor(BaseSensorOperator):
         )
         return self._wait
 
-    def _look(self, context: Context, wait: Wait) -> Row | None:
+    def _look(self, context: Context, wait: Wait, *, full: bool = False, once_more: bool = False) -> Row | None:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.looks import Look  # noqa: PLC0415
         from intercom_provider.report import Report  # noqa: PLC0415
 
         plan = self._plan
@@ -275,7 +276,7 @@ class MessageStatusSensor(BaseSensorOperator):
             keys=plan.keys,
             not_sent=plan.not_sent,
         )
-        look: Look | None = None
+        found: Look | Glance | None = None
         with as_airflow_errors(), report, hook.get_conn() as client:
             _version(hook.settings.api_version)
             started = time.time()
@@ -283,17 +284,25 @@ class MessageStatusSensor(BaseSensorOperator):
                 self.log.info("%s: Intercom asked to wait for %.0f s", wait.watch, wait.not_before - started)
                 return None
             try:
-                look = client.run(wait.look(started, report.see))
+                found = client.run(wait.look(started, report.see, details=report.wants, full=full))
             except IntercomError as error:
                 verdict = wait.stumbled(error, time.time(), self._failed_looks_allowed)
-                if verdict == "deadline" and not wait.is_due(started):
-                    # The deadline cut this look short; now comes the last one, which it does not.
-                    return self._look(context, wait)
             else:
-                verdict = wait.took(look, time.time())
-                self.log.info("%s", wait.progress(look, time.time()))
+                verdict = wait.took(found, time.time())
+                self.log.info("%s", wait.progress(found, time.time()))
             if verdict == "wait":
                 return None
+            look = found if isinstance(found, Look) else None
+            if verdict == "deadline" and look is None and not wait.is_due(started):
+                # The deadline cut this look short; now comes the last one, which it does not.
+                return self._look(context, wait)
+            if verdict == "deadline" and once_more and look is None:
+                return None
+            if verdict == "deadline" and look is not None and not wait.believed and not once_more:
+                # What the last look saw may have changed while it was read; another one decides, if it can.
+                outcome = self._look(context, wait, once_more=True)
+                if outcome is not None:
+                    return outcome
             return self._conclude(context, wait, verdict, look, report, client)
 
     def _conclude(

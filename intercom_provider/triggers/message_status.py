@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from intercom_provider.api.errors import IntercomError
 from intercom_provider.compat import set_trigger_xcom
-from intercom_provider.delivery import Criteria, Summary
+from intercom_provider.delivery import Criteria
 from intercom_provider.looks import Watch
 from intercom_provider.watch import Wait
 
@@ -118,21 +117,21 @@ class MessageStatusTrigger(BaseTrigger):
             if wait.is_due(time.time()):
                 return "deadline"
             try:
-                look = await client.run(wait.look(time.time()))
+                found = await client.run(wait.look(time.time(), hint=True))
             except IntercomError as error:
                 verdict = wait.stumbled(error, time.time(), self.failed_looks_allowed)
             else:
-                verdict = wait.took(look, time.time())
-                self.log.info("%s", wait.progress(look, time.time()))
-                await self._show(look.summary)
+                verdict = wait.took(found, time.time())
+                self.log.info("%s", wait.progress(found, time.time()))
+                await self._show(wait.shown(found))
             if verdict != "wait":
                 return verdict
             if self.exponential_backoff:
                 interval = min(2 * interval, self.max_wait or 2 * interval)
 
-    async def _show(self, summary: Summary) -> None:
+    async def _show(self, progress: dict[str, Any]) -> None:
         try:
-            await set_trigger_xcom(getattr(self, "task_instance", None), "progress", asdict(summary))
+            await set_trigger_xcom(getattr(self, "task_instance", None), "progress", progress)
         except Exception as error:  # noqa: BLE001 - a wait must not end because its progress cannot be shown
             self.log.warning("the progress could not be shown in XCom: %s", type(error).__name__)
 

@@ -195,3 +195,70 @@ def test_a_sent_that_is_empty_is_settled_with_nothing(run_dag: Any, sandbox: San
     assert run.states == {"wait": "success"}
     assert run.xcom("wait", "total") == 0
     assert sandbox.requests == []
+
+
+@pytest.mark.parametrize("mode", [{"mode": "poke"}, {"mode": "reschedule"}, {"deferrable": True}])
+def test_a_long_list_is_read_in_full_at_the_beginning_and_at_the_end(
+    run_dag: Any, sandbox: Sandbox, mode: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    sandbox.add_ruleset("77", events=[event(number, "sent") for number in range(2_500)])
+
+    def settle() -> None:
+        while len(sandbox.requests) < 25:
+            time.sleep(0.02)
+        for number in range(2_500):
+            if number == 1_250:
+                time.sleep(1.5)
+            sandbox.set_status(f"wamid.{number}=", "failed" if number % 10 == 0 else "delivered")
+
+    settling = threading.Thread(target=settle)
+    with DAG(f"long_{mode.get('mode', 'deferrable')}") as dag:
+        ruleset(expected_count=2_500, max_failed=None, **mode)
+    settling.start()
+    run = run_dag(dag)
+    settling.join()
+    assert run.states == {"wait": "success"}
+    told = run.xcoms("wait")
+    assert (told["total"], told["delivered"], told["failed"], told["settled"]) == (2_500, 2_250, 250, True)
+    assert len(told["failed_whatsapp_message_ids"]) == 250
+    said = capfd.readouterr().out
+    assert "pages 1-12 of 25 settled; waiting on page 13" in said
+    assert len(sandbox.requests) <= 3 * 25 + said.count("waiting on page") + len(told["failures"]) + 1
+
+
+def test_single_messages_that_have_settled_are_not_asked_for_again_and_failures_keep_their_reasons(
+    run_dag: Any, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    ids = [f"wamid.{number}=" for number in range(12)]
+    failure = {"message": "Message undeliverable", "details": "no phone"}
+    events = [event(number, "failed", error=failure, conversation_id=f"c{number}") for number in range(11)]
+    sandbox.add_ruleset("77", events=[*events, event(11, "sent")])
+
+    def settle() -> None:
+        while len(sandbox.requests) < 14:
+            time.sleep(0.02)
+        sandbox.set_status(ids[11], "read")
+
+    settling = threading.Thread(target=settle)
+    with DAG("singly") as dag:
+        MessageStatusSensor(
+            task_id="wait",
+            whatsapp_message_id=ids,
+            max_failed=None,
+            results_path=f"{tmp_path}/rows.jsonl",
+            deferrable=True,
+            poke_interval=0.2,
+            timeout=20,
+        )
+    settling.start()
+    run = run_dag(dag)
+    settling.join()
+    assert run.states == {"wait": "success"}
+    assert {each["reason"] for each in run.xcom("wait", "failures")} == {"Message undeliverable: no phone"}
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert [(row["reason"], row["conversation_id"]) for row in rows] == [
+        ("Message undeliverable: no phone", f"c{number}") for number in range(11)
+    ]
+    # All of them once, those that failed once more for their rows, and the one that was pending at every poll.
+    asked = [request.params["message_id"] for request in sandbox.requests]
+    assert {each: asked.count(each) for each in ids[:11]} == dict.fromkeys(ids[:11], 2)

@@ -253,3 +253,19 @@ def test_a_triggerer_whose_clock_is_ahead_does_not_send_the_sensor_round_in_circ
     event = {"status": "deadline", "state": {**state, "last": None, "doubt": None, "not_before": 0.0}}
     told = sensor.execute_complete({"ti": None}, event)  # type: ignore[typeddict-item]  # all that it asks for
     assert told["timed_out"] is True
+
+
+@pytest.mark.parametrize(("again", "total"), [("answers", 3), ("fails", 2)])
+def test_a_last_look_at_a_list_that_moved_is_taken_once_more(server: Hostile, again: str, total: int) -> None:
+    first, second = hostile.event("wamid.1", "sent"), hostile.event("wamid.2", "read")
+    server.script(page_of([first, second], "a", 3), page_of([second], None, 3))
+    server.pages = [[hostile.event("wamid.3", "read"), first, second]]
+    if again == "fails":
+        server.script(*[PASSING["500"]] * 2)
+    with DAG("moved_at_the_end"):
+        sensor = wait(timeout=600, on_timeout="report", deferrable=True)
+    state = {"started": time.time(), "deadline": time.time() + 5, "growth": [2, time.time()], "failed_looks": 0}
+    event = {"status": "deadline", "state": {**state, "last": None}}
+    told = sensor.execute_complete({"ti": None}, event)  # type: ignore[typeddict-item]  # all that it asks for
+    assert (told["timed_out"], told["settled"]) == (True, False)
+    assert (told["total"], told["sent"]) == (total, 1)

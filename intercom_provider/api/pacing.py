@@ -21,12 +21,12 @@ _MARGIN: Final = 0.1
 _SHORT_HOLD: Final = 0.5
 _USUAL_WINDOW: Final = 10.0
 
-# Requests arrive less evenly than they leave: room for 150 ms of that, and for catching up.
+# Requests arrive less evenly than they leave: room for 100 ms of each in 10 s, and for catching up.
 _AIM: Final = 0.98
 # Share of the limit left alone: what others who use it have under way is in no reply yet.
 _SPARE: Final = 0.01
 # Seconds' worth of slots that may be made up for at once, when the lanes woke up late.
-_CATCH_UP: Final = 0.05
+_CATCH_UP: Final = 0.1
 # No slot is given further ahead, so that a new pace or a closed window soon holds for everybody.
 _AHEAD: Final = 0.25
 _ASK_AGAIN: Final = 0.1

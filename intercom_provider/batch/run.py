@@ -66,6 +66,7 @@ _STOPPING_LASTS: Final = 4.0
 _ENDING_LASTS: Final = 60.0
 _REASONS_KEPT: Final = 1_000
 _LISTENS_FOR: Final = 0.25
+_TOLD: Final = ("already_sent", "rejected", "unconfirmed", "expired", "duplicates", "dry_run")
 _SHORTEST_PAUSE: Final = 0.05
 
 
@@ -409,7 +410,7 @@ class BatchRun:
         rate = (counts.done - self._told_done) / elapsed
         self._told_at, self._told_done = now, counts.done
         overall = counts.done / max(now - self._began, 0.001)
-        parts = {name: getattr(counts, name) for name in ("already_sent", "rejected", "unconfirmed", "expired")}
+        parts = {name: getattr(counts, name) for name in _TOLD}
         told = [
             f"{counts.sent} sent",
             *(f"{number} {name.replace('_', ' ')}" for name, number in parts.items() if number),

@@ -69,8 +69,9 @@ class Record:
 
 @dataclass(slots=True)
 class _Part:
-    sent: dict[str, list[str | None]] = field(default_factory=dict)
-    intents: dict[str, None] = field(default_factory=dict)
+    # What another attempt has left and stands again also tells that attempt's number and max_tries.
+    sent: dict[str, list[str | int | None]] = field(default_factory=dict)
+    intents: dict[str, tuple[int, int] | None] = field(default_factory=dict)
     not_sent: dict[str, None] = field(default_factory=dict)
     size: int = _OVERHEAD
 
@@ -81,7 +82,7 @@ class _Part:
         return {
             "max_tries": max_tries,
             "sent": self.sent,
-            "intents": list(self.intents),
+            "intents": [name if whose is None else [name, *whose] for name, whose in self.intents.items()],
             "not_sent": list(self.not_sent),
         }
 
@@ -209,25 +210,25 @@ class BatchLedger:
             raise SupersededError("another attempt of this task has taken over")
 
     def _put(self, part: _Part, identity: str, ids: Ids | None) -> None:
-        before = self._known.get(identity)
+        part.intents.pop(identity, None)
         if ids is not None:
-            part.intents.pop(identity, None)
-            part.sent[identity] = list(ids)
-        elif before is None:
-            part.intents.pop(identity, None)
-            if identity in self._carried:
+            part.sent[identity] = [*ids]
+        elif identity in self._carried:
+            # It was not sent, and an earlier part says that it may have been: what stood before stands again.
+            before = self._known.get(identity)
+            if before is None:
                 part.not_sent[identity] = None
-        elif before.state == "sent":
-            # It was to be sent once more, and was not: what stood before stands again.
-            part.intents.pop(identity, None)
-            part.sent[identity] = list(before.ids)
-        # Else the intent of an earlier attempt stands: that one may have sent it.
+            elif before.state == "sent":
+                part.sent[identity] = [*before.ids, before.attempt, before.max_tries]
+            else:
+                part.intents[identity] = (before.attempt, before.max_tries)
 
     def _begin_part(self, last: _Part | None) -> _Part:
         assert self._store is not None  # noqa: S101 - the caller has looked
-        self._number += 1
+        number = self._number + 1
         # First, so that a part is never there without being counted.
-        self._store.set(f"{KEY}/{self._attempt.number}", self._number)
+        self._store.set(f"{KEY}/{self._attempt.number}", number)
+        self._number = number
         self._part = _Part(intents={} if last is None else dict(last.intents))
         self._carried |= self._part.intents.keys()
         return self._part
@@ -244,25 +245,30 @@ class BatchLedger:
         if isinstance(parts, bool) or not isinstance(parts, int):
             self._unreadable = True
             return 0
+        value = None
         for number in range(1, parts + 1):
             value = self._store.get(f"{KEY}/{attempt}/{number}")
             # The last part is counted before it is written; none before it can be missing.
             if value is not None or number < parts:
                 self._take(value, attempt)
-        return parts
+        return parts if value is not None else parts - 1
 
     def _take(self, value: Any, attempt: int) -> None:
         try:
-            max_tries = int(value["max_tries"])
-            sent = {identity: (ids[0], ids[1]) for identity, ids in value["sent"].items()}
-            intents, not_sent = list(value["intents"]), list(value["not_sent"])
+            usual = (attempt, int(value["max_tries"]))
+            intents = [(entry, *usual) if isinstance(entry, str) else tuple(entry) for entry in value["intents"]]
+            records = {
+                **{
+                    identity: Record("sent", (ids[0], ids[1]), *(ids[2:] or usual))
+                    for identity, ids in value["sent"].items()
+                },
+                **{identity: Record("intent", (None, None), number, tries) for identity, number, tries in intents},
+            }
+            not_sent = list(value["not_sent"])
         except (TypeError, KeyError, ValueError, IndexError, AttributeError):
             # Somebody has edited it. What makes no sense cannot say that nothing was sent.
             self._unreadable = True
             return
         for identity in not_sent:
             self._known.pop(identity, None)
-        for identity, ids in sent.items():
-            self._known[identity] = Record("sent", ids, attempt, max_tries)
-        for identity in intents:
-            self._known[identity] = Record("intent", (None, None), attempt, max_tries)
+        self._known.update(records)

@@ -112,8 +112,43 @@ def test_what_was_to_be_sent_once_more_and_was_not_stands_as_before() -> None:
     again.commit({}, ["ada", "bob"])
     again.commit({"ada": None, "bob": None}, [])
     third = opened(store, Attempt(number=3, max_tries=2, retries=2))
-    assert third.find("ada") == Record("sent", ("7", None), attempt=2, max_tries=2)
+    assert third.find("ada") == Record("sent", ("7", None), attempt=1, max_tries=2)
     assert state(third, "bob") == "intent"
+
+
+@pytest.mark.parametrize("between", [0, 1_000])
+def test_what_a_cleared_task_was_to_send_again_and_did_not_is_left_to_its_retry(between: int) -> None:
+    store = Store()
+    ledger = opened(store)
+    ledger.commit({}, ["ada", "bob"])
+    ledger.commit({"ada": ("7", None)}, [])
+    cleared = opened(store, CLEARED)
+    cleared.commit({}, ["ada", "bob"])
+    for number in range(0, between, 100):
+        names = [f"{each:024}" for each in range(number, number + 100)]
+        cleared.commit({}, names)
+        cleared.commit({name: (name, "wamid" * 12) for name in names}, [])
+    cleared.commit({"ada": None, "bob": None}, [])
+    retry = opened(store, Attempt(number=4, max_tries=4, retries=2))
+    records = [retry.find(name) for name in ("ada", "bob")]
+    assert records == [Record("sent", ("7", None), 1, 2), Record("intent", (None, None), 1, 2)]
+    assert [record and retry.may_send(record, "on_clear", "fail") for record in records] == [True, True]
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+@pytest.mark.parametrize("attempts", [(FIRST, FIRST), (FIRST, SECOND)])
+def test_a_ledger_that_could_not_be_written_once_can_be_read_for_ever(attempts: list[Attempt], lost: int) -> None:
+    store = Store()
+    store.fail_after = lost
+    ledger = opened(store)
+    with pytest.raises(ConnectionError):
+        ledger.commit({}, ["ada"])
+    store.fail_after = None
+    ledger.commit({"ada": None}, [])
+    for attempt in attempts:
+        opened(store, attempt).commit({}, [f"bob {attempt.number}"])
+    third = opened(store, Attempt(number=3, max_tries=2, retries=2))
+    assert [state(third, name) for name in ("ada", "bob 1", "eve")] == [None, "intent", None]
 
 
 def test_an_attempt_that_was_given_up_for_dead_stops_before_it_sends() -> None:

@@ -222,6 +222,9 @@ class MessageStatusSensor(BaseSensorOperator):
         outcome = self._look(context, wait)
         if store:
             store.set(key, wait.state())
+            if outcome is None and wait.is_due(time.time()):
+                # The time passed while the state was written: Airflow would end the wait now, without a report.
+                outcome = self._look(context, wait)
         return False if outcome is None else PokeReturnValue(is_done=True, xcom_value=outcome)
 
     def _first_moment(self, context: Context) -> float:

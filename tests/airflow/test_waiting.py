@@ -159,6 +159,35 @@ def test_a_whatsapp_id_that_is_not_known_yet_is_waited_for(run_dag: Any, sandbox
     assert len(sandbox.requests) >= 3
 
 
+class SlowStore:
+    """A state store backend of Airflow's that takes its time to write."""
+
+    def serialize_task_state_store_to_ref(self, value: Any, **_: Any) -> str:
+        time.sleep(1.1)
+        return json.dumps(value)
+
+    def deserialize_task_state_store_from_ref(self, stored: str) -> Any:
+        return json.loads(stored)
+
+
+def test_time_that_passes_while_the_state_is_written_is_no_time_out_of_airflows_own(
+    run_dag: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.execution_time.context import _get_worker_state_store_backend
+
+    sandbox.add_ruleset("77", events=[event(0, "sent")])
+    monkeypatch.setenv("AIRFLOW__WORKERS__STATE_STORE_BACKEND", f"{__name__}.SlowStore")
+    _get_worker_state_store_backend.cache_clear()
+    try:
+        with DAG("slow_store") as dag:
+            ruleset(expected_count=1, timeout=1.0, on_timeout="report", mode="reschedule")
+        run = run_dag(dag)
+    finally:
+        _get_worker_state_store_backend.cache_clear()
+    assert run.states == {"wait": "success"}
+    assert run.xcom("wait", "timed_out") is True
+
+
 def test_no_sensor_can_be_told_to_watch_with_an_old_version(
     run_dag: Any, sandbox: Sandbox, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.api.errors import InvalidInputError
@@ -76,8 +77,7 @@ class Results:
                 part = folder / f"try-{self._attempt}-part-{self._number}.jsonl"
                 if not part.exists():
                     break
-            with part.open("w", encoding="utf-8") as file:  # type: ignore[no-untyped-call]  # Airflow has no annotation
-                file.write("\n".join(self._lines) + "\n")
+            _put(part, "\n".join(self._lines) + "\n")
         except Exception:
             log.exception("%d results could not be written to %s", len(self._lines), self.folder)
             self.failed = True
@@ -87,3 +87,17 @@ class Results:
         from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where results are wanted
 
         return ObjectStoragePath(path)
+
+
+def _put(part: ObjectStoragePath, text: str) -> None:
+    if part.protocol not in ("", "file"):
+        with part.open("w", encoding="utf-8") as file:  # type: ignore[no-untyped-call]  # Airflow has no annotation
+            file.write(text)
+        return
+    # A full disk or a kill must not leave half a part; object stores show a file when it is whole.
+    unfinished = Path(f"{part.path}.unfinished")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(part.path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -64,6 +64,21 @@ def test_each_of_a_handful_gets_a_message_of_their_own(run_dag: Any, sandbox: Sa
     assert len({m.wire["to"]["user_id"] for m in sandbox.messages}) == len(sandbox.messages) == 3
 
 
+def test_a_days_batch_reaches_everybody_by_their_name_and_is_reported(
+    run_dag: Any, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    run = run_dag(example("lifecycle_batch"), {"results_folder": str(tmp_path)})
+    assert set(run.states.values()) == {"success"}
+    assert run.xcom("report") == "3 of 3 reminded"
+    bodies = {m.wire["to"]["user_id"]: m.wire["body"] for m in sandbox.messages}
+    assert bodies["customer-1001"].startswith("<p>Hello Ada, your trial ends in 3 days.")
+    assert bodies["customer-1002"].startswith("<p>Hello &lt;b&gt;Bob&lt;/b&gt; {{ 1 + 1 }}, your trial ends in 1 days.")
+    assert bodies["customer-1003"].startswith("<p>Hello there, your trial ends in 2 days.")
+    (email,) = [m.wire for m in sandbox.messages if m.message_type == "email"]
+    assert email["subject"] == "Your trial ends in 2 days"
+    assert len(list(tmp_path.rglob("try-1-part-1.jsonl"))) == 1
+
+
 @pytest.mark.parametrize(("rows", "alerts"), [(100, 0), (0, 1)])
 def test_an_alert_goes_out_only_when_the_pipeline_fails(run_dag: Any, sandbox: Sandbox, rows: int, alerts: int) -> None:
     run_dag(example("pipeline_alert"), {"rows": rows})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,21 +13,28 @@ from airflow.sdk import DAG
 
 from intercom_provider import exceptions
 from intercom_provider.api import errors
+from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.api.models import Receipt
 from intercom_provider.api.settings import REGIONS, parse_base_url
+from intercom_provider.batch.input import check_literals
 from intercom_provider.compat import conf
 from intercom_provider.get_provider_info import CONNECTION_FIELDS
 from intercom_provider.hooks.intercom import IntercomHook
-from intercom_provider.operators.message import SendMessageOperator
+from intercom_provider.operators.message import SendMessageBatchOperator, SendMessageOperator
 from intercom_provider.sensors.message_status import MessageStatusSensor
+from tests import hostile
 
-from .pages import ROOT, names, section, table
+from .pages import ROOT, blocks, names, section, table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from intercom_provider.sandbox import Sandbox
+    from tests.hostile import Hostile
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
+BATCHES = DOCS / "batches.md"
 
 
 def fields(owner: type) -> dict[str, Any]:
@@ -46,11 +55,18 @@ def written_default(cell: str) -> Any:
     return ast.literal_eval(text)
 
 
-@pytest.mark.parametrize("owner", [SendMessageOperator, MessageStatusSensor])
-def test_every_field_stands_in_its_table_with_its_default(owner: type) -> None:
+@pytest.mark.parametrize(
+    ("owner", "page", "heading"),
+    [
+        (SendMessageOperator, README, "SendMessageOperator"),
+        (MessageStatusSensor, README, "MessageStatusSensor"),
+        (SendMessageBatchOperator, BATCHES, "Fields"),
+    ],
+)
+def test_every_field_stands_in_its_table_with_its_default(owner: type, page: Path, heading: str) -> None:
     written = {
         name: written_default(default)
-        for cell, default, _ in table(section(README, owner.__name__), "field")
+        for cell, default, _ in table(section(page, heading), "field")
         for name in names(cell)
     }
     true = fields(owner)
@@ -61,23 +77,70 @@ def test_every_field_stands_in_its_table_with_its_default(owner: type) -> None:
     }
 
 
-def test_the_fields_that_are_no_templates_are_named() -> None:
-    _, _, sentence = section(README, "SendMessageOperator").partition("All are templated but ")
-    assert set(names(sentence.partition(".")[0])) == fields(SendMessageOperator).keys() - set(
-        SendMessageOperator.template_fields
-    )
+@pytest.mark.parametrize(
+    ("owner", "page", "heading"),
+    [(SendMessageOperator, README, "SendMessageOperator"), (SendMessageBatchOperator, BATCHES, "Fields")],
+)
+def test_the_fields_that_are_no_templates_are_named(owner: Any, page: Path, heading: str) -> None:
+    _, _, sentence = section(page, heading).partition("All are templated but ")
+    assert set(names(sentence.partition(".")[0])) == fields(owner).keys() - set(owner.template_fields)
 
 
-def test_the_xcom_of_both_is_listed(run_dag: Any, sandbox: Sandbox) -> None:
+def test_the_xcom_of_all_is_listed(run_dag: Any, sandbox: Sandbox) -> None:
+    whatsapp: dict[str, Any] = {"message_type": "whatsapp", "to": {"phone": "+447900123456"}, "template": "t"}
     with DAG("keys") as dag:
-        send = SendMessageOperator(task_id="send", message_type="whatsapp", to={"phone": "+447900123456"}, template="t")
+        send = SendMessageOperator(task_id="send", **whatsapp)
         MessageStatusSensor(task_id="wait", sent=send.output)
+        SendMessageBatchOperator(task_id="batch", messages=[whatsapp])
     run = run_dag(dag)
-    assert len(sandbox.messages) == 1
-    for owner, task_id in ((SendMessageOperator, "send"), (MessageStatusSensor, "wait")):
-        written = [name for cell, _ in table(section(README, owner.__name__), "key") for name in names(cell)]
+    assert len(sandbox.messages) == 2
+    for task_id, page, heading in (
+        ("send", README, "SendMessageOperator"),
+        ("wait", README, "MessageStatusSensor"),
+        ("batch", BATCHES, "XCom"),
+    ):
+        written = [name for cell, _ in table(section(page, heading), "key") for name in names(cell)]
         assert {*written, "return_value"} == run.xcoms(task_id).keys()
     assert set(Receipt.model_fields) == run.xcoms("send").keys() - {"return_value"}
+
+
+def test_what_a_batch_says_of_its_input_and_of_failures_is_what_is_shown(
+    run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]
+) -> None:
+    in_app = {"message_type": "in_app", "body": "Hi"}
+    users: list[dict[str, Any]] = [{"to": {"type": "user", "id": f"{number}"}} for number in range(10)]
+    wrong = [{"to": {"phone": "07900"}}, {"to": [{"type": "user", "id": "1"}]}, 7, {**users[0], "subject": "Hi"}]
+    with pytest.raises(InvalidInputError) as caught:
+        check_literals([*users[:5], *wrong], in_app)
+    page = BATCHES.read_text(encoding="utf-8")
+    assert f"InvalidFieldError: {caught.value}\n" in page
+    server.script(*[hostile.error(422, "parameter_invalid", "Body is required")] * 2, hostile.drop())
+    with DAG("failures") as dag:
+        SendMessageBatchOperator(task_id="send", messages=users, defaults=in_app)
+    run_dag(dag)
+    shown = re.sub(
+        r" Message by message: \S+\.(?= )", "", section(BATCHES, "What fails the task, and what a retry does")
+    )
+    (text,) = [line for line in shown.splitlines() if " messages failed " in line]
+    assert text in capfd.readouterr().out
+
+
+def test_a_line_of_a_batchs_results_is_as_it_is_shown(run_dag: Any, sandbox: Sandbox, tmp_path: Path) -> None:
+    shown, (line,) = section(BATCHES, "results_path"), blocks(BATCHES, "json")
+    with DAG("lines") as dag:
+        SendMessageBatchOperator(
+            task_id="send",
+            messages=[{"message_type": "whatsapp", "to": {"phone": "+447900123456"}, "template": "t"}],
+            results_path=str(tmp_path),
+        )
+    run = run_dag(dag)
+    assert len(sandbox.messages) == 1
+    (part,) = tmp_path.rglob("*.jsonl")
+    assert list(json.loads(line.text)) == list(json.loads(part.read_text()))
+    where = shown.partition("`{")[2].partition("}`")[0]
+    folder = f"{{{where}}}".format(run_id=run.run_id, task_id="send", map_index=-1)
+    assert run.xcom("send", "results_path") == f"{tmp_path}/{folder}" == str(part.parent)
+    assert f"/send/-1/{part.name}\n" in shown
 
 
 def test_the_connections_fields_have_the_defaults_that_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +216,12 @@ def test_the_messages_that_are_explained_exist() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
-    for cell, _ in table(section(DOCS / "errors.md", "By message"), "message"):
+    explained = [
+        row
+        for heading in ("By message", "Of batches")
+        for row in table(section(DOCS / "errors.md", heading), "message")
+    ]
+    for cell, _ in explained:
         (message,) = names(cell)
         if message.startswith("password: "):
             message = message.removeprefix("password: ")

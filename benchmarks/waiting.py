@@ -44,9 +44,9 @@ def run() -> list[Row]:
         ThreadPoolExecutor() as threads,
     ):
         for how, rulesets in (("a ruleset each", _WAITERS), ("all on one ruleset", 1)):
-            for number in range(rulesets):
-                intercom.ask("/_sandbox/rulesets", body={"id": f"{how[0]}{number}", "size": _RECIPIENTS})
-            names = [f"{how[0]}{number % rulesets}" for number in range(_WAITERS)]
+            names = [f"one of {rulesets}: {number % rulesets}" for number in range(_WAITERS)]
+            for name in dict.fromkeys(names):
+                intercom.ask("/_sandbox/rulesets", body={"id": name, "size": _RECIPIENTS})
             beside = threads.submit(alone, _idle)
             began, stall, each = alone(_wait, intercom.connection, names)
             idle = beside.result()

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.api.values import as_data, is_missing
-from intercom_provider.parts import Parts
+from intercom_provider.batch.parts import Parts
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +19,7 @@ Keys: TypeAlias = dict[str, str | int | None]
 Row: TypeAlias = dict[str, Any]
 
 _MOST_MESSAGES: Final = 1_000
+_OUTCOMES: Final = ("sent", "already_sent", "rejected", "unconfirmed", "expired", "duplicates", "dry_run")
 # The first of its duplicates stands for a message, and a dry run leaves nothing to wait for.
 _NOT_MEANT_TO_GO: Final = ("duplicate", "dry_run")
 
@@ -107,7 +108,7 @@ def read_sent(value: object, *, parsing: bool = False) -> tuple[Keys, tuple[Row,
 class _Batch:
     """What a batch left in XCom."""
 
-    total: int
+    done: int
     went: int
     failed: int
     unconfirmed: int
@@ -120,7 +121,7 @@ class _Batch:
         ids = entry["whatsapp_message_ids"]
         try:
             batch = cls(
-                total=int(entry["total"]),
+                done=sum(int(entry[name]) for name in _OUTCOMES),
                 went=int(entry["sent"]) + int(entry["already_sent"]),
                 failed=int(entry["rejected"]) + int(entry["expired"]),
                 unconfirmed=int(entry["unconfirmed"]),
@@ -208,7 +209,7 @@ def _has_ids(batch: _Batch, ids: Collection[str]) -> None:
 def _in_parts(batch: _Batch, folder: str) -> tuple[Keys, list[Row]]:
     ids: Keys = {}
     without: list[Row] = []
-    for line in Parts.of_last_try(folder, batch.total).lines():
+    for line in Parts.of_last_try(folder, batch.done).lines():
         if not is_missing(line.whatsapp_message_id):
             ids[_message_id("sent", line.whatsapp_message_id)] = line.key
         elif line.outcome not in _NOT_MEANT_TO_GO:

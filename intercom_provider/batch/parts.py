@@ -30,7 +30,7 @@ class Parts:
 
     :param folder: The folder of the batch's task instance, as the batch left it in XCom.
     :param try_number: The try.
-    :param total: How many messages the batch had, and so how many lines there are.
+    :param total: How many messages the batch came to, and so how many lines there are.
     """
 
     folder: str
@@ -43,7 +43,7 @@ class Parts:
         Find the last try, which tells of every message, also of those that an earlier one had sent.
 
         :param folder: The folder.
-        :param total: How many messages the batch had.
+        :param total: How many messages the batch came to.
         :return: Its parts.
         :raises ValueError: When there are none.
         :raises OSError: When the folder can not be read.

@@ -24,6 +24,7 @@ _SETTLED: Final[dict[WaitFor, frozenset[str]]] = {
     "read": frozenset({"failed", "read"}),
 }
 _RANK_BITS: Final = 0b11
+_MANY: Final = 10_000
 _UNKNOWN_KEPT: Final = 20
 # 0.29 of a hundred are 29, and not the 28.999999999999996 that the machine makes of it.
 _ROUNDING: Final = 1e-6
@@ -80,11 +81,12 @@ class Tally:
     Counts every message once, by its highest status, in about nine bytes a message.
 
     A message is kept as 62 bits of a digest of its id and two bits of rank; sorting puts its ranks side
-    by side. Sorted in 256 parts, so that no more than one of them is ever there twice.
+    by side. Once they are many, they are sorted in 256 parts, so that no more than one is ever there twice.
     """
 
     def __init__(self) -> None:
-        self._parts = [array("Q") for _ in range(256)]
+        self._parts = [array("Q")]
+        self._shift = 64
         self._claimed: list[bytearray] = []
         self.unknown: set[str] = set()
 
@@ -98,7 +100,10 @@ class Tally:
         if status not in _RANKS and len(self.unknown) < _UNKNOWN_KEPT:
             self.unknown.add(status[:50])
         digest = _digest(message_id)
-        self._parts[digest >> 56].append(digest | rank_of(status))
+        part = self._parts[digest >> self._shift]
+        part.append(digest | rank_of(status))
+        if len(part) == _MANY and len(self._parts) == 1:
+            self._divide()
 
     def fold(self) -> Summary:
         """
@@ -119,6 +124,12 @@ class Tally:
             self._parts[index] = kept
         self._claimed = [bytearray(len(part)) for part in self._parts]
         return Summary(total=sum(counts), **dict(zip(_STATUSES, counts, strict=True)))
+
+    def _divide(self) -> None:
+        (everything,), self._shift = self._parts, 56
+        self._parts = [array("Q") for _ in range(256)]
+        for entry in everything:
+            self._parts[entry >> self._shift].append(entry)
 
     def counts_as(self, message_id: str, status: str) -> bool:
         """
@@ -146,9 +157,9 @@ class Tally:
 
     def _find(self, message_id: str, status: str) -> tuple[int, int] | None:
         entry = _digest(message_id) | rank_of(status)
-        part = self._parts[entry >> 56]
+        part = self._parts[entry >> self._shift]
         index = bisect_left(part, entry)
-        return (entry >> 56, index) if index < len(part) and part[index] == entry else None
+        return (entry >> self._shift, index) if index < len(part) and part[index] == entry else None
 
 
 def _digest(message_id: str) -> int:

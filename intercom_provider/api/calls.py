@@ -125,7 +125,7 @@ class Pages:
             params["starting_after"] = self.after
         page = yield from attempt(
             Request("GET", "/messages/status", params=params),
-            lambda reply: StatusPage.model_validate_json(reply.body),
+            lambda reply: reply.read(StatusPage),
             patience,
         )
         following = page.starting_after

@@ -11,7 +11,7 @@ import json
 import random
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 from intercom_provider.api.discretion import quote
 from intercom_provider.api.errors import (
@@ -26,6 +26,11 @@ from intercom_provider.api.errors import (
     error_class,
 )
 from intercom_provider.api.pacing import LONGEST_HOLD, seconds_until_open
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+M = TypeVar("M", bound="BaseModel")
 
 _FIRST_BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 20.0
@@ -83,6 +88,20 @@ class Reply:
     body: bytes = field(repr=False)
     now: float
     token: str = field(default="", repr=False)
+    _models: dict[type, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def read(self, model: type[M]) -> M:
+        """
+        Read the body, once for all who share the reply.
+
+        :param model: What it holds.
+        :return: The body as that model.
+        :raises ValueError: When it is no such thing.
+        """
+        if model not in self._models:
+            self._models[model] = model.model_validate_json(self.body)
+        found: M = self._models[model]
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -12,12 +13,20 @@ from intercom_provider.api.errors import IntercomError
 from intercom_provider.compat import set_trigger_xcom
 from intercom_provider.delivery import Criteria
 from intercom_provider.looks import Watch
+from intercom_provider.triggers.rhythm import first_look, next_look, phase_of
 from intercom_provider.watch import Wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from intercom_provider.api.client import AsyncIntercomClient
+    from intercom_provider.triggers.shared import SharedClient
+    from intercom_provider.watch import Verdict
+
+# Shares of the interval: an answer that somebody else was given so lately will do, and how far those spread
+# out who look at the same.
+_FRESH: Final = 0.25
+_APART: Final = 0.05
+_MOST_APART: Final = 2.0
 
 
 class MessageStatusTrigger(BaseTrigger):
@@ -29,7 +38,7 @@ class MessageStatusTrigger(BaseTrigger):
 
     :param intercom_conn_id: The connection.
     :param api_version: Replaces the connection's API version; None for the connection's.
-    :param watch: What to look at: the fields of :class:`intercom_provider.looks.Watch`.
+    :param watch: What to look at: the fields of :class:`intercom_provider.watch.Watch`.
     :param criteria: When it is over: the fields of :class:`intercom_provider.delivery.Criteria`.
     :param state: How far the wait is: what :meth:`intercom_provider.watch.Wait.state` gives.
     :param poke_interval: Seconds between two looks, and before the first.
@@ -89,16 +98,12 @@ class MessageStatusTrigger(BaseTrigger):
 
         :return: One event: ``status`` is ``settled``, ``deadline`` or ``error``, ``state`` how far it was.
         """
-        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
-
         wait = Wait(watch=Watch(), criteria=Criteria(), started=0.0, deadline=0.0)
         try:
             # Stored by another version, perhaps: then the sensor has to begin anew.
             wait.watch, wait.criteria = _watch(self.watch), Criteria(**self.criteria)
             wait.resume(self.state)
-            hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
-            async with await hook.aget_conn() as client:
-                status = await self._watch(wait, client)
+            status = await self._watch(wait)
             event: dict[str, Any] = {"status": status, "state": wait.state()}
         except IntercomError as error:
             event = {"status": "error", "transient": error.transient, "message": str(error), "state": wait.state()}
@@ -108,32 +113,48 @@ class MessageStatusTrigger(BaseTrigger):
             event = {"status": "error", "transient": True, "message": message, "state": wait.state()}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # nor here
 
-    async def _watch(self, wait: Wait, client: AsyncIntercomClient) -> str:
+    async def _watch(self, wait: Wait) -> str:
+        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.triggers.shared import shared_client  # noqa: PLC0415
+
+        subject = wait.watch.ruleset_id
+        phase = phase_of(self.intercom_conn_id, subject, *wait.watch.whatsapp_message_ids[:1])
+        # Those that look at the same meet, but not in the same moment: one asks, and the others are told.
+        apart = random.random() * min(_APART * self.poke_interval, _MOST_APART)  # noqa: S311 - no secret
         interval = self.poke_interval
-        while True:
-            # The sensor has just looked; and every way round this loop sleeps.
-            pause = max(interval, wait.not_before - time.time())
-            await asyncio.sleep(max(0.0, min(pause, wait.deadline - time.time())))
-            if wait.is_due(time.time()):
-                return "deadline"
-            try:
-                found = await client.run(wait.look(time.time(), hint=True))
-            except IntercomError as error:
-                verdict = wait.stumbled(error, time.time(), self.failed_looks_allowed)
-            else:
-                verdict = wait.took(found, time.time())
-                self.log.info("%s", wait.progress(found, time.time()))
-                await self._show(wait.shown(found))
-            if verdict != "wait":
-                return verdict
-            if self.exponential_backoff:
-                interval = min(2 * interval, self.max_wait or 2 * interval)
+        # The sensor has just looked; and every way round the loop sleeps.
+        await _sleep_until(wait, first_look(time.time(), interval, phase, wait.not_before) + apart)
+        if wait.is_due(time.time()):
+            return "deadline"
+        settings = await IntercomHook(self.intercom_conn_id, api_version=self.api_version).aget_settings()
+        async with shared_client(settings, subject=subject, fresh_for=_FRESH * interval) as client:
+            while (verdict := await self._look(wait, client)) == "wait":
+                if self.exponential_backoff:
+                    interval = min(2 * interval, self.max_wait or 2 * interval)
+                await _sleep_until(wait, next_look(time.time(), interval, phase, wait.not_before) + apart)
+                if wait.is_due(time.time()):
+                    return "deadline"
+        return verdict
+
+    async def _look(self, wait: Wait, client: SharedClient) -> Verdict:
+        try:
+            found = await client.run(wait.look(time.time(), hint=True))
+        except IntercomError as error:
+            return wait.stumbled(error, time.time(), self.failed_looks_allowed)
+        verdict = wait.took(found, time.time())
+        self.log.info("%s", wait.progress(found, time.time()))
+        await self._show(wait.shown(found))
+        return verdict
 
     async def _show(self, progress: dict[str, Any]) -> None:
         try:
             await set_trigger_xcom(getattr(self, "task_instance", None), "progress", progress)
         except Exception as error:  # noqa: BLE001 - a wait must not end because its progress cannot be shown
             self.log.warning("the progress could not be shown in XCom: %s", type(error).__name__)
+
+
+async def _sleep_until(wait: Wait, moment: float) -> None:
+    await asyncio.sleep(max(0.0, min(moment, wait.deadline) - time.time()))
 
 
 def _watch(fields: dict[str, Any]) -> Watch:

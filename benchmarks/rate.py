@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import engine
-from benchmarks.measure import Sample, alone, say
+from benchmarks.measure import Sample, beside, say
 from benchmarks.table import Row, allowed
 from demo.machinery import sandbox
 
@@ -88,8 +88,13 @@ def _none_lost(who: str, seen: _Seen, number: int) -> Row:
 
 def _measure(senders: tuple[str, ...], number: int) -> _Seen:
     options = ("--rate-limit", str(_LIMIT), "--latency", str(_LATENCY))
-    with sandbox(*options, log=sys.stderr) as intercom, ThreadPoolExecutor() as threads:
-        told = sum(threads.map(lambda sender: alone(_send, intercom.url, _token(intercom), sender, number), senders))
+    with sandbox(*options, log=sys.stderr) as intercom:
+        with ExitStack() as at_work:
+            answers = [
+                at_work.enter_context(beside(_send, intercom.url, _token(intercom), sender, number))
+                for sender in senders
+            ]
+            told = sum(answer() for answer in answers)
         seen = _look(intercom, senders, number * len(senders), told)
     windows = " ".join(f"{count:.0f}" for count in seen.windows.values)
     say(f"  {len(senders)} at work: {windows} in a window, {100 * seen.refused:.2f}% refused, {seen.lost} lost")

@@ -86,6 +86,8 @@ def markdown(title: str, rows: Sequence[Row]) -> str:
     :param rows: The rows.
     :return: Markdown, its columns in line for those who read it as it is.
     """
+    if not rows:
+        return f"## {title}\n\nIt did not come to its end.\n"
     lines = [_HEADS, *(row.cells for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
@@ -93,23 +95,24 @@ def markdown(title: str, rows: Sequence[Row]) -> str:
     return "\n".join([f"## {title}", "", *(f"| {' | '.join(line)} |" for line in padded), ""])
 
 
-def document(tables: Mapping[str, Sequence[Row]]) -> str:
+def document(tables: Mapping[str, Sequence[Row]], load: float) -> str:
     """
     Write all tables of a run, and what it ran on.
 
     :param tables: Rows by their title.
+    :param load: How busy the machine was before it began, as its load average tells.
     :return: Markdown.
     """
     head = [
         "# What `make bench` measured",
         "",
         f"- Date: {datetime.now(UTC):%Y-%m-%d}",
-        f"- Machine: {os.cpu_count()} cores, {_processor()}, {platform.system()}",
+        f"- Machine: {os.cpu_count()} cores, {_processor()}, {platform.system()}; load before the run {load:.1f}",
         f"- Versions: Python {platform.python_version()}, {', '.join(_versions())}",
         "",
         "Everything ran in one run on one machine, the sandbox (a local Intercom) in a process of its own on the same",
         "cores. Numbers are medians of several rounds in turns, with the least and the most in brackets. Only the",
-        "ratios say something about another machine.",
+        "ratios say something about another machine, and the busier it is with other things, the less they say.",
         "",
     ]
     return "\n".join([*head, *(markdown(title, rows) for title, rows in tables.items())])

@@ -8,11 +8,10 @@ import json
 import os
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.measure import Sample, alone, memory, say
+from benchmarks.measure import Sample, alone, beside, memory, say
 from benchmarks.table import Row, allowed
 from demo.machinery import sandbox
 
@@ -39,17 +38,14 @@ def run() -> list[Row]:
     """
     rows = []
     # Slowed down so far that nothing ever settles.
-    with (
-        sandbox("--rate-limit", "0", "--speed", "0.0001", log=sys.stderr) as intercom,
-        ThreadPoolExecutor() as threads,
-    ):
+    with sandbox("--rate-limit", "0", "--speed", "0.0001", log=sys.stderr) as intercom:
         for how, rulesets in (("a ruleset each", _WAITERS), ("all on one ruleset", 1)):
             names = [f"one of {rulesets}: {number % rulesets}" for number in range(_WAITERS)]
             for name in dict.fromkeys(names):
                 intercom.ask("/_sandbox/rulesets", body={"id": name, "size": _RECIPIENTS})
-            beside = threads.submit(alone, _idle)
-            began, stall, each = alone(_wait, intercom.connection, names)
-            idle = beside.result()
+            with beside(_idle) as idle_loop:
+                began, stall, each = alone(_wait, intercom.connection, names)
+                idle = idle_loop()
             asked = _requests(intercom, began + _INTERVAL / 2) / _INTERVALS
             say(f"  {how}: {1000 * stall:.0f} ms, idle {1000 * idle:.0f} ms, {each:.1f} KiB, {asked:.0f} requests")
             what = f"{_WAITERS:,} waiting triggers, {how}"

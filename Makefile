@@ -37,11 +37,11 @@ lint: setup ## ruff
 typecheck: setup ## mypy --strict
 	@$(PYTHON) -m mypy
 
-# A process for each core, each with an Airflow of its own. A file stays together: what its tests share is made once.
-# Collected order has the files that take longest first.
-PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Three processes, each with an Airflow of its own: two cores are enough for them, as most of the tests wait most of the
+# time. A file stays together: what its tests share is made once. Collected order has the longest files first.
+PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-unit: setup ## The tests alone, on all cores; some of them in one process (make unit ARGS="-k sensor -x")
+unit: setup ## The tests alone, side by side; some of them in one process (make unit ARGS="-k sensor -x")
 	@$(PYTHON) -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL))
 
 test-system: setup ## Kill, clear and hand over tasks on a real Airflow (three minutes; ARGS as above)

@@ -75,6 +75,19 @@ def test_a_customers_text_arrives_as_it_was_written(
     }
 
 
+def test_params_arrive_as_the_page_says(run_dag: Any, sandbox: Sandbox, registered: set[tuple[DAG, Any]]) -> None:
+    program: dict[str, Any] = {"__name__": __name__}
+    for block in blocks(ROOT / "docs" / "batches.md", "python"):
+        exec(compile(block.text, "batches.md", "exec"), program)  # noqa: S102 - our own page
+    (dag,) = (dag for dag, _ in registered if dag.dag_id == "params")
+    run_dag(dag)
+    texts = {
+        message.wire["to"]["phone"]: [each["text"] for each in message.wire["components"][0]["parameters"]]
+        for message in sandbox.messages
+    }
+    assert texts == {"+447900123456": ["Ada", "$5"], "+447900654321": ["there", "$7"]}
+
+
 @by_page
 def test_every_block_of_json_parses(page: Path) -> None:
     for block in blocks(page, "json"):

@@ -82,4 +82,5 @@ def get_provider_info() -> dict[str, object]:
         "triggers": [
             {"integration-name": integration, "python-modules": ["intercom_provider.triggers.message_status"]}
         ],
+        "extra-links": ["intercom_provider.links.IntercomLink"],
     }

@@ -14,6 +14,7 @@ from intercom_provider.api.values import is_literal, is_missing
 from intercom_provider.compat import AirflowException, is_unmapped, push_before_raising
 from intercom_provider.delivery import Limit, allowance, parse_limit
 from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
+from intercom_provider.links import IntercomLink, inbox_url, show_link
 from intercom_provider.operators.fields import (
     find_problems,
     is_mapped,
@@ -95,6 +96,7 @@ class SendMessageBatchOperator(BaseOperator):
         "intercom_conn_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"defaults": "json"}
+    operator_extra_links = (IntercomLink(),)
     ui_color = "#d3dff4"
 
     def __init__(
@@ -175,6 +177,7 @@ class SendMessageBatchOperator(BaseOperator):
         attempt = read_attempt(self, context)
         results = Results(self._folder(context), attempt.number)
         settings = IntercomHook(self.intercom_conn_id, api_version=self.api_version).settings
+        show_link(context, inbox_url(settings))
         store = None if settings.dry_run else open_store(context, self.log)
         ledger = BatchLedger(store, attempt)
         ledger.open()

@@ -35,6 +35,7 @@ from intercom_provider.exceptions import (
     as_airflow_errors,
 )
 from intercom_provider.ledger import Ledger, OnUnconfirmed, Repeat, identity_of
+from intercom_provider.links import IntercomLink, conversation_url, inbox_url, show_link
 from intercom_provider.operators.batch import SendMessageBatchOperator
 from intercom_provider.operators.fields import (
     find_problems,
@@ -142,6 +143,7 @@ class SendMessageOperator(BaseOperator):
     # Only body and components may be files, and only by a path in the DAG: see _read_files.
     template_ext: ClassVar[Sequence[str]] = ()  # type: ignore[misc]
     template_fields_renderers: ClassVar[dict[str, str]] = {"body": "html", "to": "json", "components": "json"}
+    operator_extra_links = (IntercomLink(),)
     ui_color = "#e3eaf8"
 
     def __init__(
@@ -227,6 +229,7 @@ class SendMessageOperator(BaseOperator):
         """
         with as_airflow_errors():
             receipt, error = self._send(context)
+            self._show_conversation(context, receipt)
             values = receipt.model_dump()
             if error is not None:
                 push_before_raising(self, context, values)
@@ -253,6 +256,7 @@ class SendMessageOperator(BaseOperator):
         self._hook = hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
         if self._killed:
             hook.stop()
+        show_link(context, inbox_url(hook.settings))
         if hook.settings.dry_run:
             return hook.send_message(self._fields()), None
         message = parse_message(self._fields())
@@ -334,6 +338,17 @@ class SendMessageOperator(BaseOperator):
         except (Exception, AirflowTaskTimeout):
             # The message is out. Failing now would call it what it is not; the intent keeps a rerun from resending.
             self.log.exception("Message %s was sent, and the ledger could not be told", receipt.id)
+
+    def _show_conversation(self, context: Context, receipt: Receipt) -> None:
+        if receipt.conversation_id is None or self._hook is None:
+            return
+        try:
+            with self._hook.get_conn() as client:
+                url = conversation_url(receipt.conversation_id, self._hook.settings, client)
+            show_link(context, url)
+        except (Exception, AirflowTaskTimeout):
+            # The message is out, and no button is worth calling it what it is not.
+            self.log.warning("The button leads to the inbox: its conversation could not be named", exc_info=True)
 
     def _receipt(self, outcome: Outcome, reason: str, **known: Any) -> Receipt:
         from intercom_provider.api.models import Receipt  # noqa: PLC0415 - not when a DAG is parsed

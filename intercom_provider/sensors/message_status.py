@@ -28,6 +28,7 @@ from intercom_provider.compat import (
 )
 from intercom_provider.delivery import Criteria, Limit, Summary, WaitFor, parse_limit
 from intercom_provider.exceptions import DeliveryFailedError, IntercomRefusedError, InvalidFieldError, as_airflow_errors
+from intercom_provider.links import IntercomLink, inbox_url, show_link
 from intercom_provider.sources import Keys, read_message_ids, read_ruleset_id, read_sent
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from intercom_provider.api.client import IntercomClient
+    from intercom_provider.api.settings import Settings
     from intercom_provider.looks import Glance, Look
     from intercom_provider.report import Report, Results
     from intercom_provider.sources import Row
@@ -112,6 +114,7 @@ class MessageStatusSensor(BaseSensorOperator):
         "api_version",
         "intercom_conn_id",
     )
+    operator_extra_links = (IntercomLink(),)
     ui_color = "#e8f5e9"
 
     def __init__(
@@ -157,6 +160,7 @@ class MessageStatusSensor(BaseSensorOperator):
         self.poke_interval = max(self.poke_interval, _SHORTEST_INTERVAL)
         self._deadline: float | None = None
         self._wait: Wait | None = None
+        self._link_is_shown = False
         self._plan = _Plan()
         self._read_fields(parsing=True)
 
@@ -282,6 +286,7 @@ class MessageStatusSensor(BaseSensorOperator):
         found: Look | Glance | None = None
         with as_airflow_errors(), report, hook.get_conn() as client:
             _version(hook.settings.api_version)
+            self._show_link(context, hook.settings)
             started = time.time()
             if started < wait.not_before and not wait.is_due(started):
                 self.log.info("%s: Intercom asked to wait for %.0f s", wait.watch, wait.not_before - started)
@@ -307,6 +312,11 @@ class MessageStatusSensor(BaseSensorOperator):
                 if outcome is not None:
                     return outcome
             return self._conclude(context, wait, verdict, look, report, client)
+
+    def _show_link(self, context: Context, settings: Settings) -> None:
+        if not self._link_is_shown:
+            show_link(context, inbox_url(settings))
+            self._link_is_shown = True
 
     def _conclude(
         self, context: Context, wait: Wait, verdict: Verdict, look: Look | None, report: Report, client: IntercomClient

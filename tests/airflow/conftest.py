@@ -36,8 +36,23 @@ class Run:
         """Read one XCom; None when it is not there."""
         return self.xcoms(task_id, map_index).get(key)
 
+    def link(self, task_id: str, map_index: int = -1) -> str | None:
+        """Ask where a task's button leads, as Airflow's UI does: of the stored DAG."""
+        from airflow.models.serialized_dag import SerializedDagModel
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            stored = SerializedDagModel.get_dag(self.dag_id, session=session)
+            instance = TaskInstance.get_task_instance(
+                self.dag_id, self.run_id, task_id, map_index=map_index, session=session
+            )
+            assert stored
+            assert instance
+            return stored.get_task(task_id).get_extra_links(instance, "Open in Intercom")
+
     def xcoms(self, task_id: str, map_index: int = -1) -> dict[str, Any]:
-        """Read all XComs of a task."""
+        """Read all XComs of a task, but for those that Airflow's buttons read."""
         from airflow.models.xcom import XComModel
         from airflow.utils.session import create_session
         from sqlalchemy import select
@@ -51,7 +66,7 @@ class Run:
                     XComModel.map_index == map_index,
                 )
             ).all()
-            return {row.key: XComModel.deserialize_value(row) for row in rows}
+            return {row.key: XComModel.deserialize_value(row) for row in rows if not row.key.startswith("_link_")}
 
 
 class FailsAfterwards(SendMessageOperator):

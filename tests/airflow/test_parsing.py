@@ -20,7 +20,7 @@ EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "example_dags").glob("*
 IMPORTS = """
 import json, sys
 import airflow.sdk
-from airflow.sdk import BaseOperator, BaseSensorOperator, BaseHook, DAG
+from airflow.sdk import BaseOperator, BaseOperatorLink, BaseSensorOperator, BaseHook, DAG
 import airflow.triggers.base, airflow.sdk.configuration
 import httpx, pydantic, pendulum, tenacity, structlog, jinja2
 before = set(sys.modules)

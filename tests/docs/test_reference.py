@@ -20,6 +20,7 @@ from intercom_provider.batch.input import check_literals
 from intercom_provider.compat import conf
 from intercom_provider.get_provider_info import CONNECTION_FIELDS
 from intercom_provider.hooks.intercom import IntercomHook
+from intercom_provider.links import APPS
 from intercom_provider.operators.message import SendMessageBatchOperator, SendMessageOperator
 from intercom_provider.sensors.message_status import MessageStatusSensor
 from tests import hostile
@@ -157,7 +158,8 @@ def test_the_connections_fields_have_the_defaults_that_are_written(monkeypatch: 
 
 def test_the_regions_are_listed() -> None:
     rows = table(section(DOCS / "connection.md", "Region"), "`region`")
-    assert {names(region)[0]: names(url)[0] for region, url in rows} == REGIONS
+    assert {names(region)[0]: names(url)[0] for region, url, _ in rows} == REGIONS
+    assert {names(region)[0]: names(app)[0] for region, _, app in rows} == APPS
 
 
 def call(name: str) -> str:

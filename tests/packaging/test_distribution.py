@@ -46,6 +46,7 @@ def test_airflow_finds_the_provider_and_what_it_offers() -> None:
         "sensors": ["intercom_provider.sensors.message_status"],
         "triggers": ["intercom_provider.triggers.message_status"],
     }
+    assert provider.data["extra-links"] == ["intercom_provider.links.IntercomLink"]
     types = provider.data["connection-types"]
     assert [entry["connection-type"] for entry in types] == ["intercom"]
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from intercom_provider.sandbox.settings import Options
 
 HOMES = Path(__file__).resolve().parent.parent / ".airflow"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Whoever started this process has a home as well, and removes it when all have ended, even one that was killed.
+    HOMES = Path(os.environ["AIRFLOW_HOME"])
 HOMES.mkdir(exist_ok=True)
 HOME = Path(tempfile.mkdtemp(prefix="test-", dir=HOMES))
 HOME.joinpath("dags").mkdir()

@@ -29,13 +29,14 @@ def status(api: httpx.Client, whatsapp_id: str) -> str | None:
 
 
 def test_a_message_is_sent_then_delivered_then_read(sandbox: Sandbox, api: httpx.Client) -> None:
-    sandbox.settings.speed = 100
+    sandbox.settings.speed = 10
     whatsapp_id = send(api, "+447700999905")
     seen: list[str] = []
 
     def is_read() -> bool:
         if found := status(api, whatsapp_id):
             seen.append(found)
+            sandbox.settings.speed = 100
         return seen[-1:] == ["read"]
 
     assert eventually(is_read)

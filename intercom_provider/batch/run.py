@@ -61,8 +61,7 @@ _CONTACT_PAUSE: Final = 2.0
 _SILENT: Final = 20
 # Courses whose wait is over go on with the next write, and make one of their own no more often than this.
 _DUE_WRITES_EVERY: Final = 0.5
-# Airflow kills a task that was told to stop after five seconds.
-_STOPPING_LASTS: Final = 4.0
+# What is under way is heard out; Airflow kills a task that was told to stop after five seconds, though.
 _ENDING_LASTS: Final = 60.0
 _REASONS_KEPT: Final = 1_000
 _LISTENS_FOR: Final = 0.25
@@ -199,7 +198,7 @@ class BatchRun:
         try:
             self._pump()
         finally:
-            # Also when Airflow's own time-out strikes, or the ledger cannot be written: what is under way is heard out.
+            # Also when the ledger cannot be written: what is under way is heard out.
             self._end()
         self._tell()
         if self._broken is not None:
@@ -392,12 +391,11 @@ class BatchRun:
     def _end(self) -> None:
         """Hear out what is under way, make no further request, and write what came of it."""
         self._is_over = True
-        lasts = _STOPPING_LASTS if self._stopped() else _ENDING_LASTS
-        give_up = time.monotonic() + lasts
+        give_up = time.monotonic() + _ENDING_LASTS
         try:
             while self._lanes.under_way and time.monotonic() < give_up:
                 self._hear(_LISTENS_FOR)
-                if time.monotonic() - self._written_at >= _WRITES_EVERY:
+                if time.monotonic() - self._written_at >= _LISTENS_FOR:
                     self._write(more=False)
             self._write(more=False)
         finally:
@@ -418,7 +416,7 @@ class BatchRun:
         if self._later:
             told.append(f"{len(self._later)} to be tried again")
         pace = f"{rate:.0f} a second"
-        if counts.done < counts.total and overall:
+        if counts.done < counts.total and overall and not self._is_over:
             pace += f", about {(counts.total - counts.done) / overall:.0f} s left"
         log.info("%d of %d: %s; %s", counts.done, counts.total, ", ".join(told), pace)
 

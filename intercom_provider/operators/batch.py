@@ -15,6 +15,7 @@ from intercom_provider.compat import AirflowException, is_unmapped, push_before_
 from intercom_provider.delivery import Limit, allowance, parse_limit
 from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
 from intercom_provider.links import IntercomLink, inbox_url, show_link
+from intercom_provider.operators.alarm import HeldAlarm
 from intercom_provider.operators.fields import (
     find_problems,
     is_mapped,
@@ -194,6 +195,7 @@ class SendMessageBatchOperator(BaseOperator):
             if settings.dry_run:
                 self.log.warning("The connection has dry_run set: everything is checked, nothing is sent")
             results.open()
+            alarm = HeldAlarm()
             run = BatchRun(
                 batch,
                 total,
@@ -208,10 +210,11 @@ class SendMessageBatchOperator(BaseOperator):
                 ),
                 ledger=ledger,
                 results=results,
-                stopped=lambda: self._killed,
+                stopped=lambda: self._killed or alarm.struck,
             )
             try:
-                run.run()
+                with alarm:
+                    run.run()
             except BaseException:
                 push_before_raising(self, context, _values(run.counts, results))
                 raise

@@ -321,3 +321,18 @@ def test_the_log_names_no_recipient(run_dag: Any, capfd: pytest.CaptureFixture[s
         batch([*phones(5), {"to": {"phone": "+447900999901"}}], max_failed=None)
     assert run_dag(dag).states == {"send": "success"}
     assert "4479009" not in capfd.readouterr().out
+
+
+def test_an_execution_timeout_leaves_nothing_unconfirmed_and_the_retry_sends_the_rest(
+    run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.always(hostile.late(0.1, created=True))
+    with DAG("timeout") as dag:
+        in_app(users(150), concurrency=5, retries=5, execution_timeout=timedelta(seconds=1.5))
+    run = run_dag(dag)
+    assert run.states == {"send": "success"}
+    assert "AirflowTaskTimeout" in capfd.readouterr().out
+    told = counts(run)
+    assert told["already_sent"] > 0
+    assert told["sent"] + told["already_sent"] == 150
+    assert sorted(int(each["to"]["id"]) for each in server.created) == list(range(150))

@@ -124,6 +124,19 @@ class BatchLedger:
         self._store.set(KEY, {"writer": self._name})
         self._read_all()
 
+    def is_current(self) -> bool:
+        """
+        Tell whether this is the attempt that Airflow knows of, and no other one has taken over since.
+
+        :return: False also when the ledger cannot be read.
+        """
+        if self._store is None:
+            return True
+        try:
+            return self._is_writer()
+        except Exception:  # noqa: BLE001 - whatever keeps it from being read, nothing is known
+            return False
+
     def entries(self) -> dict[str, list[str | None] | None]:
         """
         Read what there is now, for the other instances of a mapped task.
@@ -205,9 +218,14 @@ class BatchLedger:
         part.size += sum(map(_size, next_intents))
         part.intents |= next_intents
         self._store.set(f"{KEY}/{self._attempt.number}/{self._number}", part.value(self._attempt.max_tries))
-        writer = self._store.get(KEY)
-        if isinstance(writer, dict) and writer.get("writer") != self._name:
+        if not self._is_writer():
             raise SupersededError("another attempt of this task has taken over")
+
+    def _is_writer(self) -> bool:
+        assert self._store is not None  # noqa: S101 - the caller has looked
+        # Airflow finds nothing at all for an attempt that it has given up for dead.
+        writer = self._store.get(KEY)
+        return isinstance(writer, dict) and writer.get("writer") == self._name
 
     def _put(self, part: _Part, identity: str, ids: Ids | None) -> None:
         part.intents.pop(identity, None)

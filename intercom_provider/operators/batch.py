@@ -216,7 +216,9 @@ class SendMessageBatchOperator(BaseOperator):
                 with alarm:
                     run.run()
             except BaseException:
-                push_before_raising(self, context, _values(run.counts, results))
+                # A try that Airflow gave up for dead, and that lives, must not overwrite what the next one tells.
+                if ledger.is_current():
+                    push_before_raising(self, context, _values(run.counts, results))
                 raise
         return self._judge(context, run, results)
 
@@ -234,7 +236,8 @@ class SendMessageBatchOperator(BaseOperator):
         try:
             yield
         finally:
-            siblings.tell(ledger.entries())
+            if ledger.is_current():
+                siblings.tell(ledger.entries())
 
     def _judge(self, context: Context, run: BatchRun, results: Results) -> dict[str, Any]:
         counts, values = run.counts, _values(run.counts, results)

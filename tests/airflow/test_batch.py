@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk import DAG, task
 
+from intercom_provider.batch.ledger import KEY
 from intercom_provider.exceptions import InvalidFieldError
 from intercom_provider.operators.message import SendMessageBatchOperator
 from intercom_provider.sensors.message_status import MessageStatusSensor
@@ -264,6 +265,39 @@ def test_each_instance_of_a_mapped_batch_has_a_ledger_of_its_own(run_dag: Any, s
     assert run.states == {"send[0]": "success", "send[1]": "success", "wait": "success"}
     assert len(sandbox.messages) == 60
     assert run.xcom("wait", "total") == 60
+
+
+class Overtaken:
+    """A task state store by which another attempt takes over when the first intents are written."""
+
+    def __init__(self, store: Any, finds: Any) -> None:
+        self._store = store
+        self._finds = finds
+        self._is_overtaken = False
+
+    def get(self, key: str) -> Any:
+        return self._finds if self._is_overtaken and key == KEY else self._store.get(key)
+
+    def set(self, key: str, value: Any, **how: Any) -> None:
+        self._store.set(key, value, **how)
+        self._is_overtaken = key.count("/") > 2
+
+
+@pytest.mark.parametrize("finds", [{"writer": "another"}, None])
+def test_a_try_that_another_one_has_overtaken_says_nothing_more(run_dag: Any, server: Hostile, finds: Any) -> None:
+    def overtake(context: Context) -> None:
+        context["task_state_store"] = Overtaken(context["task_state_store"], finds)  # type: ignore[typeddict-item]
+
+    with DAG("overtaken") as dag:
+        SendMessageBatchOperator.partial(
+            task_id="send", defaults={"message_type": "in_app", "body": "Hi"}, pre_execute=overtake
+        ).expand(messages=[users(10)])
+    run = run_dag(dag)
+    assert run.states == {"send[0]": "failed"}
+    assert server.requests == []
+    told = run.xcoms("send", 0)
+    assert told["ledger"]["is_all"] is False
+    assert "total" not in told
 
 
 def test_a_dry_run_checks_everything_and_sends_nothing(

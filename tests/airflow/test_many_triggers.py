@@ -61,7 +61,7 @@ def test_those_that_watch_the_same_look_at_it_together(sandbox: Sandbox) -> None
 
 def test_those_that_are_taken_up_at_once_do_not_look_at_once(sandbox: Sandbox) -> None:
     watches = [pending(sandbox, str(number)) for number in range(100)]
-    ends = asyncio.run(ends_of([trigger(watch, interval=0.6, lasts=2.0) for watch in watches]))
+    ends = asyncio.run(ends_of([trigger(watch, interval=0.6, lasts=4.0) for watch in watches]))
     assert ends == ["deadline"] * 100
     first: dict[str, float] = {}
     for request in sandbox.requests:

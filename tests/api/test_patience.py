@@ -181,7 +181,7 @@ def test_nothing_is_sent_after_its_time(driver: str) -> None:
 def test_a_message_whose_time_passes_while_the_limit_is_used_up_has_expired(driver: str, act: Any) -> None:
     with Hostile() as server:
         server.always(act)
-        deadline = time.time() + 0.4
+        deadline = time.time() + 0.8
         settings = settings_for(server.url)
         end, problem, _ = ending_of(DRIVERS[driver], settings, send(settings, Patience(deadline=deadline)))
         assert (end, server.created) == ("ExpiredError", [])

@@ -43,17 +43,16 @@ def running(command: Sequence[str], *, env: dict[str, str], stderr: IO[str] | in
     :param stderr: Where its errors go.
     :return: The process, its output to be read.
     """
-    process = subprocess.Popen(  # noqa: S603 - the commands are this demo's own
+    with subprocess.Popen(  # noqa: S603 - the commands are this demo's own
         command, env=env, cwd=PROJECT, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True
-    )
-    try:
-        yield process
-    finally:
-        _signal_group(process, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=2)
-        _signal_group(process, signal.SIGKILL)
-        process.wait()
+    ) as process:
+        try:
+            yield process
+        finally:
+            _signal_group(process, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=2)
+            _signal_group(process, signal.SIGKILL)
 
 
 def _signal_group(process: subprocess.Popen[str], number: signal.Signals) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,20 @@ def test_whom_a_campaign_failed_is_emailed_once(run_dag: Any, sandbox: Sandbox, 
     assert run.states["send_email[0]"] == "success"
     emails = [m for m in sandbox.messages if m.message_type == "email"]
     assert [email.wire["to"]["id"] for email in emails] == ["contact-1"]
+
+
+def test_a_campaign_reaches_everybody_once_chunk_by_chunk(run_dag: Any, sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.settings.speed = 1000.0
+    people = {f"+44790012340{number}": f"{{{{ {number} }}}} & ${{name}}" for number in range(5)}
+    lines = [{"to": {"phone": phone}, "params": {"name": name}, "key": phone} for phone, name in people.items()]
+    tmp_path.joinpath("recipients.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    where = {"recipients": tmp_path.joinpath("recipients.jsonl").as_uri(), "folder": tmp_path.as_uri()}
+    run = run_dag(example("whatsapp_campaign_over_workers"), {**where, "chunk_size": 2})
+    assert [state for task, state in run.states.items() if task.startswith("send[")] == ["success"] * 3
+    reached = {m.recipient: m.wire["components"][0]["parameters"][0]["text"] for m in sandbox.messages}
+    assert len(sandbox.messages) == len(people)
+    assert reached == people
+    assert run.xcoms("wait_for_campaign")["reached"] == len(people)
 
 
 def test_each_of_a_handful_gets_a_message_of_their_own(run_dag: Any, sandbox: Sandbox) -> None:

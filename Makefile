@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Nothing is left outside this folder, not even what pip would keep.
 export PIP_NO_CACHE_DIR := 1
 
-.PHONY: help setup demo test test-system test-oldest bench lint typecheck unit format lock build clean
+.PHONY: help setup demo test test-system test-oldest test-distributed bench lint typecheck unit format lock build clean
 .DEFAULT_GOAL := help
 
 help: ## List what there is to make
@@ -60,6 +60,19 @@ OLDEST := .venv-oldest/bin/python
 test-oldest: .venv-oldest/.installed ## The tests that run DAGs, on the oldest Airflow
 	@$(OLDEST) -m pytest -o filterwarnings=default -p no:warnings tests/oldest tests/airflow/test_send.py tests/airflow/test_waiting_modes.py $(ARGS)
 
+DISTRIBUTED := .venv-distributed/bin/python
+
+.venv-distributed/.installed: requirements-distributed.lock pyproject.toml
+	@echo "Making a virtual environment with what several workers need (a minute or two, once)"
+	@$(BOOTSTRAP_PYTHON) -m venv .venv-distributed
+	@$(DISTRIBUTED) -m pip install --quiet --no-deps --require-hashes --requirement requirements-distributed.lock
+	@$(DISTRIBUTED) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# PostgreSQL and Redis are those of this machine; what it lacks is fetched from Debian's packages, and not installed.
+test-distributed: .venv-distributed/.installed ## A campaign over two Celery workers, one of which is killed (five minutes)
+	@$(DISTRIBUTED) -m pytest tests/distributed $(ARGS)
+
 BENCH := .venv-bench/bin/python
 
 .venv-bench/.installed: requirements-bench.lock pyproject.toml
@@ -79,10 +92,11 @@ format: setup ## Put the code into its form
 lock: setup ## Pin the newest versions that fit (needs uv: pip install uv)
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements.lock
 	@uv pip compile pyproject.toml --group oldest --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-oldest.lock
+	@uv pip compile pyproject.toml --group distributed --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-distributed.lock
 	@uv pip compile pyproject.toml --group bench --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-bench.lock
 
 build: setup ## Build the wheel and the source distribution
 	@$(PYTHON) -m build --no-isolation
 
 clean: ## Remove all that was made
-	@rm -rf .venv .venv-oldest .venv-bench .airflow build dist .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-oldest .venv-distributed .venv-bench .airflow build dist .mypy_cache .pytest_cache .ruff_cache

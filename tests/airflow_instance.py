@@ -130,6 +130,13 @@ class AirflowInstance:
                     os.kill(pid, signal.SIGKILL)
         process.wait()
 
+    def works_on(self, name: str, task: Task) -> bool:
+        """Tell whether a task is run by one of the parts, and at this moment."""
+        pid = task.info.get("pid")
+        with suppress(ProcessLookupError):
+            return pid is not None and os.getsid(pid) == self._processes[name].pid
+        return False
+
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Ask Airflow's REST API."""
         reply = self._http.request(method, path, json=body)
@@ -187,6 +194,12 @@ class AirflowInstance:
         return process
 
 
+def end_on_signals() -> None:
+    """Let what is told to end take what it started along; pytest takes a SystemExit for a failed test, and goes on."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One task of a run."""
@@ -239,7 +252,8 @@ class Task:
         return [item["value"] for item in found["task_state_store"]]
 
     def start_run(self, **params: Any) -> None:
-        """Start its run."""
+        """Start its run, as soon as Airflow has read its DAG."""
+        until(lambda: self.airflow.find(f"/dags/{self.dag_id}"), f"the DAG {self.dag_id}", within=120)
         body = {"dag_run_id": self.run_id, "logical_date": None, "conf": params}
         self.airflow.call("POST", f"/dags/{self.dag_id}/dagRuns", body)
 

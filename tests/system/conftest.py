@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.airflow_instance import PROJECT, AirflowInstance
+from tests.airflow_instance import PROJECT, AirflowInstance, end_on_signals
 from tests.hostile import Hostile, connection_to, event, never_accepting
 
 if TYPE_CHECKING:
@@ -45,9 +44,7 @@ def intercom(_intercom: Hostile) -> Hostile:
 
 @pytest.fixture(scope="session")
 def _airflow(_intercom: Hostile) -> Iterator[AirflowInstance]:
-    # Ended by whomever, this ends what it started; pytest takes a SystemExit for a test that failed, and goes on.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    end_on_signals()
     with never_accepting() as nobody:
         connections = {"intercom_default": _intercom.connection, "intercom_silent": connection_to(nobody)}
         with AirflowInstance(HOME, DAGS, connections) as instance:

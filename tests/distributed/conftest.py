@@ -1,0 +1,92 @@
+"""What a campaign runs on: an Airflow on PostgreSQL, two Celery workers, and an Intercom with one limit for all."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from demo.machinery import Sandbox, sandbox
+from tests.airflow_instance import PROJECT, AirflowInstance, end_on_signals
+from tests.distributed.servers import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.distributed.servers import Servers
+
+HOME: Final = PROJECT / ".airflow" / "distributed"
+DAG_ID: Final = "whatsapp_campaign_over_workers"
+WORKERS: Final = ("worker-1", "worker-2")
+SLOTS: Final = 2
+LIMIT: Final = 1_000
+"""Requests that Intercom takes in each 10 seconds, from all together."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+    """Name the logs where they are needed."""
+    if exitstatus and HOME.is_dir():
+        terminalreporter.write_line(f"The logs: {HOME.relative_to(PROJECT)}/*.log, and in airflow/logs there")
+
+
+@pytest.fixture(scope="session")
+def home() -> Path:
+    """Give the folder for all that these tests leave."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    end_on_signals()
+    return HOME
+
+
+@pytest.fixture(scope="session")
+def intercom(home: Path) -> Iterator[Sandbox]:
+    """Start an Intercom, a process of its own; some messages fail, and WhatsApp takes its time to deliver."""
+    options = {"rate-limit": LIMIT, "latency": 0.01, "failures": 0.01, "speed": 0.1}
+    words = [word for option, value in options.items() for word in (f"--{option}", str(value))]
+    with home.joinpath("intercom.log").open("w") as log, sandbox(*words, log=log) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def airflow(home: Path, intercom: Sandbox) -> Iterator[AirflowInstance]:
+    """Start an Airflow with its workers, for one of the examples."""
+    # This one alone: others have a schedule.
+    dags = home / "dags"
+    dags.mkdir(exist_ok=True)
+    shutil.copy(PROJECT / "example_dags" / f"{DAG_ID}.py", dags)
+    with home.joinpath("servers.log").open("wb") as log, serving(home / "servers", log) as servers:
+        instance = AirflowInstance(
+            home / "airflow",
+            dags,
+            {"intercom_default": {**intercom.connection, "extra": {"admin_id": "814860"}}},
+            settings=_settings(servers),
+            parts={name: _worker(name) for name in WORKERS},
+        )
+        with instance:
+            yield instance
+
+
+def _worker(name: str) -> tuple[str, ...]:
+    pid_file = HOME / "airflow" / f"{name}.pid"
+    return (
+        *("celery", "worker", "--celery-hostname", f"{name}@127.0.0.1", "--pid", str(pid_file)),
+        *("--concurrency", str(SLOTS), "--skip-serve-logs", "--without-gossip", "--without-mingle"),
+    )
+
+
+def _settings(servers: Servers) -> dict[str, str]:
+    database = f"postgresql+psycopg2://{servers.postgres}"
+    return {
+        "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "16",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": f"postgresql+asyncpg://{servers.postgres}",
+        "AIRFLOW__CELERY__BROKER_URL": servers.redis,
+        "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{database}",
+        # A worker's death is noticed within half a minute instead of five, and its tasks are not held back further.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "90",
+        "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "1",
+    }

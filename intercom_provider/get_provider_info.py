@@ -83,4 +83,5 @@ def get_provider_info() -> dict[str, object]:
             {"integration-name": integration, "python-modules": ["intercom_provider.triggers.message_status"]}
         ],
         "extra-links": ["intercom_provider.links.IntercomLink"],
+        "notifications": ["intercom_provider.notifications.message.IntercomNotifier"],
     }

@@ -100,12 +100,16 @@ class Ledger:
     :param store: Airflow's ``task_state_store``; None where there is none, before Airflow 3.3.
     :param attempt: The try that asks.
     :param siblings: The other instances of a mapped task; None when it is not mapped.
+    :param key: Where in the store it is (default ``intercom/ledger``).
     """
 
-    def __init__(self, store: Store | None, attempt: Attempt, siblings: Siblings | None = None) -> None:
+    def __init__(
+        self, store: Store | None, attempt: Attempt, siblings: Siblings | None = None, *, key: str = KEY
+    ) -> None:
         self._store = store
         self._attempt = attempt
         self._siblings = siblings
+        self._key = key
         self._identity = ""
         self._entries: Entries = {}
         self._from_sibling = False
@@ -114,7 +118,7 @@ class Ledger:
         """Read what there is, and tell the siblings before anything else can go wrong."""
         if self._store is None:
             return
-        entries = self._store.get(KEY)
+        entries = self._store.get(self._key)
         # Somebody may have edited it. What makes no sense cannot say that nothing was sent.
         self._entries = entries if isinstance(entries, dict) else {} if entries is None else {UNREADABLE: {}}
         if self._siblings is not None:
@@ -173,7 +177,9 @@ class Ledger:
             return (
                 f"{text}. Airflow before 3.3 keeps no record between two tries, so every try counts as such an attempt"
             )
-        return f"{text}; or delete {KEY} in the task instance's Task State tab and clear the task, to have it sent"
+        return (
+            f"{text}; or delete {self._key} in the task instance's Task State tab and clear the task, to have it sent"
+        )
 
     def intend(self, now: float) -> None:
         """
@@ -201,7 +207,7 @@ class Ledger:
         if self._store is None:
             return
         # A try that Airflow gave up for dead may still be here, after the next one has sent.
-        entries = self._store.get(KEY)
+        entries = self._store.get(self._key)
         standing = entries.get(self._identity) if isinstance(entries, dict) else None
         if isinstance(standing, dict) and standing.get("attempt") == self._attempt.number:
             self._keep(asdict(found) if found is not None else None)
@@ -217,7 +223,7 @@ class Ledger:
             return
         others = {identity: kept for identity, kept in self._entries.items() if identity != self._identity}
         self._entries = others if entry is None else {**others, self._identity: entry}
-        self._store.set(KEY, self._entries)
+        self._store.set(self._key, self._entries)
         if self._siblings is not None:
             self._siblings.tell(self._entries)
 

@@ -192,7 +192,7 @@ def attempt(request: Request, read: Read[T], patience: Patience) -> Flow[T]:
         if patience.deadline is not None and outcome.now + wait >= patience.deadline:
             if request.safe or not verdict.error.transient:
                 raise verdict.error
-            raise ExpiredError(f"not_after passed before the message could be sent: {verdict.error}")
+            raise ExpiredError(f"not_after passed before the message could be sent: {verdict.error}") from verdict.error
         request = replace(request, after=wait, why=_reason(verdict.error))
 
 

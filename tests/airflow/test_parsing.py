@@ -55,7 +55,9 @@ def test_an_example_is_parsed_without_a_request_or_a_connection(path: Path) -> N
     assert "PARSED" in run_python(PARSING, str(path))
 
 
-@pytest.mark.parametrize("module", ["operators.message", "sensors.message_status", "triggers.message_status"])
+@pytest.mark.parametrize(
+    "module", ["operators.message", "sensors.message_status", "triggers.message_status", "notifications.message"]
+)
 def test_a_public_module_loads_nothing_that_airflow_has_not(module: str) -> None:
     (line,) = [
         line

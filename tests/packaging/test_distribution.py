@@ -47,6 +47,7 @@ def test_airflow_finds_the_provider_and_what_it_offers() -> None:
         "triggers": ["intercom_provider.triggers.message_status"],
     }
     assert provider.data["extra-links"] == ["intercom_provider.links.IntercomLink"]
+    assert provider.data["notifications"] == ["intercom_provider.notifications.message.IntercomNotifier"]
     types = provider.data["connection-types"]
     assert [entry["connection-type"] for entry in types] == ["intercom"]
 

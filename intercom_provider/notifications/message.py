@@ -1,0 +1,326 @@
+"""The notifier."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from airflow.sdk import BaseNotifier
+
+from intercom_provider.api.errors import (
+    ExpiredError,
+    IntercomError,
+    InvalidInputError,
+    Problem,
+    UnconfirmedError,
+)
+from intercom_provider.api.message import MESSAGE_FIELDS, parse_message
+from intercom_provider.api.values import is_literal, is_missing
+from intercom_provider.compat import AirflowException, task_state_store
+from intercom_provider.exceptions import InvalidFieldError
+from intercom_provider.ledger import identity_of
+from intercom_provider.notifications.occasion import Occasion, read_occasion, without_secrets
+from intercom_provider.operators.fields import read_attempt, salt_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    import jinja2
+    from airflow.sdk import DAG, Context
+
+    from intercom_provider.api.flow import Flow
+    from intercom_provider.api.message import Message
+    from intercom_provider.api.settings import Settings
+    from intercom_provider.notifications.once import Memory
+
+# All that an alert may take. The last request may begin when there is still time for it to be answered.
+_SECONDS: Final = 30.0
+_LAST_REQUEST: Final = 10.0
+_HAVE_DEFAULTS: Final = ("body", "subject")
+
+
+class IntercomNotifier(BaseNotifier):
+    """
+    Alert somebody by an Intercom message, from a callback of a task or a DAG or from a deadline alert.
+
+    What goes wrong with the alert is logged with what to do about it, and never changes what it is about.
+    Takes at most 30 seconds, retries included.
+
+    All fields of the message are templated with the callback's context. Without a ``body`` the alert says what
+    Airflow tells: DAG, run, task, try, exception or reason, where the log is.
+
+    :param message_type: ``in_app``, ``email``, ``whatsapp`` or ``sms``.
+    :param to: One recipient: ``{"type": "user" | "lead", "id" | "user_id" | "email": ...}``, for WhatsApp
+        ``{"phone": "+44...", "name": ...}``.
+    :param body: The text; None (default) for what Airflow tells. Not for WhatsApp.
+    :param subject: The subject; email only, None (default) for what happened in a line.
+    :param template: Email: ``plain`` (default) or ``personal``; WhatsApp: the template's name.
+    :param components: The parameters of a WhatsApp template, as in Meta's Cloud API.
+    :param locale: The language of a WhatsApp template.
+    :param from_admin_id: The sender; None (default) for the connection's ``admin_id``.
+    :param cc: A recipient or a list of them who get a copy.
+    :param bcc: The same, hidden.
+    :param created_at: Backdates the message: epoch seconds, a datetime or ISO text. Schedules nothing.
+    :param create_conversation_without_contact_reply: Whether there is a conversation at once (default: no).
+    :param body_format: ``text`` (default), which is escaped, or ``html``.
+    :param shared_conversation: Whether a list in ``to`` may share one conversation (default False).
+    :param key: What tells two alerts to one person about one task instance apart; not sent to Intercom.
+    :param once: Whether a task instance alerts once (default True), or with every callback.
+    :param intercom_conn_id: The connection (default ``intercom_default``; templated).
+    :param context: What Airflow hands over to a deadline alert.
+    :raises InvalidFieldError: When a literal is wrong, as the DAG is parsed.
+    """
+
+    template_fields: Sequence[str] = (
+        "message_type",
+        "to",
+        "body",
+        "subject",
+        "template",
+        "components",
+        "locale",
+        "from_admin_id",
+        "cc",
+        "bcc",
+        "created_at",
+        "create_conversation_without_contact_reply",
+        "key",
+        "intercom_conn_id",
+    )
+    # A callback has no folder in which to look for a file.
+    template_ext: Sequence[str] = ()
+
+    def __init__(
+        self,
+        *,
+        message_type: str,
+        to: Any,
+        body: str | None = None,
+        subject: str | None = None,
+        template: str | None = None,
+        components: Sequence[Mapping[str, Any]] | str | None = None,
+        locale: str | None = None,
+        from_admin_id: str | int | None = None,
+        cc: Any = None,
+        bcc: Any = None,
+        created_at: float | str | datetime | None = None,
+        create_conversation_without_contact_reply: bool | str | None = None,
+        body_format: Literal["html", "text"] = "text",
+        shared_conversation: bool = False,
+        key: str | int | None = None,
+        once: bool = True,
+        intercom_conn_id: str = "intercom_default",
+        context: Context | None = None,
+    ) -> None:
+        super().__init__(context=context)
+        self.message_type = message_type
+        self.to = to
+        self.body = body
+        self.subject = subject
+        self.template = template
+        self.components = components
+        self.locale = locale
+        self.from_admin_id = from_admin_id
+        self.cc = cc
+        self.bcc = bcc
+        self.created_at = created_at
+        self.create_conversation_without_contact_reply = create_conversation_without_contact_reply
+        self.body_format = body_format
+        self.shared_conversation = shared_conversation
+        self.key = key
+        self.once = once
+        self.intercom_conn_id = intercom_conn_id
+        # As they stand in the DAG: rendered they tell two alerts apart that are one.
+        self.same = (message_type, to, key)
+        self._unrendered: dict[str, Exception] = {}
+        if context is None:
+            # With a context it is made to alert, and what is wrong then belongs into the log.
+            self._check_literals()
+
+    def __call__(self, *args: Any) -> None:
+        """
+        Alert; what Airflow calls.
+
+        :param args: The callback's context.
+        """
+        # Rendering overwrites fields and context, and one notifier may serve many tasks in one process.
+        each = copy.copy(self)
+        super(IntercomNotifier, each).__call__(*({**context} for context in args))
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """
+        Render the templated fields, always to text; what cannot be rendered is told when the alert is sent.
+
+        :param context: The callback's context.
+        :param jinja_env: A Jinja environment; None (default) for the DAG's.
+        """
+        dag: Any = context.get("dag")
+        self._unrendered = {}
+        if jinja_env is None:
+            # The DAG that dag.test() hands to its callbacks makes none. And an exception that reads like a
+            # number is text all the same, so it is never the native one.
+            make = getattr(dag, "get_template_env", None)
+            jinja_env = self.get_template_env() if make is None else make(force_sandboxed=True)
+        for name in self.template_fields:
+            given = getattr(self, name)
+            try:
+                rendered = (
+                    given(context=context, jinja_env=jinja_env)
+                    if callable(given)
+                    else self.render_template(given, context, jinja_env)
+                )
+            except Exception as error:  # noqa: BLE001 - a template may raise anything
+                self._unrendered[name] = error
+            else:
+                setattr(self, name, rendered)
+
+    def notify(self, context: Context) -> None:
+        """
+        Alert from a callback of a task or a DAG.
+
+        :param context: The callback's context.
+        """
+        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
+
+        give_up = time.time() + _SECONDS
+        with self._kept_to_the_log():
+            hook = IntercomHook(self._connection_id())
+            with hook.get_conn() as client:
+                client.run(self._alert(context, hook.settings, give_up))
+
+    async def async_notify(self, context: Context) -> None:
+        """
+        Alert from a deadline alert, in the triggerer.
+
+        :param context: The deadline's context.
+        """
+        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
+
+        give_up = time.time() + _SECONDS
+        with self._kept_to_the_log():
+            async with asyncio.timeout(_SECONDS):
+                hook = IntercomHook(self._connection_id())
+                async with await hook.aget_conn() as client:
+                    await client.run(self._alert(context, client.settings, give_up))
+
+    def _render(self, template: jinja2.Template, context: Context, dag: DAG | None = None) -> Any:  # noqa: ARG002
+        return template.render(context)
+
+    def _alert(self, context: Context, settings: Settings, give_up: float) -> Flow[None]:
+        """Alert, whichever driver makes the requests."""
+        from intercom_provider.api import calls  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.api.flow import Patience  # noqa: PLC0415
+
+        occasion = read_occasion(context)
+        fields = self._fields(occasion)
+        # An exception may quote a secret, and an alert leaves the house.
+        message = parse_message({**fields, **{name: without_secrets(fields[name]) for name in _HAVE_DEFAULTS}})
+        patience = Patience(deadline=give_up - _LAST_REQUEST, timeout=_LAST_REQUEST)
+        flow = calls.send_message(message, settings, patience)
+        if settings.dry_run:
+            self.log.warning("Connection %s has dry_run set: no alert is sent", self.intercom_conn_id)
+            return
+        memory = self._memory(context, occasion, message)
+        if memory is None or not memory.may_alert():
+            return
+        with memory.alerting():
+            receipt = yield from flow
+        memory.record(receipt)
+        if receipt.outcome == "sent":
+            self.log.info("Alert sent as message %s", receipt.id)
+        else:
+            self.log.error("The alert was not sent: message %s: %s", receipt.id, receipt.reason)
+
+    def _memory(self, context: Context, occasion: Occasion, message: Message) -> Memory | None:
+        """Give what remembers this alert; None when it is not to be given."""
+        from intercom_provider.notifications.once import Memory, stands_back  # noqa: PLC0415 - not when a DAG is parsed
+
+        if not self.once or not occasion.of_task:
+            return Memory(None, None, "", self.log)
+        attempt = read_attempt(context["task"], context)
+        if why := stands_back(occasion.kind, attempt, is_covered=self._is_covered(context)):
+            self.log.info("No alert: %s (once is set)", why)
+            return None
+        identity = identity_of(
+            key=message.key,
+            message_type=message.wire_type,
+            recipients=message.recipients,
+            salt=f"{salt_of(context)}/{occasion.kind}",
+        )
+        store = None if occasion.kind == "up_for_retry" else task_state_store(context)
+        return Memory(store, attempt, identity, self.log)
+
+    def _is_covered(self, context: Context) -> bool:
+        """Whether the same alert is given when the task has failed for good."""
+        given: Any = context["task"].on_failure_callback or ()
+        callbacks = given if isinstance(given, Sequence) else [given]
+        return any(isinstance(each, IntercomNotifier) and each.once and each.same == self.same for each in callbacks)
+
+    def _connection_id(self) -> str:
+        if (error := self._unrendered.get("intercom_conn_id")) is not None:
+            raise InvalidInputError([_unrendered("intercom_conn_id", error)])
+        return self.intercom_conn_id
+
+    def _fields(self, occasion: Occasion) -> dict[str, Any]:
+        """Give the fields of the message, with what Airflow tells where nothing else is said."""
+        lost = {name: error for name, error in self._unrendered.items() if name not in _HAVE_DEFAULTS}
+        if lost:
+            raise InvalidInputError(_unrendered(*each) for each in lost.items())
+        for each in self._unrendered.items():
+            self.log.error("%s. The alert says what Airflow tells instead", _unrendered(*each))
+        fields = {name: getattr(self, name) for name in MESSAGE_FIELDS}
+        missing = {name for name in _HAVE_DEFAULTS if is_missing(fields[name])} | self._unrendered.keys()
+        if "body" in missing and self.message_type != "whatsapp":
+            why = [f"({_unrendered('body', error)})"] if (error := self._unrendered.get("body")) else []
+            fields["body"] = "\n".join([occasion.text, *why])
+            if self.body_format == "html":
+                fields["body_format"] = "text"
+        if "subject" in missing and self.message_type == "email":
+            fields["subject"] = occasion.headline
+        return fields
+
+    def _check_literals(self) -> None:
+        """Find what is wrong already when the DAG is parsed; what is templated shows when it alerts."""
+        lazy = {name for name in self.template_fields if not is_literal(getattr(self, name))}
+        problems: list[Problem] = []
+        try:
+            parse_message(self._fields(Occasion("unknown", "a default", "a default")))
+        except InvalidInputError as error:
+            problems = [problem for problem in error.problems if problem.field.partition(".")[0] not in lazy]
+        if not isinstance(self.once, bool):
+            problems.append(Problem("once", "must be True or False"))
+        if problems:
+            raise InvalidFieldError(str(InvalidInputError(problems)))
+
+    @contextmanager
+    def _kept_to_the_log(self) -> Iterator[None]:
+        """Log what goes wrong instead of raising it: it must not hide what the alert is about."""
+        try:
+            yield
+        except UnconfirmedError as error:
+            self.log.error("The alert may have been sent or not; %s", error)  # noqa: TRY400 - it says what to do
+        except ExpiredError as error:
+            why = error.__cause__ or "the time was up"
+            self.log.error("The alert was not sent within %.0f s: %s", _SECONDS, why)  # noqa: TRY400
+        except IntercomError as error:
+            self.log.error("The alert was not sent. %s", error)  # noqa: TRY400
+        except AirflowException as error:
+            self.log.error(  # noqa: TRY400
+                "The alert was not sent. %s. Define the connection %s where this callback runs, or name another "
+                "with intercom_conn_id",
+                error,
+                self.intercom_conn_id,
+            )
+        except TimeoutError:
+            self.log.error("The alert may have been sent or not: it took longer than %.0f s", _SECONDS)  # noqa: TRY400
+        except Exception:
+            self.log.exception("The alert was not sent")
+
+
+def _unrendered(name: str, error: Exception) -> Problem:
+    return Problem(name, f"its template cannot be rendered in this callback ({type(error).__name__}: {error})")

@@ -1,0 +1,132 @@
+"""What an alert is about, as far as Airflow tells the callback that sends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Kind: TypeAlias = Literal["failed", "up_for_retry", "success", "skipped", "running", "dag_run", "deadline", "unknown"]
+
+_HAPPENED: Final[dict[Kind, str]] = {
+    "failed": "failed",
+    "up_for_retry": "failed and will be tried again",
+    "success": "succeeded",
+    "skipped": "was skipped",
+    "running": "has started",
+}
+_LONGEST: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """
+    What happened.
+
+    :param kind: The state of a task instance; ``dag_run`` and ``deadline`` for what concerns a whole run.
+    :param headline: What happened, in a line.
+    :param text: The same with all that Airflow tells of it: run, try, where the log is, and the exception at its end.
+    """
+
+    kind: Kind
+    headline: str
+    text: str
+
+    @property
+    def of_task(self) -> bool:
+        """Whether it concerns one task instance."""
+        return self.kind in _HAPPENED
+
+
+def read_occasion(context: Mapping[str, Any]) -> Occasion:
+    """
+    Tell what happened by the context of a callback; each of Airflow's processes fills in another one.
+
+    :param context: The context of a task's callback, a DAG's callback or a deadline alert.
+    :return: What happened.
+    """
+    if "deadline" in context:
+        return _of_deadline(context)
+    if "reason" in context:
+        # There is a task instance, too: the last one of the run, whose state is not what this is about.
+        return _of_dag_run(context)
+    if context.get("ti") is not None:
+        return _of_task(context)
+    return _occasion("unknown", "Airflow asked for an alert, and did not say why")
+
+
+def _of_task(context: Mapping[str, Any]) -> Occasion:
+    ti = context["ti"]
+    kind = _kind_of(context)
+    tries = f"try {ti.try_number} of {max(ti.max_tries + 1, ti.try_number)}"
+    return _occasion(
+        kind,
+        f"Task {_name_of(ti)} of DAG {ti.dag_id} {_HAPPENED[kind]}",
+        f"Run: {ti.run_id}, {tries}",
+        f"Log: {ti.log_url}",
+        _error_of(context),
+    )
+
+
+def _kind_of(context: Mapping[str, Any]) -> Kind:
+    ti = context["ti"]
+    state = str(getattr(ti.state, "value", ti.state))
+    for kind in _HAPPENED:
+        if kind == state:
+            return kind
+    # Its process was killed. The DAG processor alerts in its place, and is not told the state.
+    return "up_for_retry" if ti.try_number <= ti.max_tries else "failed"
+
+
+def _of_dag_run(context: Mapping[str, Any]) -> Occasion:
+    reason, ti = context["reason"], context.get("ti")
+    failed = reason != "success"
+    happened = f"failed: {reason}" if failed else "succeeded"
+    return _occasion(
+        "dag_run",
+        f"DAG {context['dag'].dag_id} {happened}",
+        f"Run: {context['run_id']}",
+        f"Last task: {_name_of(ti)}, log: {ti.log_url}" if failed and ti is not None else "",
+    )
+
+
+def _of_deadline(context: Mapping[str, Any]) -> Occasion:
+    run = context.get("dag_run") or {}
+    due = context["deadline"]["deadline_time"]
+    return _occasion(
+        "deadline",
+        f"DAG {run.get('dag_id', 'unknown')} missed a deadline",
+        f"Run: {run.get('dag_run_id', 'unknown')}, due at {getattr(due, 'isoformat', lambda: due)()}, "
+        f"now {run.get('state', 'unknown')}",
+    )
+
+
+def _occasion(kind: Kind, headline: str, *details: str) -> Occasion:
+    text = without_secrets("\n".join([headline, *filter(None, details)]))
+    return Occasion(kind, headline, text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
+
+
+def without_secrets(value: Any) -> Any:
+    """
+    Hide in a text what Airflow knows to be a secret.
+
+    :param value: A text; anything else is returned as it is.
+    :return: The text, with asterisks.
+    """
+    from airflow.sdk.log import redact  # type: ignore[attr-defined]  # noqa: PLC0415 - not when a DAG is parsed
+
+    return redact(value) if isinstance(value, str) else value
+
+
+def _name_of(ti: Any) -> str:
+    mapped = getattr(ti, "map_index", None)
+    return ti.task_id if mapped is None or mapped < 0 else f"{ti.task_id}[{mapped}]"
+
+
+def _error_of(context: Mapping[str, Any]) -> str:
+    error = context.get("exception")
+    if error is None:
+        return ""
+    return f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)

@@ -11,6 +11,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 # Stands before a block that asks Intercom, or whose DAGs are to be run: it gets a sandbox.
 RUNS = "<!-- runs -->"
+# Stands before a block that is a file of its own, in a folder that a reader makes.
+_FILE = re.compile(r"<!-- file: (\S+) -->$")
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -24,6 +26,7 @@ class Block:
     text: str
     line: int
     runs: bool
+    file: str | None
 
 
 def blocks(page: Path, *languages: str) -> list[Block]:
@@ -35,6 +38,7 @@ def blocks(page: Path, *languages: str) -> list[Block]:
             text=found[2],
             line=text.count("\n", 0, found.start()) + 2,
             runs=text[: found.start()].rstrip().endswith(RUNS),
+            file=file[1] if (file := _FILE.search(text[: found.start()].rstrip())) else None,
         )
         for found in _FENCE.finditer(text)
         if found[1] in languages

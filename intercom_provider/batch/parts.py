@@ -48,10 +48,10 @@ class Parts:
         :raises ValueError: When there are none.
         :raises OSError: When the folder can not be read.
         """
-        tries = {try_number for try_number, _, _ in _listed(folder)}
-        if total and not tries:
+        last = last_try(folder)
+        if total and not last:
             raise ValueError("no part of a batch is there")
-        return cls(folder, max(tries, default=1), total)
+        return cls(folder, last, total)
 
     def lines(self) -> Iterator[Line]:
         """
@@ -79,6 +79,17 @@ class Parts:
             raise ValueError(
                 f"the parts of try {self.try_number} tell of {number:,} messages, the batch of {self.total:,}"
             )
+
+
+def last_try(folder: str) -> int:
+    """
+    Look which try has left parts in a folder.
+
+    :param folder: The folder.
+    :return: The number of the last one; 0 where there is none.
+    :raises OSError: When the folder can not be read.
+    """
+    return max((try_number for try_number, _, _ in _listed(folder)), default=0)
 
 
 def _listed(folder: str) -> list[tuple[int, int, str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.batch.parts import last_try
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -23,7 +24,8 @@ class Results:
     Gathers one line a message and writes them in parts, none of which is ever overwritten.
 
     :param folder: Where the parts go; None for nowhere.
-    :param attempt: The try of the task, which is part of a part's name.
+    :param attempt: The try of the task, which is part of a part's name; a higher number where parts of it or of a
+        later one are there already.
     """
 
     def __init__(self, folder: str | None, attempt: int) -> None:
@@ -47,8 +49,10 @@ class Results:
             folder = self._path(self.folder)
             if folder.protocol in ("", "file"):
                 folder.mkdir(parents=True, exist_ok=True)
-            else:
-                folder.exists()
+            # The highest number is the one that counts: a DAG run that was deleted leaves its parts to the next one
+            # of its name, which begins to count tries anew.
+            if folder.exists():
+                self._attempt = max(self._attempt, last_try(self.folder) + 1)
         except Exception as error:  # noqa: BLE001 - storage libraries fail in many ways
             raise InvalidInputError.of(
                 "results_path", f"{self.folder} cannot be used ({type(error).__name__}: {error})"

@@ -1,4 +1,4 @@
-"""The results of a batch on a disk that is full."""
+"""The results of a batch: on a disk that is full, and where another run has left its own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 import resource
 from typing import TYPE_CHECKING
 
+import pytest
+
+from intercom_provider.batch.parts import Parts
 from intercom_provider.batch.results import LINES_A_PART, Results
 
 if TYPE_CHECKING:
@@ -28,3 +31,17 @@ def test_where_a_part_cannot_be_written_whole_there_is_none_of_it_and_the_next_o
     results.add({"index": LINES_A_PART})
     results.write()
     assert [json.loads(part.read_text()) for part in tmp_path.iterdir()] == [{"index": LINES_A_PART}]
+
+
+@pytest.mark.parametrize("left", [["try-1-part-1.jsonl"], ["try-1-part-1.jsonl", "try-2-part-1.jsonl"]])
+def test_what_a_deleted_run_of_the_same_name_left_is_not_taken_for_what_this_one_sent(
+    tmp_path: Path, left: list[str]
+) -> None:
+    for name in left:
+        (tmp_path / name).write_text('{"outcome": "sent", "whatsapp_message_id": "wamid.old"}\n')
+    results = Results(str(tmp_path), attempt=1)
+    results.open()
+    results.add({"outcome": "sent", "whatsapp_message_id": "wamid.new"})
+    results.write()
+    lines = Parts.of_last_try(str(tmp_path), 1).lines()
+    assert [line.whatsapp_message_id for line in lines] == ["wamid.new"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import psutil  # type: ignore[import-untyped]  # Airflow brings it, without types
 
 from intercom_provider.api.settings import Settings
-from intercom_provider.batch.run import AHEAD, MOST_UNWRITTEN
+from intercom_provider.batch.run import AHEAD
 from tests.hostile import TOKEN, Hostile
 
 from . import sender
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MESSAGES: Final = 5_000
 KILLS: Final = 10
 SEED: Final = 4
-MOST_UNCONFIRMED: Final = sender.LANES + AHEAD + MOST_UNWRITTEN
+MOST_UNCONFIRMED: Final = sender.LANES + AHEAD
 
 # Each try starts in milliseconds, from a process without threads that has imported everything.
 _PROCESSES: Final = multiprocessing.get_context("forkserver")
@@ -63,7 +63,7 @@ def left(attempt: int, store: Path) -> tuple[set[str], set[str]]:
 def test_killed_ten_times_a_batch_reaches_nobody_twice_and_names_what_it_does_not_know(tmp_path: Path) -> None:
     moments = random.Random(SEED)  # noqa: S311 - no secret
     # How many messages each kill comes after, all of which are reached for certain; the first hits the first write.
-    after = [0, *sorted(moments.sample(range(MESSAGES - KILLS * (sender.LANES + AHEAD)), KILLS - 1))]
+    after = [0, *sorted(moments.sample(range(MESSAGES - KILLS * MOST_UNCONFIRMED), KILLS - 1))]
     store = tmp_path / "store"
     with Hostile() as server:
         settings = Settings(token=TOKEN, base_url=server.url)

@@ -3,3 +3,4 @@
 EMAIL = "ada.lovelace@example.com"
 PHONE = "+447900123456"
 BODY = "Your parcel waits behind the blue door"
+NAME = "Augusta Byron"

@@ -1,0 +1,191 @@
+"""A campaign against an Intercom in a process of its own: what came of it, and what its ledger says."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import httpx
+import psutil  # type: ignore[import-untyped]  # Airflow brings it, without types
+
+from intercom_provider.batch.lanes import MOST_LANES
+from intercom_provider.batch.ledger import BatchLedger
+from intercom_provider.batch.run import AHEAD
+from intercom_provider.ledger import Attempt
+from tests.airflow_instance import PROJECT, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+    from types import TracebackType
+
+    from tests.airflow_instance import AirflowInstance, Task
+
+MOST_UNCONFIRMED: Final = MOST_LANES + AHEAD
+"""How many messages one kill may leave unconfirmed."""
+
+KILLS: Final = 10
+SEED: Final = 4
+CAMPAIGN: Final = 5_000
+"""How many messages the campaign has that is killed again and again."""
+
+COUNTS: Final = ("total", "sent", "already_sent", "rejected", "unconfirmed", "expired", "duplicates")
+
+
+class SandboxProcess:
+    """A sandbox in a process of its own, with its usual rate limit, for as long as the ``with`` block."""
+
+    def __init__(self) -> None:
+        options = ("--port", "0", "--print-json", "--latency", "0.1")
+        command = [sys.executable, "-m", "intercom_provider.sandbox", *options]
+        self._process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ours
+        assert self._process.stdout is not None
+        where = json.loads(self._process.stdout.readline())
+        self._connection: dict[str, Any] = where["connection"]
+        self._http = httpx.Client(base_url=f"{where['url']}/_sandbox", timeout=30, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+        self._process.terminate()
+        self._process.communicate(timeout=10)
+
+    def connect(self, airflow: AirflowInstance, connection_id: str) -> None:
+        """Make it one of Airflow's connections."""
+        body = {**self._connection, "extra": json.dumps(self._connection["extra"])}
+        airflow.call("POST", "/connections", {"connection_id": connection_id, **body})
+
+    def reset(self) -> None:
+        """Forget everything that happened."""
+        self._http.post("/reset").raise_for_status()
+
+    @property
+    def number(self) -> int:
+        """How many messages were created."""
+        return int(self._ask("/messages?last=1")["total"])
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The messages that were created."""
+        return list(self._ask("/messages?last=1000000")["messages"])
+
+    @property
+    def times(self) -> Counter[str]:
+        """How many messages each recipient has got."""
+        return Counter(message["recipient"] for message in self.messages)
+
+    @property
+    def last_request(self) -> float:
+        """When the last request came, in epoch seconds."""
+        return float(self._ask("/requests?last=1")["requests"][-1]["time"])
+
+    def _ask(self, path: str) -> Any:
+        return self._http.get(path).raise_for_status().json()
+
+
+def phone(index: int) -> str:
+    """Give the phone of a recipient."""
+    return f"+4479001{index:05}"
+
+
+def write_messages(file: Path, people: Iterable[int]) -> None:
+    """Write a campaign as JSON Lines."""
+    file.write_text("\n".join(json.dumps({"to": {"phone": phone(index)}}) for index in people))
+
+
+def start(airflow: AirflowInstance, dag_id: str, folder: Path, number: int, **params: Any) -> Task:
+    """Start a batch of so many messages."""
+    write_messages(folder / "messages.jsonl", range(number))
+    where = {"messages": str(folder / "messages.jsonl"), "results_path": str(folder / "results")}
+    return airflow.run(dag_id, "send", **where, **params)
+
+
+def process_of(task: Task, try_number: int = 1) -> psutil.Process:
+    """Wait for the process of a try."""
+
+    def pid() -> int | None:
+        info = task.info
+        return info["pid"] if info["state"] == "running" and info["try_number"] == try_number else None
+
+    return psutil.Process(until(pid, f"try {try_number}", every=0.05))
+
+
+def kill(process: psutil.Process) -> None:
+    """End a task's process with SIGKILL, and see it end."""
+    process.kill()
+    until(lambda: not process.is_running(), "the end of the process", every=0.01)
+
+
+def counts(task: Task) -> Counter[str]:
+    """Read a batch's counts."""
+    return Counter({name: task.xcom(name) for name in COUNTS})
+
+
+def last_results(folder: Path, task: Task) -> list[dict[str, Any]]:
+    """Read what the last try has written of each message."""
+    parts = [path for path in (folder / task.run_id / "send" / "-1").iterdir() if path.suffix == ".jsonl"]
+    last = max(int(part.name.split("-")[1]) for part in parts)
+    written = [part for part in parts if part.name.startswith(f"try-{last}-")]
+    return [json.loads(line) for part in written for line in part.read_text().splitlines()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    values: dict[str, Any]
+
+    def get(self, key: str) -> Any:
+        return self.values.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        raise NotImplementedError
+
+
+def unconfirmed(task: Task) -> set[str]:
+    """Read from a batch's ledger which messages may have been sent or not."""
+    rows = task.airflow.select(f"SELECT key, value FROM task_state_store WHERE run_id = '{task.run_id}'")  # noqa: S608
+    ledger = BatchLedger(_Read({key: json.loads(value) for key, value in rows}), Attempt(100, 100, 100))
+    return {identity for identity, ids in ledger.entries().items() if ids is None}
+
+
+@dataclass(frozen=True, slots=True)
+class KilledCampaign:
+    """
+    A campaign that was killed again and again.
+
+    :param task: Its task, which has ended.
+    :param sandbox: The Intercom of its own.
+    :param results: Where its results are.
+    :param unconfirmed: How many messages its ledger did not know of after each kill.
+    """
+
+    task: Task
+    sandbox: SandboxProcess
+    results: Path
+    unconfirmed: list[int]
+
+
+def kill_again_and_again(airflow: AirflowInstance, sandbox: SandboxProcess, folder: Path) -> KilledCampaign:
+    """Send a campaign, and kill each try of its task at a random moment."""
+    moments = random.Random(SEED)  # noqa: S311 - no secret
+    send = start(airflow, "batch_of_a_campaign", folder, CAMPAIGN, conn="intercom_campaign")
+    unknown: list[set[str]] = []
+    for number in range(1, KILLS + 1):
+        process = process_of(send, number)
+        time.sleep(moments.uniform(0.3, 5))
+        kill(process)
+        unknown.append(unconfirmed(send))
+    # What is not known once is never known again.
+    assert all(before <= after for before, after in pairwise(unknown))
+    send.end(within=120)
+    return KilledCampaign(send, sandbox, folder / "results", [len(each) for each in unknown])

@@ -1,0 +1,78 @@
+"""A batch that is told to stop, or whose time is over: no request more, and as little unconfirmed as can be."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from tests.airflow_instance import until
+from tests.hostile import healthy, late
+
+from .campaign import counts, last_results, process_of, start
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.airflow_instance import AirflowInstance
+    from tests.hostile import Hostile
+
+    from .campaign import SandboxProcess
+
+# Airflow tells a task within so many seconds that somebody has marked it failed.
+_TOLD_WITHIN: Final = 5.0
+
+
+def test_marked_failed_while_it_sends_a_batch_makes_no_request_more_and_leaves_nothing_unconfirmed(
+    airflow: AirflowInstance, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    send = start(airflow, "batch", tmp_path, 800)
+    process = process_of(send)
+    until(lambda: sandbox.number >= 200, "some messages", every=0.05)
+
+    marked = time.time()
+    send.mark_failed()
+    until(lambda: not process.is_running(), "the end of the task's process", every=0.05)
+    reached = sandbox.number
+    assert sandbox.last_request - marked < _TOLD_WITHIN + 1
+    assert reached < 800
+
+    send.clear()
+    assert sandbox.number == reached
+    assert send.end() == "success"
+    assert counts(send) == Counter(total=800, sent=800 - reached, already_sent=reached)
+    assert set(sandbox.times.values()) == {1}
+    assert len(sandbox.times) == 800
+
+
+def test_marked_failed_while_no_reply_comes_a_batch_leaves_unconfirmed_only_what_was_in_flight(
+    airflow: AirflowInstance, intercom: Hostile, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    intercom.script(*[healthy()] * 40)
+    intercom.always(late(20, created=True))
+    send = start(airflow, "batch", tmp_path, 300, first_conn="intercom_default")
+    process = process_of(send)
+    until(lambda: len(intercom.requests) > 50, "requests without a reply", every=0.05)
+
+    send.mark_failed()
+    until(lambda: not process.is_running(), "the end of the task's process", every=0.05)
+    in_flight = len(intercom.requests) - 40
+    send.clear()
+
+    assert send.end() == "failed"
+    assert counts(send) == Counter(total=300, sent=260 - in_flight, already_sent=40, unconfirmed=in_flight)
+    assert sandbox.number == len(sandbox.times) == 260 - in_flight
+
+
+def test_a_batch_whose_time_is_over_again_and_again_gets_through_with_its_retries(
+    airflow: AirflowInstance, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    send = start(airflow, "batch_without_time", tmp_path, 900)
+
+    assert send.end(within=90) == "success"
+    assert send.info["try_number"] > 1
+    told = counts(send)
+    assert told["sent"] + told["already_sent"] == told["total"] == 900
+    assert set(sandbox.times.values()) == {1}
+    assert len(sandbox.times) == 900
+    assert sorted(line["index"] for line in last_results(tmp_path / "results", send)) == list(range(900))

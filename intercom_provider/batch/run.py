@@ -52,8 +52,9 @@ MOST_REASONS: Final = 10
 
 _WRITES_EVERY: Final = 1.0
 _TELLS_EVERY: Final = 5.0
-# Fewer than this wait for a lane: time for the next intents.
-_LOW: Final = 25
+# What is intended and not sent is unconfirmed after a kill: at a slow pace less of it has to wait for a lane.
+_LEAST_AHEAD: Final = 20
+_AHEAD_SECONDS: Final = 1.5
 _ATTEMPTS: Final = 8
 # Where many contacts are missing, asking for each as often as for one would cost more than sending.
 _CONTACT_PAUSE: Final = 2.0
@@ -178,6 +179,7 @@ class BatchRun:
         self._unwritten: dict[str, Ids | None] = {}
         self._written_at = self._told_at = self._began = time.monotonic()
         self._told_done = 0
+        self._ahead, self._pace, self._heard = _LEAST_AHEAD, 0.0, 0
         self._hopeless = self._silent = 0
         # Courses that have to wait before their next request: they block no lane, and certainly were not sent.
         self._later: list[tuple[float, int, Course]] = []
@@ -223,6 +225,7 @@ class BatchRun:
             timeout = max(_SHORTEST_PAUSE, min(timeout, self._later[0][0] - time.time()))
         course = self._lanes.take(timeout)
         while course is not None:
+            self._heard += 1
             self._silent = self._silent + 1 if course.unanswered else 0
             if course.receipt is not None or course.error is not None:
                 self._conclude(course)
@@ -241,7 +244,7 @@ class BatchRun:
 
     def _is_time_to_write(self) -> bool:
         waited = time.monotonic() - self._written_at
-        few = self._may_begin and self._lanes.under_way - self._lanes.size < _LOW
+        few = self._may_begin and self._lanes.under_way - self._lanes.size < self._ahead // 4
         due = waited >= _DUE_WRITES_EVERY and bool(self._later) and self._later[0][0] <= time.time()
         late = waited >= _WRITES_EVERY and bool(self._unwritten)
         return few or due or late or len(self._unwritten) >= MOST_UNWRITTEN
@@ -254,15 +257,24 @@ class BatchRun:
         try:
             self._ledger.commit(self._unwritten, [course.identity for course in courses])
             self._unwritten = {}
-            self._written_at = time.monotonic()
+            self._keep_pace()
             while courses:
                 self._lanes.put(courses.popleft())
         finally:
             # Where a store or Airflow's time-out ended it, what no lane has got is an intent and was not sent.
             self._unwritten |= dict.fromkeys(course.identity for course in courses)
 
+    def _keep_pace(self) -> None:
+        """Reckon from what was answered since the last write how many have to wait for a lane until the next."""
+        now = time.monotonic()
+        if self._heard:
+            pace = self._heard / max(now - self._written_at, 0.001)
+            self._pace = (self._pace + pace) / 2 if self._pace else pace
+            self._ahead = min(AHEAD, max(_LEAST_AHEAD, round(self._pace * _AHEAD_SECONDS)))
+        self._heard, self._written_at = 0, now
+
     def _next_courses(self) -> Iterator[Course]:
-        room = AHEAD - max(0, self._lanes.under_way - self._lanes.size)
+        room = self._ahead - max(0, self._lanes.under_way - self._lanes.size)
         while room > 0 and self._later and self._later[0][0] <= time.time():
             room -= 1
             yield heapq.heappop(self._later)[2]

@@ -9,75 +9,55 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
-from intercom_provider.api.errors import IntercomError, RateLimitedError
-from intercom_provider.api.flow import Flow, Patience
+from intercom_provider.api.errors import IntercomError
 from intercom_provider.delivery import Criteria, Growth, Summary
 from intercom_provider.looks import Care, Glance, Look, Observe, Watch
 from intercom_provider.place import GLANCES_IN_A_ROW, Known, Place
+from intercom_provider.waiting import Verdict, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from intercom_provider.api.flow import Flow
 
 log = logging.getLogger(__name__)
 
 NOT_YET_FOR: Final = 600.0
 """Seconds for which a WhatsApp id that Intercom does not know counts as "not yet"."""
 
-FAILED_LOOKS_ALLOWED: Final = 10
-"""How many looks in a row may fail for reasons that pass."""
-
-# Airflow's own clock for the time-out starts a moment after ours and must not strike first.
-_STRIKES_BEFORE_AIRFLOW: Final = 0.05
-# The last look starts when time is up: long enough for a long list, and not for one without an end.
-_LAST_LOOK_LASTS: Final = 300.0
-_LAST_LOOK_TIMEOUT: Final = 10.0
-# However long Intercom asks to wait, its word is not taken for more than this.
-_LONGEST_PAUSE: Final = 3_600.0
-
-Verdict: TypeAlias = Literal["wait", "settled", "deadline"]
-
 
 @dataclass(slots=True, kw_only=True)
-class Wait:
+class Wait(Waiting):
     """
     A wait as it goes on: what is looked at, until when, and what is known so far.
 
     :param watch: What is looked at.
     :param criteria: When it is over.
-    :param started: Epoch seconds at which it began.
-    :param deadline: Epoch seconds at which it ends, one way or the other.
     :param growth: Since when the number of messages has not grown.
-    :param failed_looks: How many looks in a row have failed.
     :param last: The last summary; None when there is none yet.
     :param seen: Epoch seconds from which it is.
     :param doubt: What the last full look could not believe; None when there was nothing.
     :param believed: Whether what the last full look saw is taken for how it is, in spite of a doubt.
     :param place: Where a long list has something pending; None to read it in full.
     :param known: What is known of single messages; None when that is nothing.
-    :param not_before: Epoch seconds before which Intercom does not want to be asked again.
     :param told: Statuses nobody knew, already told.
     """
 
     watch: Watch
     criteria: Criteria
-    started: float
-    deadline: float
     growth: Growth = field(default_factory=Growth)
-    failed_looks: int = 0
     last: Summary | None = None
     seen: float = 0.0
     doubt: tuple[int, int] | None = None
     believed: bool = True
     place: Place | None = None
     known: Known | None = None
-    not_before: float = 0.0
     told: set[str] = field(default_factory=set)
 
-    def is_due(self, now: float) -> bool:
-        """Tell whether the deadline is here."""
-        return now + _STRIKES_BEFORE_AIRFLOW >= self.deadline
+    def __str__(self) -> str:
+        return str(self.watch)
 
     def look(
         self,
@@ -102,11 +82,7 @@ class Wait:
         :return: What was found, for :meth:`took`.
         :raises IntercomError: When something could not be read, for :meth:`stumbled`.
         """
-        if self.is_due(now):
-            first = Patience(attempts=1, deadline=now + _LAST_LOOK_LASTS, timeout=_LAST_LOOK_TIMEOUT)
-            others = replace(first, attempts=2)
-        else:
-            first, others = Patience(attempts=1, deadline=self.deadline), Patience(attempts=4, deadline=self.deadline)
+        first, others = self.patience(now)
         not_yet = now < self.started + NOT_YET_FOR
         care = Care(first=first, others=others, not_yet=not_yet, observe=observe, details=details)
         full = full or self.is_due(now)
@@ -167,28 +143,6 @@ class Wait:
             return "settled"
         return "deadline" if self.is_due(now) else "wait"
 
-    def stumbled(self, error: IntercomError, now: float, allowed: int | None = FAILED_LOOKS_ALLOWED) -> Verdict:
-        """
-        Take in that a look failed.
-
-        :param error: Why.
-        :param now: Epoch seconds.
-        :param allowed: How many may fail in a row; None for any number.
-        :return: Whether to wait on, or that the deadline is here.
-        :raises IntercomError: The error, when it is permanent or one too many.
-        """
-        if not error.transient:
-            raise error
-        self.failed_looks += 1
-        if isinstance(error, RateLimitedError) and error.retry_at is not None:
-            self.not_before = min(error.retry_at, now + _LONGEST_PAUSE)
-        log.warning("%s: could not look (%d in a row): %s", self.watch, self.failed_looks, error)
-        if self.is_due(now):
-            return "deadline"
-        if allowed is not None and self.failed_looks > allowed:
-            raise error
-        return "wait"
-
     def progress(self, found: Look | Glance, now: float) -> str:
         """
         Say for the log how far it is.
@@ -237,14 +191,10 @@ class Wait:
 
         :return: JSON, for :meth:`resume`.
         """
-        return {
-            "started": self.started,
-            "deadline": self.deadline,
+        return self.common_state() | {
             "growth": [self.growth.total, self.growth.since],
-            "failed_looks": self.failed_looks,
             "last": asdict(self.last) if self.last else None,
             "doubt": list(self.doubt) if self.doubt else None,
-            "not_before": self.not_before,
             "seen": self.seen,
             "of": self.watch.digest,
             "place": self.place.state() if self.place else None,
@@ -261,14 +211,12 @@ class Wait:
         try:
             if not isinstance(state, dict):
                 raise TypeError("no object")  # noqa: TRY301 - whatever it is, it is not ours
+            self.resume_common(state)
             total, since = state["growth"]
             last = state["last"]
-            self.started, self.deadline = float(state["started"]), float(state["deadline"])
             self.growth = Growth(int(total), float(since))
-            self.failed_looks = int(state["failed_looks"])
             doubt = state.get("doubt")
             self.doubt = (int(doubt[0]), int(doubt[1])) if doubt else None
-            self.not_before = float(state.get("not_before", 0.0))
             self.last = Summary(**{name: int(count) for name, count in last.items()}) if last else None
             self.seen = float(state.get("seen", self.started))
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:

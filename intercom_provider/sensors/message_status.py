@@ -6,52 +6,42 @@ import math
 import re
 import time
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue
-
-from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem, UnreachableError
+from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
 from intercom_provider.api.settings import parse_api_version, version_reaches
 from intercom_provider.api.values import as_datetime, is_literal, is_missing
 from intercom_provider.compat import (
-    AirflowException,
-    AirflowFailException,
     AirflowSensorTimeout,
-    AirflowSkipException,
-    AirflowTaskTimeout,
     conf,
     push_before_raising,
     task_state_store,
 )
 from intercom_provider.delivery import Criteria, Limit, Summary, WaitFor, parse_limit
-from intercom_provider.exceptions import DeliveryFailedError, IntercomRefusedError, InvalidFieldError, as_airflow_errors
-from intercom_provider.links import IntercomLink, inbox_url, show_link
+from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
+from intercom_provider.sensors.waiting import WaitingSensor, choose
 from intercom_provider.sources import Keys, read_message_ids, read_ruleset_id, read_sent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from airflow.sdk import Context
 
     from intercom_provider.api.client import IntercomClient
-    from intercom_provider.api.settings import Settings
     from intercom_provider.looks import Glance, Look
     from intercom_provider.report import Report, Results
     from intercom_provider.sources import Row
-    from intercom_provider.watch import Verdict, Wait
+    from intercom_provider.triggers.message_status import MessageStatusTrigger
+    from intercom_provider.waiting import Verdict
+    from intercom_provider.watch import Wait
 
 T = TypeVar("T")
 
 _SOURCES: Final = ("ruleset_id", "whatsapp_message_id", "sent")
 _NEEDED_VERSION: Final = "2.16"
-_SHORTEST_INTERVAL: Final = 0.1
-_STATE_KEY: Final = "intercom_wait"
-# Airflow's own end of a deferral, far enough behind the trigger's deadline never to come first.
-_BACKSTOP: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +58,7 @@ class _Plan:
     not_sent: tuple[Row, ...] = ()
 
 
-class MessageStatusSensor(BaseSensorOperator):
+class MessageStatusSensor(WaitingSensor):
     """
     Wait until WhatsApp messages were delivered or failed, reading every page of their statuses.
 
@@ -114,7 +104,6 @@ class MessageStatusSensor(BaseSensorOperator):
         "api_version",
         "intercom_conn_id",
     )
-    operator_extra_links = (IntercomLink(),)
     ui_color = "#e8f5e9"
 
     def __init__(
@@ -140,7 +129,16 @@ class MessageStatusSensor(BaseSensorOperator):
         multiple_outputs: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(timeout=timeout, poke_interval=poke_interval, multiple_outputs=multiple_outputs, **kwargs)
+        super().__init__(
+            on_timeout=on_timeout,
+            deferrable=deferrable,
+            api_version=api_version,
+            intercom_conn_id=intercom_conn_id,
+            timeout=timeout,
+            poke_interval=poke_interval,
+            multiple_outputs=multiple_outputs,
+            **kwargs,
+        )
         self.ruleset_id = ruleset_id
         self.whatsapp_message_id = whatsapp_message_id
         self.sent = sent
@@ -150,90 +148,10 @@ class MessageStatusSensor(BaseSensorOperator):
         self.max_pending = max_pending
         self.max_failed = max_failed
         self.created_after = created_after
-        self.on_timeout = on_timeout
         self.results_path = results_path
         self.results = results
-        self.deferrable = deferrable
-        self.api_version = api_version
-        self.intercom_conn_id = intercom_conn_id
-        # Even somebody who asks for no pause gets one.
-        self.poke_interval = max(self.poke_interval, _SHORTEST_INTERVAL)
-        self._deadline: float | None = None
-        self._wait: Wait | None = None
-        self._link_is_shown = False
         self._plan = _Plan()
         self._read_fields(parsing=True)
-
-    def execute(self, context: Context) -> Any:
-        """
-        Look once, then wait in the way that was asked for.
-
-        :param context: The task's context.
-        :return: The summary, key by key.
-        """
-        self._deadline = self._first_moment(context) + self.timeout
-        if not self.deferrable:
-            return super().execute(context)
-        with self._skipped_when_asked():
-            outcome = self._look(context, self._begin(context))
-        return outcome if outcome is not None else self._defer()
-
-    def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """
-        Go on where the trigger ended: take a full look, and judge or wait on.
-
-        :param context: The task's context.
-        :param event: The trigger's event.
-        :return: The summary, key by key.
-        """
-        wait = self._begin(context)
-        try:
-            wait.resume(event["state"])
-            status = event["status"]
-        except (TypeError, KeyError, ValueError) as error:
-            raise AirflowException(
-                f"{wait.watch}: the trigger's event makes no sense ({error!r}); look again"
-            ) from None
-        if status == "deadline":
-            # The triggerer's clock may be ahead of this one; its word ends the wait, or the two would go on for ever.
-            wait.deadline = min(wait.deadline, time.time())
-        with self._skipped_when_asked():
-            if status == "error":
-                kind = UnreachableError if event.get("transient") else IntercomRefusedError
-                raise kind(str(event.get("message", "the trigger failed")))
-            if status not in ("settled", "deadline"):
-                raise AirflowException(f"{wait.watch}: the trigger's event has an unknown status; look again")
-            outcome = self._look(context, wait, full=True)
-        return outcome if outcome is not None else self._defer()
-
-    def poke(self, context: Context) -> bool | PokeReturnValue:
-        """
-        Look once.
-
-        :param context: The task's context.
-        :return: False to wait on; or done, with the summary.
-        """
-        wait = self._wait or self._begin(context)
-        store = task_state_store(context) if self.reschedule else None
-        key = f"{_STATE_KEY}/{context['ti'].try_number}" if store else ""
-        if store and (state := store.get(key)):
-            deadline = wait.deadline
-            try:
-                wait.resume(state)
-            except ValueError as error:
-                self.log.warning("%s: what the look before knew is lost: %s", wait.watch, error)
-            wait.deadline = deadline
-        outcome = self._look(context, wait)
-        if store:
-            store.set(key, wait.state())
-            if outcome is None and wait.is_due(time.time()):
-                # The time passed while the state was written: Airflow would end the wait now, without a report.
-                outcome = self._look(context, wait)
-        return False if outcome is None else PokeReturnValue(is_done=True, xcom_value=outcome)
-
-    def _first_moment(self, context: Context) -> float:
-        first = context["ti"].get_first_reschedule_date(context) if self.reschedule and not self.deferrable else None
-        return first.timestamp() if first else time.time()
 
     def _begin(self, context: Context) -> Wait:
         from intercom_provider.looks import Watch  # noqa: PLC0415 - not when a DAG is parsed
@@ -249,8 +167,8 @@ class MessageStatusSensor(BaseSensorOperator):
                 "grown: give expected_count, or use deferrable=True"
             )
         failed = sum(row["status"] == "failed" for row in plan.not_sent)
-        deadline = time.time() + self.timeout if self._deadline is None else self._deadline
-        self._wait = Wait(
+        deadline = self._deadline_of_try()
+        return Wait(
             watch=Watch(
                 ruleset_id=plan.ruleset_id,
                 created_after=plan.created_after,
@@ -268,7 +186,6 @@ class MessageStatusSensor(BaseSensorOperator):
             started=deadline - self.timeout,
             deadline=deadline,
         )
-        return self._wait
 
     def _look(self, context: Context, wait: Wait, *, full: bool = False, once_more: bool = False) -> Row | None:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
@@ -288,8 +205,7 @@ class MessageStatusSensor(BaseSensorOperator):
             _version(hook.settings.api_version)
             self._show_link(context, hook.settings)
             started = time.time()
-            if started < wait.not_before and not wait.is_due(started):
-                self.log.info("%s: Intercom asked to wait for %.0f s", wait.watch, wait.not_before - started)
+            if self._is_told_to_wait(wait, started):
                 return None
             try:
                 found = client.run(wait.look(started, report.see, details=report.wants, full=full))
@@ -312,11 +228,6 @@ class MessageStatusSensor(BaseSensorOperator):
                 if outcome is not None:
                     return outcome
             return self._conclude(context, wait, verdict, look, report, client)
-
-    def _show_link(self, context: Context, settings: Settings) -> None:
-        if not self._link_is_shown:
-            show_link(context, inbox_url(settings))
-            self._link_is_shown = True
 
     def _conclude(
         self, context: Context, wait: Wait, verdict: Verdict, look: Look | None, report: Report, client: IntercomClient
@@ -369,48 +280,15 @@ class MessageStatusSensor(BaseSensorOperator):
         values["results_path"] = path
         return None
 
-    def _defer(self) -> None:
-        from intercom_provider.triggers.message_status import MessageStatusTrigger  # noqa: PLC0415
+    def _trigger(self, wait: Wait) -> MessageStatusTrigger:
+        from intercom_provider.triggers.message_status import MessageStatusTrigger  # noqa: PLC0415 - as above
 
-        wait = self._wait
-        assert wait is not None  # noqa: S101 - every caller has begun the wait
-        self.defer(
-            trigger=MessageStatusTrigger(
-                intercom_conn_id=self.intercom_conn_id,
-                api_version=None if is_missing(self.api_version) else self.api_version,
-                watch=asdict(wait.watch) | {"whatsapp_message_ids": list(wait.watch.whatsapp_message_ids)},
-                criteria=asdict(wait.criteria),
-                state=wait.state(),
-                poke_interval=self.poke_interval,
-                exponential_backoff=self.exponential_backoff,
-                max_wait=self.max_wait.total_seconds() if self.max_wait else None,
-                failed_looks_allowed=self._failed_looks_allowed,
-            ),
-            method_name="execute_complete",
-            timeout=timedelta(seconds=max(0.0, wait.deadline - time.time())) + _BACKSTOP,
+        return MessageStatusTrigger(
+            watch=asdict(wait.watch) | {"whatsapp_message_ids": list(wait.watch.whatsapp_message_ids)},
+            criteria=asdict(wait.criteria),
+            state=wait.state(),
+            **self._pace(),
         )
-
-    @property
-    def _failed_looks_allowed(self) -> int | None:
-        from intercom_provider.watch import FAILED_LOOKS_ALLOWED  # noqa: PLC0415 - not when a DAG is parsed
-
-        return None if self.silent_fail else FAILED_LOOKS_ALLOWED
-
-    @contextmanager
-    def _skipped_when_asked(self) -> Iterator[None]:
-        """Do for a deferred wait what Airflow's base class does for the other modes."""
-        try:
-            yield
-        except AirflowSkipException:
-            raise
-        except (AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout) as error:
-            if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(f"Skipped instead of failed: {error}") from error
-            raise
-        except Exception as error:
-            if self.never_fail:
-                raise AirflowSkipException(f"Skipped instead of failed: {error}") from error
-            raise
 
     def _read_fields(self, *, parsing: bool = False) -> _Plan:
         """Read every field, collecting all that is wrong; while a DAG is parsed, only what is literal."""
@@ -430,9 +308,9 @@ class MessageStatusSensor(BaseSensorOperator):
         if len(given) != 1:
             found = f"there are {' and '.join(given)}" if given else "none is there, or it rendered to nothing"
             problems.append(Problem(", ".join(_SOURCES), f"exactly one of them says which messages to watch; {found}"))
-        _choose(problems, "wait_for", self.wait_for, ("delivered", "read"))
-        _choose(problems, "on_timeout", self.on_timeout, ("fail", "report"))
-        _choose(problems, "results", self.results, ("failed", "unsettled", "all"))
+        choose(problems, "wait_for", self.wait_for, ("delivered", "read"))
+        choose(problems, "on_timeout", self.on_timeout, ("fail", "report"))
+        choose(problems, "results", self.results, ("failed", "unsettled", "all"))
         take("results_path", _file)
         take("api_version", _version)
         ruleset_id = take("ruleset_id", read_ruleset_id)
@@ -451,11 +329,6 @@ class MessageStatusSensor(BaseSensorOperator):
         if problems:
             raise InvalidFieldError(str(InvalidInputError(problems)))
         return plan
-
-
-def _choose(problems: list[Problem], name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        problems.append(Problem(name, f"must be one of {', '.join(choices)}"))
 
 
 def _seconds(value: object) -> float:

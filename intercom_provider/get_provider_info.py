@@ -78,9 +78,23 @@ def get_provider_info() -> dict[str, object]:
         ],
         "hooks": [{"integration-name": integration, "python-modules": ["intercom_provider.hooks.intercom"]}],
         "operators": [{"integration-name": integration, "python-modules": ["intercom_provider.operators.message"]}],
-        "sensors": [{"integration-name": integration, "python-modules": ["intercom_provider.sensors.message_status"]}],
+        "sensors": [
+            {
+                "integration-name": integration,
+                "python-modules": [
+                    "intercom_provider.sensors.message_reply",
+                    "intercom_provider.sensors.message_status",
+                ],
+            }
+        ],
         "triggers": [
-            {"integration-name": integration, "python-modules": ["intercom_provider.triggers.message_status"]}
+            {
+                "integration-name": integration,
+                "python-modules": [
+                    "intercom_provider.triggers.message_reply",
+                    "intercom_provider.triggers.message_status",
+                ],
+            }
         ],
         "extra-links": ["intercom_provider.links.IntercomLink"],
         "notifications": ["intercom_provider.notifications.message.IntercomNotifier"],

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from intercom_provider.api.discretion import quote_about_somebody
-from intercom_provider.api.values import Identifier  # noqa: TC001 - pydantic reads it at run time
+from intercom_provider.api.values import Identifier, as_datetime
 
 
 def _seconds(value: object) -> int | None:
@@ -23,6 +23,17 @@ def _seconds(value: object) -> int | None:
 
 # A time that cannot be read is no reason to lose the status or the message that it stands beside.
 Seconds = Annotated[int | None, BeforeValidator(_seconds)]
+
+
+def _moment(value: object) -> int | None:
+    try:
+        return int(as_datetime(value).timestamp())
+    except ValueError:
+        return None
+
+
+# Where a time says that something has happened at all, it is read in whatever way Intercom may write it.
+Moment = Annotated[int | None, BeforeValidator(_moment)]
 
 _NO_MESSAGE = ("error", "list", "admin", "contact", "user", "lead")
 
@@ -126,6 +137,44 @@ class WhatsAppStatus(_Tolerant):
     updated_at: Seconds = None
     template_name: str | None = None
     error: WhatsAppError | None = None
+
+
+class _FirstReply(_Tolerant):
+    created_at: Moment = None
+
+
+class _Statistics(_Tolerant):
+    first_contact_reply_at: Moment = None
+    last_contact_reply_at: Moment = None
+
+
+class Conversation(_Tolerant):
+    """
+    One conversation, as ``POST /conversations/search`` lists it.
+
+    Rests on https://developers.intercom.com/docs/references/rest-api/api.intercom.io/conversations.
+
+    :param id: The conversation's id.
+    :param first_contact_reply: The contact's first answer; None before.
+    :param statistics: Times of answers, of which only the contact's count here.
+    """
+
+    id: str = Field(min_length=1)
+    first_contact_reply: _FirstReply | None = None
+    statistics: _Statistics | None = None
+
+    @property
+    def replied_at(self) -> int | None:
+        """When the contact answered first, in epoch seconds; None as long as nobody has."""
+        first = self.first_contact_reply.created_at if self.first_contact_reply else None
+        statistics = self.statistics or _Statistics()
+        return first or statistics.first_contact_reply_at or statistics.last_contact_reply_at
+
+
+class ConversationList(_Tolerant):
+    """Intercom's answer to ``POST /conversations/search``."""
+
+    conversations: list[Conversation]
 
 
 class Workspace(_Tolerant):

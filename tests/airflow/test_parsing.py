@@ -56,7 +56,15 @@ def test_an_example_is_parsed_without_a_request_or_a_connection(path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "module", ["operators.message", "sensors.message_status", "triggers.message_status", "notifications.message"]
+    "module",
+    [
+        "operators.message",
+        "sensors.message_status",
+        "sensors.message_reply",
+        "triggers.message_status",
+        "triggers.message_reply",
+        "notifications.message",
+    ],
 )
 def test_a_public_module_loads_nothing_that_airflow_has_not(module: str) -> None:
     (line,) = [

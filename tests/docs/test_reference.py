@@ -22,6 +22,7 @@ from intercom_provider.get_provider_info import CONNECTION_FIELDS
 from intercom_provider.hooks.intercom import IntercomHook
 from intercom_provider.links import APPS
 from intercom_provider.operators.message import SendMessageBatchOperator, SendMessageOperator
+from intercom_provider.sensors.message_reply import MessageReplySensor
 from intercom_provider.sensors.message_status import MessageStatusSensor
 from tests import hostile
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 BATCHES = DOCS / "batches.md"
+REPLIES = DOCS / "replies.md"
 
 
 def fields(owner: type) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def written_default(cell: str) -> Any:
         (SendMessageOperator, README, "SendMessageOperator"),
         (MessageStatusSensor, README, "MessageStatusSensor"),
         (SendMessageBatchOperator, BATCHES, "Fields"),
+        (MessageReplySensor, REPLIES, "Fields"),
     ],
 )
 def test_every_field_stands_in_its_table_with_its_default(owner: type, page: Path, heading: str) -> None:
@@ -80,7 +83,11 @@ def test_every_field_stands_in_its_table_with_its_default(owner: type, page: Pat
 
 @pytest.mark.parametrize(
     ("owner", "page", "heading"),
-    [(SendMessageOperator, README, "SendMessageOperator"), (SendMessageBatchOperator, BATCHES, "Fields")],
+    [
+        (SendMessageOperator, README, "SendMessageOperator"),
+        (SendMessageBatchOperator, BATCHES, "Fields"),
+        (MessageReplySensor, REPLIES, "Fields"),
+    ],
 )
 def test_the_fields_that_are_no_templates_are_named(owner: Any, page: Path, heading: str) -> None:
     _, _, sentence = section(page, heading).partition("All are templated but ")
@@ -93,12 +100,14 @@ def test_the_xcom_of_all_is_listed(run_dag: Any, sandbox: Sandbox) -> None:
         send = SendMessageOperator(task_id="send", **whatsapp)
         MessageStatusSensor(task_id="wait", sent=send.output)
         SendMessageBatchOperator(task_id="batch", messages=[whatsapp])
+        MessageReplySensor(task_id="reply", message_id=send.output["id"], timeout=0.1, on_timeout="report")  # type: ignore[index]
     run = run_dag(dag)
     assert len(sandbox.messages) == 2
     for task_id, page, heading in (
         ("send", README, "SendMessageOperator"),
         ("wait", README, "MessageStatusSensor"),
         ("batch", BATCHES, "XCom"),
+        ("reply", REPLIES, "XCom"),
     ):
         written = [name for cell, _ in table(section(page, heading), "key") for name in names(cell)]
         assert {*written, "return_value"} == run.xcoms(task_id).keys()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from intercom_provider.api.models import SentMessage, StatusEvent
+from intercom_provider.api.models import Conversation, SentMessage, StatusEvent
 
 
 @pytest.mark.parametrize("odd", ["soon", "", None, [], "1700000000.5", 1.7e9, float("inf")])
@@ -28,3 +28,23 @@ def test_an_object_that_is_no_message_is_not_taken_for_one(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["admin_message", "user_message", "message", "whatsapp", None])
 def test_a_message_may_call_itself_as_it_likes(kind: str | None) -> None:
     assert SentMessage.model_validate({"type": kind, "id": "7"}).id == "7"
+
+
+@pytest.mark.parametrize(
+    ("told", "replied_at"),
+    [
+        ({}, None),
+        ({"first_contact_reply": None, "statistics": None}, None),
+        ({"first_contact_reply": {"created_at": None}, "statistics": {}}, None),
+        ({"statistics": {"last_admin_reply_at": 1_700_000_000}}, None),
+        ({"first_contact_reply": {"created_at": 1_700_000_000}}, 1_700_000_000),
+        ({"first_contact_reply": {"created_at": "2023-11-14T22:13:20Z"}}, 1_700_000_000),
+        ({"statistics": {"first_contact_reply_at": "1700000000"}}, 1_700_000_000),
+        ({"statistics": {"last_contact_reply_at": 1_700_000_000}}, 1_700_000_000),
+    ],
+)
+def test_a_conversation_tells_in_several_places_whether_the_contact_has_answered(
+    told: dict[str, object], replied_at: int | None
+) -> None:
+    conversation = Conversation.model_validate({"id": 55, **told})
+    assert (conversation.id, conversation.replied_at) == ("55", replied_at)

@@ -1,0 +1,165 @@
+"""The sensor that waits until a contact has answered a message."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
+from intercom_provider.api.settings import parse_api_version
+from intercom_provider.api.values import is_literal, is_missing
+from intercom_provider.compat import AirflowSensorTimeout, conf, push_before_raising
+from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
+from intercom_provider.links import conversation_url, show_link
+from intercom_provider.sensors.waiting import WaitingSensor, choose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from airflow.sdk import Context
+
+    from intercom_provider.replies import ReplyWait
+    from intercom_provider.triggers.message_reply import MessageReplyTrigger
+
+_WHATSAPP_ID: Final = "wamid"
+
+
+class MessageReplySensor(WaitingSensor):
+    """
+    Wait until the contact has answered a message.
+
+    There is a conversation about the message once the contact has answered; with
+    ``create_conversation_without_contact_reply`` it is there at once, and is waited with until an answer is in it.
+    Intercom finds a new answer 5 to 10 seconds late. Rests on
+    https://developers.intercom.com/docs/references/rest-api/api.intercom.io/conversations/searchconversations.
+
+    XCom, each key on its own and there also when the time is over: ``conversation_id``, ``replied_at`` (epoch
+    seconds), ``timed_out``.
+
+    :param message_id: Intercom's id of the message: ``send.output["id"]`` (templated).
+    :param on_timeout: ``fail`` (default), or ``report``: success with ``timed_out`` true.
+    :param deferrable: Whether the triggerer does the waiting (default: Airflow's ``default_deferrable``).
+    :param api_version: Replaces the connection's API version (templated).
+    :param intercom_conn_id: The connection (default ``intercom_default``; templated).
+    :param timeout: Seconds until the wait is given up (default 86400).
+    :param poke_interval: Seconds between two looks (default 60).
+    :raises AirflowSensorTimeout: When the time is over; not retried.
+    :raises InvalidFieldError: When a field is wrong; nothing was asked.
+    :raises IntercomRefusedError: When Intercom refuses (400, 401, 403); not retried.
+    """
+
+    template_fields: ClassVar[Sequence[str]] = (  # type: ignore[misc]
+        "message_id",
+        "api_version",
+        "intercom_conn_id",
+    )
+    ui_color = "#f3e5f5"
+
+    def __init__(
+        self,
+        *,
+        message_id: str | int,
+        on_timeout: Literal["fail", "report"] = "fail",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        api_version: str | None = None,
+        intercom_conn_id: str = "intercom_default",
+        timeout: float | timedelta = 86_400,
+        poke_interval: float | timedelta = 60,
+        multiple_outputs: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            on_timeout=on_timeout,
+            deferrable=deferrable,
+            api_version=api_version,
+            intercom_conn_id=intercom_conn_id,
+            timeout=timeout,
+            poke_interval=poke_interval,
+            multiple_outputs=multiple_outputs,
+            **kwargs,
+        )
+        self.message_id = message_id
+        self._read_message_id(parsing=True)
+
+    def _begin(self, context: Context) -> ReplyWait:  # noqa: ARG002 - as every sensor has it
+        from intercom_provider.replies import ReplyWait  # noqa: PLC0415 - not when a DAG is parsed
+
+        deadline = self._deadline_of_try()
+        return ReplyWait(message_id=self._read_message_id(), started=deadline - self.timeout, deadline=deadline)
+
+    def _look(self, context: Context, wait: ReplyWait, *, full: bool = False) -> dict[str, Any] | None:
+        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
+
+        hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
+        with as_airflow_errors(), hook.get_conn() as client:
+            self._show_link(context, hook.settings)
+            started = time.time()
+            if self._is_told_to_wait(wait, started):
+                return None
+            try:
+                found = client.run(wait.look(started))
+            except IntercomError as error:
+                verdict = wait.stumbled(error, time.time(), self._failed_looks_allowed)
+                if verdict == "deadline" and not wait.is_due(started):
+                    # The deadline cut this look short; now comes the last one, which it does not.
+                    return self._look(context, wait, full=full)
+            else:
+                verdict = wait.took(found, time.time())
+                if verdict == "deadline" and not wait.is_due(started):
+                    return self._look(context, wait, full=full)
+                self.log.info("%s", wait.progress(found, time.time()))
+            if verdict == "wait":
+                return None
+            if wait.conversation_id is not None:
+                show_link(context, conversation_url(wait.conversation_id, hook.settings, client))
+            return self._conclude(context, wait, timed_out=verdict == "deadline")
+
+    def _conclude(self, context: Context, wait: ReplyWait, *, timed_out: bool) -> dict[str, Any]:
+        if not wait.has_looked:
+            raise AirflowSensorTimeout(f"{wait}: not one look succeeded within {self.timeout:.0f} s")
+        values = {"conversation_id": wait.conversation_id, "replied_at": wait.replied_at, "timed_out": timed_out}
+        if timed_out and self.on_timeout == "fail":
+            push_before_raising(self, context, values)
+            raise AirflowSensorTimeout(f"{wait}: the contact has not answered within {self.timeout:.0f} s")
+        return values
+
+    def _trigger(self, wait: ReplyWait) -> MessageReplyTrigger:
+        from intercom_provider.triggers.message_reply import MessageReplyTrigger  # noqa: PLC0415 - as above
+
+        return MessageReplyTrigger(message_id=wait.message_id, state=wait.state(), **self._pace())
+
+    def _read_message_id(self, *, parsing: bool = False) -> str:
+        """Read the fields; while a DAG is parsed, only what is literal."""
+        problems: list[Problem] = []
+        message_id = ""
+        choose(problems, "on_timeout", self.on_timeout, ("fail", "report"))
+        try:
+            if not (parsing and not is_literal(self.message_id)):
+                message_id = _message_id(self.message_id)
+        except InvalidInputError as error:
+            problems.extend(error.problems)
+        try:
+            if not is_missing(self.api_version) and is_literal(self.api_version):
+                parse_api_version(self.api_version)
+        except InvalidInputError as error:
+            problems.extend(error.problems)
+        if problems:
+            raise InvalidFieldError(str(InvalidInputError(problems)))
+        return message_id
+
+
+def _message_id(value: object) -> str:
+    if is_missing(value):
+        raise InvalidInputError.of(
+            "message_id",
+            "is missing or rendered to nothing: a message that was not sent (rejected, expired, dry run) has no id",
+        )
+    if isinstance(value, bool) or not isinstance(value, str | int) or len(str(value).split()) != 1:
+        raise InvalidInputError.of("message_id", "must be one message's id, as text or a whole number")
+    text = str(value).strip()
+    if text.startswith(_WHATSAPP_ID):
+        raise InvalidInputError.of(
+            "message_id", "is WhatsApp's id of the message: give Intercom's, the sender's XCom \"id\""
+        )
+    return text

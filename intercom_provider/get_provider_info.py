@@ -93,6 +93,7 @@ def get_provider_info() -> dict[str, object]:
                 "python-modules": [
                     "intercom_provider.triggers.message_reply",
                     "intercom_provider.triggers.message_status",
+                    "intercom_provider.triggers.ruleset",
                 ],
             }
         ],

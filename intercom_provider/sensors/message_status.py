@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import re
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
-from intercom_provider.api.settings import parse_api_version, version_reaches
-from intercom_provider.api.values import as_datetime, is_literal, is_missing
+from intercom_provider.api.values import is_literal, is_missing
 from intercom_provider.compat import (
     AirflowSensorTimeout,
     conf,
@@ -23,10 +19,11 @@ from intercom_provider.delivery import Criteria, Limit, Summary, WaitFor, parse_
 from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
 from intercom_provider.sensors.waiting import WaitingSensor, choose
 from intercom_provider.sources import Keys, read_message_ids, read_ruleset_id, read_sent
+from intercom_provider.terms import check_status_version, read_created_after, read_expected_count, read_settle_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from airflow.sdk import Context
 
@@ -41,7 +38,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SOURCES: Final = ("ruleset_id", "whatsapp_message_id", "sent")
-_NEEDED_VERSION: Final = "2.16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +198,7 @@ class MessageStatusSensor(WaitingSensor):
         )
         found: Look | Glance | None = None
         with as_airflow_errors(), report, hook.get_conn() as client:
-            _version(hook.settings.api_version)
+            check_status_version(hook.settings.api_version)
             self._show_link(context, hook.settings)
             started = time.time()
             if self._is_told_to_wait(wait, started):
@@ -312,15 +308,15 @@ class MessageStatusSensor(WaitingSensor):
         choose(problems, "on_timeout", self.on_timeout, ("fail", "report"))
         choose(problems, "results", self.results, ("failed", "unsettled", "all"))
         take("results_path", _file)
-        take("api_version", _version)
+        take("api_version", check_status_version)
         ruleset_id = take("ruleset_id", read_ruleset_id)
         messages = take("whatsapp_message_id", read_message_ids) or {}
         traced, not_sent = take("sent", lambda value: read_sent(value, parsing=parsing)) or ({}, ())
         plan = _Plan(
             ruleset_id=ruleset_id,
-            created_after=take("created_after", _moment),
-            expected_count=take("expected_count", _count),
-            settle_for=take("settle_for", _seconds) or 0.0,
+            created_after=take("created_after", read_created_after),
+            expected_count=take("expected_count", read_expected_count),
+            settle_for=take("settle_for", read_settle_for) or 0.0,
             max_pending=take("max_pending", lambda value: parse_limit("max_pending", value)),
             max_failed=take("max_failed", lambda value: parse_limit("max_failed", value)),
             keys={**messages, **traced},
@@ -331,39 +327,9 @@ class MessageStatusSensor(WaitingSensor):
         return plan
 
 
-def _seconds(value: object) -> float:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-        raise InvalidInputError.of("settle_for", "must be seconds from 0 on, or a timedelta")
-    return float(seconds)
-
-
-def _version(value: object) -> None:
-    if not is_missing(value) and not version_reaches(parse_api_version(value), _NEEDED_VERSION):
-        raise InvalidInputError.of("api_version", f"the status of messages needs {_NEEDED_VERSION} or later")
-
-
 def _file(value: object) -> None:
     if not is_missing(value) and str(value).endswith("/"):
         raise InvalidInputError.of("results_path", "names a folder: give a file, such as .../{{ run_id }}.jsonl")
-
-
-def _moment(value: object) -> float | None:
-    if is_missing(value):
-        return None
-    try:
-        return as_datetime(value).timestamp()
-    except ValueError:
-        raise InvalidInputError.of("created_after", "is no time: give epoch seconds, a datetime or ISO text") from None
-
-
-def _count(value: object) -> int | None:
-    if is_missing(value):
-        return None
-    text = str(value).strip()
-    if isinstance(value, bool) or not re.fullmatch("[0-9]{1,12}", text):
-        raise InvalidInputError.of("expected_count", "must be a whole number from 0 on")
-    return int(text)
 
 
 def _failed(wait: Wait, summary: Summary, values: Row) -> str:

@@ -63,6 +63,7 @@ def test_an_example_is_parsed_without_a_request_or_a_connection(path: Path) -> N
         "sensors.message_reply",
         "triggers.message_status",
         "triggers.message_reply",
+        "triggers.ruleset",
         "notifications.message",
     ],
 )

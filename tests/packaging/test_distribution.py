@@ -44,7 +44,11 @@ def test_airflow_finds_the_provider_and_what_it_offers() -> None:
         "hooks": ["intercom_provider.hooks.intercom"],
         "operators": ["intercom_provider.operators.message"],
         "sensors": ["intercom_provider.sensors.message_reply", "intercom_provider.sensors.message_status"],
-        "triggers": ["intercom_provider.triggers.message_reply", "intercom_provider.triggers.message_status"],
+        "triggers": [
+            "intercom_provider.triggers.message_reply",
+            "intercom_provider.triggers.message_status",
+            "intercom_provider.triggers.ruleset",
+        ],
     }
     assert provider.data["extra-links"] == ["intercom_provider.links.IntercomLink"]
     assert provider.data["notifications"] == ["intercom_provider.notifications.message.IntercomNotifier"]

@@ -1,0 +1,249 @@
+"""The trigger that starts DAGs when a WhatsApp broadcast has arrived: for an AssetWatcher."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
+from intercom_provider.api.values import is_missing
+from intercom_provider.delivery import parse_limit
+from intercom_provider.exceptions import InvalidFieldError
+from intercom_provider.sources import read_ruleset_id
+from intercom_provider.terms import check_status_version, read_created_after, read_expected_count, read_settle_for
+from intercom_provider.triggers.rhythm import first_look, next_look, phase_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from datetime import datetime, timedelta
+
+    from intercom_provider.delivery import Limit, Summary, WaitFor
+    from intercom_provider.watch import Wait
+
+_SHORTEST_INTERVAL: Final = 0.1
+_LONGEST_PAUSE: Final = 3_600.0
+# However long a list is; what is not read by then is read anew.
+_LOOK_LASTS: Final = 3_600.0
+# A share of the interval: an answer that somebody else was given so lately will do.
+_FRESH: Final = 0.25
+
+
+class RulesetSettledTrigger(BaseEventTrigger):
+    """
+    Fires when all WhatsApp messages of a ruleset have arrived or failed, and again when more were sent and have.
+
+    It never ends: what goes wrong is in the triggerer's log, and it looks again. What it has fired for is kept in
+    Airflow's asset state store, so that it fires once, also when the triggerer is restarted. Before Airflow 3.3 there
+    is none: there, what has settled before the trigger's first look fires nothing.
+
+    The event's payload: ``ruleset_id``, ``total``, ``sent``, ``delivered``, ``read``, ``failed``. All arguments have to
+    be the same whenever the DAG is parsed, and are no templates.
+
+    :param ruleset_id: The id of a WhatsApp Outbound message that was made in Intercom.
+    :param wait_for: ``delivered`` (default; read counts too) or ``read``, which may never come.
+    :param expected_count: How many messages there will be; None (default) when that is unknown.
+    :param settle_for: Seconds for which a ruleset of unknown size must not have grown (default 600).
+    :param max_pending: How many may stay on their way: a number (default 0), a share between 0 and 1, None.
+    :param created_after: Only events from then on count: a time, or None (default).
+    :param poke_interval: Seconds between two looks (default 60).
+    :param api_version: Replaces the connection's API version; None (default) for the connection's.
+    :param intercom_conn_id: The connection (default ``intercom_default``).
+    :raises InvalidFieldError: When an argument is wrong, as the DAG is parsed.
+    """
+
+    def __init__(
+        self,
+        ruleset_id: str | int,
+        *,
+        wait_for: WaitFor = "delivered",
+        expected_count: int | None = None,
+        settle_for: float | timedelta = 600,
+        max_pending: Limit = 0,
+        created_after: float | str | datetime | None = None,
+        poke_interval: float = 60,
+        api_version: str | None = None,
+        intercom_conn_id: str = "intercom_default",
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow has no annotation here
+        problems: list[Problem] = []
+
+        def take(read: Callable[[], Any]) -> Any:
+            try:
+                return read()
+            except InvalidInputError as error:
+                problems.extend(error.problems)
+
+        self.ruleset_id: str = take(lambda: _ruleset_id(ruleset_id))
+        self.wait_for = wait_for
+        self.expected_count: int | None = take(lambda: read_expected_count(expected_count))
+        self.settle_for: float = take(lambda: read_settle_for(settle_for))
+        self.max_pending: Limit = take(lambda: parse_limit("max_pending", max_pending))
+        self.created_after: float | None = take(lambda: read_created_after(created_after))
+        self.poke_interval = poke_interval
+        self.api_version = api_version
+        self.intercom_conn_id = intercom_conn_id
+        take(lambda: check_status_version(api_version))
+        if wait_for not in ("delivered", "read"):
+            problems.append(Problem("wait_for", "must be one of delivered, read"))
+        if isinstance(poke_interval, bool) or not isinstance(poke_interval, int | float) or not poke_interval > 0:
+            problems.append(Problem("poke_interval", "must be seconds, above 0"))
+        if problems:
+            raise InvalidFieldError(str(InvalidInputError(problems)))
+        self._resting_at: int | None = None
+        self._fired_for = 0
+        self._has_looked = False
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """
+        Give what Airflow stores to run the trigger in the triggerer, and tells one watcher from another by.
+
+        :return: The class's path and its arguments.
+        """
+        return (
+            "intercom_provider.triggers.ruleset.RulesetSettledTrigger",
+            {
+                "ruleset_id": self.ruleset_id,
+                "wait_for": self.wait_for,
+                "expected_count": self.expected_count,
+                "settle_for": self.settle_for,
+                "max_pending": self.max_pending,
+                "created_after": self.created_after,
+                "poke_interval": self.poke_interval,
+                "api_version": self.api_version,
+                "intercom_conn_id": self.intercom_conn_id,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """
+        Look, fire when there is news, and look again, without an end.
+
+        :return: An event each time that the ruleset has settled with more recipients than before.
+        """
+        wait, interval = self._begin(), max(self.poke_interval, _SHORTEST_INTERVAL)
+        phase, failures = phase_of(self.intercom_conn_id, self.ruleset_id), 0
+        moment = first_look(time.time(), interval, phase)
+        await self._check_store(wait)
+        while True:
+            await asyncio.sleep(max(0.0, moment - time.time()))
+            try:
+                settled = await self._look(wait)
+                has_news = settled is not None and settled.total > await self._last_fired(wait)
+            except Exception as error:  # noqa: BLE001 - a watcher that ends is started again and knows nothing
+                failures, self._resting_at = failures + 1, None
+                moment = self._after_failure(wait, error, failures, interval)
+                continue
+            failures = 0
+            moment = next_look(time.time(), interval, phase, wait.not_before)
+            if settled is not None and has_news:
+                self.log.info("%s has settled: %s", wait, settled)
+                yield TriggerEvent({"ruleset_id": self.ruleset_id, **asdict(settled)})  # type: ignore[no-untyped-call]
+                await self._remember(wait, settled)
+
+    def _begin(self) -> Wait:
+        from intercom_provider.delivery import Criteria  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.looks import Watch  # noqa: PLC0415
+        from intercom_provider.watch import Wait  # noqa: PLC0415
+
+        return Wait(
+            watch=Watch(ruleset_id=self.ruleset_id, created_after=self.created_after),
+            criteria=Criteria(
+                wait_for=self.wait_for,
+                expected_count=self.expected_count,
+                settle_for=self.settle_for,
+                max_pending=self.max_pending,
+                max_failed=None,
+            ),
+            started=time.time(),
+            deadline=time.time() + _LOOK_LASTS,
+        )
+
+    async def _look(self, wait: Wait) -> Summary | None:
+        """Look once: the counts when all is settled, None when it is not, or is known to be as it was."""
+        from intercom_provider.api import calls  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.api.flow import Patience  # noqa: PLC0415
+        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
+        from intercom_provider.triggers.shared import shared_client  # noqa: PLC0415
+
+        # Anew each time: the token may have been replaced in the meantime.
+        settings = await IntercomHook(self.intercom_conn_id, api_version=self.api_version).aget_settings()
+        check_status_version(settings.api_version)
+        fresh_for = _FRESH * self.poke_interval
+        async with shared_client(settings, subject=self.ruleset_id, fresh_for=fresh_for) as client:
+            wait.deadline = time.time() + _LOOK_LASTS
+            patience = Patience(attempts=1, deadline=wait.deadline)
+            announced = (await client.run(calls.Pages(self.ruleset_id).read(patience))).total_count
+            if announced is not None and announced == self._resting_at:
+                # All of them had settled, and there are no more: the other pages need not be read.
+                return None
+            found = await client.run(wait.look(time.time()))
+        verdict = wait.took(found, time.time())
+        self.log.info("%s", wait.progress(found, time.time()))
+        await self._note_first(wait)
+        self._resting_at = announced if verdict == "settled" else None
+        return wait.last if verdict == "settled" else None
+
+    async def _note_first(self, wait: Wait) -> None:
+        """Where nothing remembers what was fired for, what has settled before does not count as news."""
+        if self._has_looked or wait.last is None:
+            return
+        self._has_looked = True
+        allowed = wait.criteria.pending_allowed(wait.last.total)
+        if self._store is None and wait.criteria.pending(wait.last) <= allowed:
+            self._fired_for = wait.last.total
+
+    def _after_failure(self, wait: Wait, error: Exception, failures: int, interval: float) -> float:
+        pause = min(interval * 2.0 ** min(failures - 1, 10), max(interval, _LONGEST_PAUSE))
+        if isinstance(error, IntercomError) and error.transient:
+            wait.stumbled(error, time.time(), None)
+        elif isinstance(error, IntercomError):
+            self.log.error("%s cannot be watched, trying again in %.0f s: %s", wait, pause, error)
+        else:
+            self.log.error("%s cannot be watched, trying again in %.0f s", wait, pause, exc_info=error)
+        return max(time.time() + pause, wait.not_before)
+
+    async def _check_store(self, wait: Wait) -> None:
+        try:
+            await self._last_fired(wait)
+        except ValueError:
+            # The store has a place for each asset, and no trigger is told how many watch it.
+            self.log.warning("%s is watched for several assets, so Airflow remembers nothing: give each its own", wait)
+            self.asset_state_store = None
+        except Exception as error:  # noqa: BLE001 - it is asked again before it matters
+            self.log.warning("%s: Airflow does not tell yet what was fired for: %s", wait, type(error).__name__)
+
+    @property
+    def _store(self) -> Any:
+        # Airflow puts it there when it is a watcher's, from 3.3 on.
+        return getattr(self, "asset_state_store", None)
+
+    def _key(self, wait: Wait) -> str:
+        return f"intercom_settled_{wait.watch.digest}_{self.wait_for}"
+
+    async def _last_fired(self, wait: Wait) -> int:
+        if self._store is None:
+            return self._fired_for
+        known = await self._store.aget(self._key(wait))
+        total = known.get("total") if isinstance(known, dict) else None
+        return max(self._fired_for, total if isinstance(total, int) else 0)
+
+    async def _remember(self, wait: Wait, settled: Summary) -> None:
+        self._fired_for = settled.total
+        if self._store is None:
+            return
+        try:
+            await self._store.aset(self._key(wait), {"total": settled.total, "at": int(time.time())})
+        except Exception:
+            self.log.exception("%s: what was fired for is not kept, and fires again after a restart", wait)
+
+
+def _ruleset_id(value: object) -> str:
+    if is_missing(value):
+        raise InvalidInputError.of("ruleset_id", "is missing")
+    if "{{" in str(value):
+        raise InvalidInputError.of("ruleset_id", "is a template, and Airflow renders none for a watcher: give the id")
+    return read_ruleset_id(value) or ""

@@ -24,6 +24,7 @@ from intercom_provider.links import APPS
 from intercom_provider.operators.message import SendMessageBatchOperator, SendMessageOperator
 from intercom_provider.sensors.message_reply import MessageReplySensor
 from intercom_provider.sensors.message_status import MessageStatusSensor
+from intercom_provider.triggers.ruleset import RulesetSettledTrigger
 from tests import hostile
 
 from .pages import ROOT, blocks, names, section, table
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 BATCHES = DOCS / "batches.md"
+EVENTS = DOCS / "events.md"
 REPLIES = DOCS / "replies.md"
 
 
@@ -65,6 +67,7 @@ def written_default(cell: str) -> Any:
         (MessageStatusSensor, README, "MessageStatusSensor"),
         (SendMessageBatchOperator, BATCHES, "Fields"),
         (MessageReplySensor, REPLIES, "Fields"),
+        (RulesetSettledTrigger, EVENTS, "Arguments"),
     ],
 )
 def test_every_field_stands_in_its_table_with_its_default(owner: type, page: Path, heading: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from intercom_provider.sandbox import Sandbox
 from tests.airflow_instance import PROJECT, AirflowInstance, end_on_signals
 from tests.hostile import Hostile, connection_to, event, never_accepting
 
@@ -58,10 +59,21 @@ def intercom(_intercom: Hostile) -> Hostile:
 
 
 @pytest.fixture(scope="session")
-def _airflow(_intercom: Hostile) -> Iterator[AirflowInstance]:
+def campaign() -> Iterator[Sandbox]:
+    """Give the Intercom that one DAG's watcher looks at all the time."""
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+def _airflow(_intercom: Hostile, campaign: Sandbox) -> Iterator[AirflowInstance]:
     end_on_signals()
     with never_accepting() as nobody:
-        connections = {"intercom_default": _intercom.connection, "intercom_silent": connection_to(nobody)}
+        connections = {
+            "intercom_default": _intercom.connection,
+            "intercom_silent": connection_to(nobody),
+            "intercom_with_a_campaign": campaign.connection,
+        }
         with AirflowInstance(HOME, DAGS, connections, settings=_SETTINGS) as instance:
             yield instance
 

@@ -139,19 +139,18 @@ class Watch:
         :return: What was found.
         :raises IntercomError: When a page could not be read.
         """
-        tally, survey, pages = Tally(), Survey(), calls.Pages(self.ruleset_id or "")
+        tally, earlier, survey, pages = Tally(), Tally(), Survey(), calls.Pages(self.ruleset_id or "")
         settled = settled_statuses(criteria.wait_for)
-        listed, announced, always_announced = 0, 0, True
+        announced, always_announced = 0, True
         while not pages.done:
             cursor = pages.after
             page = yield from pages.read(care.others if pages.number else care.first)
             announced = max(announced, page.total_count or 0)
             always_announced &= page.total_count is not None
-            listed += len(page.events)
-            survey.note(pages.number, cursor, self._pending_on(page, settled, tally, care.observe))
+            survey.note(pages.number, cursor, self._pending_on(page, settled, tally, earlier, care.observe))
         summary = tally.fold()
-        # Each message once, where all of them count.
-        seen = listed if self.created_after else summary.total
+        # Each message once: where one moved while the list was read, another one may stand there twice.
+        seen = summary.total + earlier.fold().total
         return Look(
             summary,
             tally,
@@ -193,7 +192,7 @@ class Watch:
             total = place.total_when(page.total_count)
             unread -= mark.pending
             before += mark.pending
-            mark.pending = self._pending_on(page, settled_statuses(criteria.wait_for), tally, care.observe)
+            mark.pending = self._pending_on(page, settled_statuses(criteria.wait_for), tally, Tally(), care.observe)
             mark.read = place.glances
             still += mark.pending
             place.marks = [each for each in place.marks if each.pending]
@@ -286,10 +285,14 @@ class Watch:
             found.updated_at,
         )
 
-    def _pending_on(self, page: StatusPage, settled: frozenset[str], tally: Tally, observe: Observe) -> int:
+    def _pending_on(
+        self, page: StatusPage, settled: frozenset[str], tally: Tally, earlier: Tally, observe: Observe
+    ) -> int:
+        """Take in a page, what counts and what is from before that, and tell how many messages are pending on it."""
         pending = 0
         for event in page.events:
             if self.created_after and event.created_at is not None and event.created_at < self.created_after:
+                earlier.add(event.whatsapp_message_id, event.status)
                 continue
             tally.add(event.whatsapp_message_id, event.status)
             pending += event.status not in settled

@@ -252,6 +252,22 @@ def test_only_events_of_this_campaign_hold_it_up(sandbox: Sandbox) -> None:
     assert wait.summary == Summary(total=100, delivered=100)
 
 
+def test_a_message_that_moves_while_the_list_is_read_is_not_lost_where_only_this_campaign_counts() -> None:
+    old, first = hostile.event("wamid.1", "read", created_at=1_000), hostile.event("wamid.2", "read", created_at=3_000)
+    moved = hostile.event("wamid.3", "failed", created_at=3_000)
+    with Hostile() as server:
+        # The last one moves to the top, which was read before, and pushes another one down to be read twice.
+        for events, cursor in (([old, first], "2"), ([first], None)):
+            pages = {"type": "pages", "next": {"starting_after": cursor} if cursor else None}
+            listed = {"type": "list", "pages": pages, "total_count": 3, "events": events}
+            server.script(hostile.answer(200, listed))
+        server.pages = [[moved, old, first]]
+        wait = Waiting(server, Watch(ruleset_id="7", created_after=2_000))
+        assert wait.poll() == "wait"
+        assert wait.poll() == "settled"
+        assert wait.summary == Summary(total=2, read=1, failed=1)
+
+
 def test_a_message_that_is_listed_twice_does_not_hold_it_up(sandbox: Sandbox) -> None:
     ids = ruleset(sandbox, 21, "read")
     sandbox.set_status(ids[2_000], "sent")

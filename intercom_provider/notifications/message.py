@@ -137,6 +137,7 @@ class IntercomNotifier(BaseNotifier):
         self.intercom_conn_id = intercom_conn_id
         # As they stand in the DAG: rendered they tell two alerts apart that are one.
         self.same = (message_type, to, key)
+        self._origin = self
         self._unrendered: dict[str, Exception] = {}
         if context is None:
             # With a context it is made to alert, and what is wrong then belongs into the log.
@@ -150,6 +151,7 @@ class IntercomNotifier(BaseNotifier):
         """
         # Rendering overwrites fields and context, and one notifier may serve many tasks in one process.
         each = copy.copy(self)
+        each._origin = self  # noqa: SLF001 - of the same class
         super(IntercomNotifier, each).__call__(*({**context} for context in args))
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
@@ -216,7 +218,7 @@ class IntercomNotifier(BaseNotifier):
         from intercom_provider.api import calls  # noqa: PLC0415 - not when a DAG is parsed
         from intercom_provider.api.flow import Patience  # noqa: PLC0415
 
-        occasion = read_occasion(context)
+        occasion = read_occasion(context, will_retry=self._will_retry(context))
         fields = self._fields(occasion)
         # An exception may quote a secret, and an alert leaves the house.
         message = parse_message({**fields, **{name: without_secrets(fields[name]) for name in _HAVE_DEFAULTS}})
@@ -243,7 +245,7 @@ class IntercomNotifier(BaseNotifier):
         if not self.once or not occasion.of_task:
             return Memory(None, None, "", self.log)
         attempt = read_attempt(context["task"], context)
-        if why := stands_back(occasion.kind, attempt, is_covered=self._is_covered(context)):
+        if why := stands_back(occasion, attempt, is_covered=self._is_covered(context)):
             self.log.info("No alert: %s (once is set)", why)
             return None
         identity = identity_of(
@@ -252,14 +254,24 @@ class IntercomNotifier(BaseNotifier):
             recipients=message.recipients,
             salt=f"{salt_of(context)}/{occasion.kind}",
         )
-        store = None if occasion.kind == "up_for_retry" else task_state_store(context)
+        # For a try that is over, and in the DAG processor, Airflow's store is there and refuses.
+        refuses = occasion.kind == "up_for_retry" or occasion.by_proxy
+        store = None if refuses else task_state_store(context)
         return Memory(store, attempt, identity, self.log)
 
+    def _will_retry(self, context: Context) -> bool | None:
+        """Tell which of the task's callbacks this is, where it stands in one list alone."""
+        on_retry, on_failure = (
+            any(each is self._origin for each in _callbacks(context, kind)) for kind in ("retry", "failure")
+        )
+        return None if on_retry == on_failure else on_retry
+
     def _is_covered(self, context: Context) -> bool:
-        """Whether the same alert is given when the task has failed for good."""
-        given: Any = context["task"].on_failure_callback or ()
-        callbacks = given if isinstance(given, Sequence) else [given]
-        return any(isinstance(each, IntercomNotifier) and each.once and each.same == self.same for each in callbacks)
+        """Tell whether the same alert is given when the task has failed for good."""
+        return any(
+            isinstance(each, IntercomNotifier) and each.once and each.same == self.same
+            for each in _callbacks(context, "failure")
+        )
 
     def _connection_id(self) -> str:
         if (error := self._unrendered.get("intercom_conn_id")) is not None:
@@ -320,6 +332,11 @@ class IntercomNotifier(BaseNotifier):
             self.log.error("The alert may have been sent or not: it took longer than %.0f s", _SECONDS)  # noqa: TRY400
         except Exception:
             self.log.exception("The alert was not sent")
+
+
+def _callbacks(context: Context, kind: str) -> Sequence[Any]:
+    given: Any = getattr(context.get("task"), f"on_{kind}_callback", None) or ()
+    return given if isinstance(given, Sequence) else [given]
 
 
 def _unrendered(name: str, error: Exception) -> Problem:

@@ -17,6 +17,8 @@ _HAPPENED: Final[dict[Kind, str]] = {
     "skipped": "was skipped",
     "running": "has started",
 }
+_UNKNOWN: Final = "Airflow asked for an alert, and did not say why"
+_BY_PROXY: Final = "Airflow knows of no exception: the process was killed or lost, or never began"
 _LONGEST: Final = 2_000
 
 
@@ -28,11 +30,13 @@ class Occasion:
     :param kind: The state of a task instance; ``dag_run`` and ``deadline`` for what concerns a whole run.
     :param headline: What happened, in a line.
     :param text: The same with all that Airflow tells of it: run, try, where the log is, and the exception at its end.
+    :param by_proxy: Whether the DAG processor alerts in the task's place, as its process cannot.
     """
 
     kind: Kind
     headline: str
     text: str
+    by_proxy: bool = False
 
     @property
     def of_task(self) -> bool:
@@ -40,11 +44,12 @@ class Occasion:
         return self.kind in _HAPPENED
 
 
-def read_occasion(context: Mapping[str, Any]) -> Occasion:
+def read_occasion(context: Mapping[str, Any], *, will_retry: bool | None = None) -> Occasion:
     """
     Tell what happened by the context of a callback; each of Airflow's processes fills in another one.
 
     :param context: The context of a task's callback, a DAG's callback or a deadline alert.
+    :param will_retry: Whether it is the callback of a retry; None (default) when that is not known.
     :return: What happened.
     """
     if "deadline" in context:
@@ -53,59 +58,48 @@ def read_occasion(context: Mapping[str, Any]) -> Occasion:
         # There is a task instance, too: the last one of the run, whose state is not what this is about.
         return _of_dag_run(context)
     if context.get("ti") is not None:
-        return _of_task(context)
-    return _occasion("unknown", "Airflow asked for an alert, and did not say why")
+        return _of_task(context, will_retry)
+    return Occasion("unknown", _UNKNOWN, _UNKNOWN)
 
 
-def _of_task(context: Mapping[str, Any]) -> Occasion:
-    ti = context["ti"]
-    kind = _kind_of(context)
-    tries = f"try {ti.try_number} of {max(ti.max_tries + 1, ti.try_number)}"
-    return _occasion(
-        kind,
-        f"Task {_name_of(ti)} of DAG {ti.dag_id} {_HAPPENED[kind]}",
-        f"Run: {ti.run_id}, {tries}",
-        f"Log: {ti.log_url}",
-        _error_of(context),
-    )
-
-
-def _kind_of(context: Mapping[str, Any]) -> Kind:
+def _of_task(context: Mapping[str, Any], will_retry: bool | None) -> Occasion:
     ti = context["ti"]
     state = str(getattr(ti.state, "value", ti.state))
-    for kind in _HAPPENED:
-        if kind == state:
-            return kind
-    # Its process was killed. The DAG processor alerts in its place, and is not told the state.
-    return "up_for_retry" if ti.try_number <= ti.max_tries else "failed"
+    kind = next((kind for kind in _HAPPENED if kind == state), None)
+    by_proxy = kind is None
+    if kind is None:
+        # The DAG processor is told neither the state nor an exception, and calls only about failures.
+        will_retry = ti.try_number <= ti.max_tries if will_retry is None else will_retry
+        kind = "up_for_retry" if will_retry else "failed"
+    headline = f"Task {_name_of(ti)} of DAG {ti.dag_id} {_HAPPENED[kind]}"
+    text = _text(
+        headline,
+        f"Run: {ti.run_id}, try {ti.try_number} of {max(ti.max_tries + 1, ti.try_number)}",
+        f"Log: {ti.log_url}",
+        _BY_PROXY if by_proxy else _error_of(context),
+    )
+    return Occasion(kind, headline, text, by_proxy)
 
 
 def _of_dag_run(context: Mapping[str, Any]) -> Occasion:
     reason, ti = context["reason"], context.get("ti")
     failed = reason != "success"
-    happened = f"failed: {reason}" if failed else "succeeded"
-    return _occasion(
-        "dag_run",
-        f"DAG {context['dag'].dag_id} {happened}",
-        f"Run: {context['run_id']}",
-        f"Last task: {_name_of(ti)}, log: {ti.log_url}" if failed and ti is not None else "",
-    )
+    headline = f"DAG {context['dag'].dag_id} {f'failed: {reason}' if failed else 'succeeded'}"
+    last = f"Last task: {_name_of(ti)}, log: {ti.log_url}" if failed and ti is not None else ""
+    return Occasion("dag_run", headline, _text(headline, f"Run: {context['run_id']}", last))
 
 
 def _of_deadline(context: Mapping[str, Any]) -> Occasion:
     run = context.get("dag_run") or {}
     due = context["deadline"]["deadline_time"]
-    return _occasion(
-        "deadline",
-        f"DAG {run.get('dag_id', 'unknown')} missed a deadline",
-        f"Run: {run.get('dag_run_id', 'unknown')}, due at {getattr(due, 'isoformat', lambda: due)()}, "
-        f"now {run.get('state', 'unknown')}",
-    )
+    headline = f"DAG {run.get('dag_id', 'unknown')} missed a deadline"
+    details = f"Run: {run.get('dag_run_id', 'unknown')}, due at {due}, now {run.get('state', 'unknown')}"
+    return Occasion("deadline", headline, _text(headline, details))
 
 
-def _occasion(kind: Kind, headline: str, *details: str) -> Occasion:
-    text = without_secrets("\n".join([headline, *filter(None, details)]))
-    return Occasion(kind, headline, text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
+def _text(*lines: str) -> str:
+    text = without_secrets("\n".join(filter(None, lines)))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def without_secrets(value: Any) -> Any:

@@ -20,24 +20,28 @@ if TYPE_CHECKING:
 
     from intercom_provider.api.models import Receipt
     from intercom_provider.ledger import Attempt, Entry, Store
-    from intercom_provider.notifications.occasion import Kind
+    from intercom_provider.notifications.occasion import Occasion
 
 KEY: Final = "intercom/alerts"
 """Where in Airflow's task state store the alerts of a task instance are."""
 
 
-def stands_back(kind: Kind, attempt: Attempt, *, is_covered: bool) -> str:
+def stands_back(occasion: Occasion, attempt: Attempt, *, is_covered: bool) -> str:
     """
     Tell why a try alerts of nothing, by what is known without a memory.
 
-    :param kind: What happened.
+    :param occasion: What happened.
     :param attempt: The try.
     :param is_covered: Whether the same person is alerted when the task has failed for good.
     :return: The reason; "" when it is to alert.
     """
-    if kind == "up_for_retry" and is_covered:
-        return "the task is tried again, and on_failure_callback alerts when it has failed for good"
-    if kind in ("up_for_retry", "running") and attempt.is_retry:
+    if occasion.kind == "up_for_retry" and is_covered:
+        if not occasion.by_proxy:
+            return "the task is tried again, and on_failure_callback alerts when it has failed for good"
+        if attempt.number == attempt.max_tries:
+            # If the process of the last try is killed, too, Airflow (3.3) calls nobody.
+            return ""
+    if occasion.kind in ("up_for_retry", "running") and attempt.is_retry:
         return "the first try was the one to alert"
     return ""
 
@@ -66,7 +70,7 @@ class Memory:
             return True
         try:
             return self._may_alert(self._ledger)
-        except Exception as error:  # noqa: BLE001 - in the DAG processor it refuses
+        except Exception as error:  # noqa: BLE001 - the alert is worth more than its record
             self._ledger = None
             self._log.warning("Nothing remembers this alert, so there may be another one: %s", error)
             return True

@@ -80,8 +80,9 @@ def test_a_customers_text_arrives_as_it_was_written(
 
 def test_params_arrive_as_the_page_says(run_dag: Any, sandbox: Sandbox, registered: set[tuple[DAG, Any]]) -> None:
     program: dict[str, Any] = {"__name__": __name__}
-    for block in blocks(ROOT / "docs" / "batches.md", "python"):
-        exec(compile(block.text, "batches.md", "exec"), program)  # noqa: S102 - our own page
+    page = ROOT / "docs" / "batches.md"
+    for block in blocks(page, "python"):
+        exec(compile(block.text, str(page), "exec"), program)  # noqa: S102 - our own page
     (dag,) = (dag for dag, _ in registered if dag.dag_id == "params")
     run_dag(dag)
     texts = {

@@ -58,6 +58,10 @@ class Defaults:
         unknown = [f"defaults.{name}" for name in data if name not in known]
         if unknown:
             raise InvalidInputError(Problem(name, "is no field of a message: remove it") for name in unknown)
+        if not is_missing(data.get("key")):
+            raise InvalidInputError.of(
+                "defaults.key", "would make all messages the same one: give each message a key of its own"
+            )
         try:
             self._params = _read_params(data.get("params"))
         except InvalidInputError as error:

@@ -195,6 +195,11 @@ def test_defaults_hold_fields_of_a_message_alone() -> None:
     assert list(problems({"colour": "red", "body": "b", 5: 1})) == ["defaults.colour", "defaults.5"]
 
 
+@pytest.mark.parametrize("key", ["autumn", "customer-${id}", 7])
+def test_one_key_for_all_would_leave_all_but_one_unsent(key: object) -> None:
+    assert "of its own" in problems({"key": key, "body": "b"})["defaults.key"]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_customers_words_arrive_as_written(seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311

@@ -68,3 +68,22 @@ def test_cleared_with_repeat_on_clear_and_killed_in_the_middle_a_batch_sends_onc
     assert len(known) == 250 - told["unconfirmed"]
     assert {times[phone(line["index"])] for line in known} == {2}
     assert max(times.values()) == 2
+
+
+def test_cleared_while_it_runs_a_batch_goes_on_as_after_a_kill(
+    airflow: AirflowInstance, sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    send = start(airflow, "batch_of_a_campaign", tmp_path, 600)
+    process = process_of(send)
+    until(lambda: sandbox.number >= 50, "some messages", every=0.05)
+
+    send.clear()
+
+    until(lambda: not process.is_running(), "the end of the first try's process", every=0.05)
+    assert send.end() == "success"
+    assert send.info["try_number"] == 2
+    told, times = counts(send), sandbox.times
+    assert told["sent"] + told["already_sent"] + told["unconfirmed"] == told["total"] == 600
+    assert told["unconfirmed"] <= MOST_UNCONFIRMED
+    assert set(times.values()) == {1}
+    assert len(times) >= 600 - told["unconfirmed"]

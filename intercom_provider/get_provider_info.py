@@ -97,6 +97,7 @@ def get_provider_info() -> dict[str, object]:
                 ],
             }
         ],
+        "cli": ["intercom_provider.cli.get_commands"],
         "extra-links": ["intercom_provider.links.IntercomLink"],
         "notifications": ["intercom_provider.notifications.message.IntercomNotifier"],
     }

@@ -26,6 +26,8 @@ PER_PAGE: Final = 100
 _EMPTY_PAGES_ALLOWED: Final = 10
 # A list may grow while it is read, and repeat itself; beyond twice its announced size it does not end.
 _EVENTS_TOO_MANY_ALLOWED: Final = 1_000
+# Without a sender, a recipient and a body, each of which Intercom requires: no message can come of it.
+_NO_MESSAGE: Final = {"message_type": "inapp"}
 _NOT_ACCEPTED: Final = "WhatsApp did not accept the message: Intercom's answer has no whatsapp_message_id"
 _DRY_RUN: Final = "the connection has dry_run set"
 
@@ -79,6 +81,18 @@ def _send(message: Message, request: Request, settings: Settings, patience: Pati
         created_at=sent.created_at,
         key=message.key,
     )
+
+
+def probe_send(patience: Patience = PATIENT) -> Flow[None]:
+    """
+    Ask for a message that can not be created (``POST /messages``), to learn whether the token may send.
+
+    :param patience: When to give up.
+    :raises RefusedError: Always, when it may: Intercom misses what makes a message.
+    :raises ApiError: When it may not.
+    :raises UnreachableError: When Intercom cannot be asked.
+    """
+    return attempt(Request("POST", "/messages", json=_NO_MESSAGE), lambda _: None, patience)
 
 
 def whatsapp_status(whatsapp_message_id: str, patience: Patience = PATIENT) -> Flow[WhatsAppStatus]:

@@ -17,6 +17,7 @@ _PART: Final = re.compile(r"try-([0-9]+)-part-([0-9]+)\.jsonl")
 class Line:
     """What became of one message of a batch."""
 
+    index: int | None
     outcome: str
     whatsapp_message_id: str | None = None
     key: str | int | None = None
@@ -30,12 +31,23 @@ class Parts:
 
     :param folder: The folder of the batch's task instance, as the batch left it in XCom.
     :param try_number: The try.
-    :param total: How many messages the batch came to, and so how many lines there are.
+    :param total: How many messages the batch came to, and so how many lines there are; None when nobody knows.
     """
 
     folder: str
     try_number: int
-    total: int
+    total: int | None
+
+    @classmethod
+    def of_tries(cls, folder: str) -> list[Self]:
+        """
+        Find every try, when nobody knows how many messages the batch came to.
+
+        :param folder: The folder.
+        :return: The parts of each, the first try first.
+        :raises OSError: When the folder can not be read.
+        """
+        return [cls(folder, each, None) for each in sorted({try_number for try_number, _, _ in _listed(folder)})]
 
     @classmethod
     def of_last_try(cls, folder: str, total: int) -> Self:
@@ -64,7 +76,7 @@ class Parts:
         from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where parts are read
 
         number = 0
-        for try_number, _, name in _listed(self.folder) if self.total else ():
+        for try_number, _, name in _listed(self.folder) if self.total != 0 else ():
             if try_number != self.try_number:
                 continue
             part = ObjectStoragePath(self.folder) / name
@@ -75,7 +87,7 @@ class Parts:
                     except (ValueError, TypeError, KeyError):
                         raise ValueError(f"line {place} of {name} is not a batch's") from None
                     number += 1
-        if number != self.total:
+        if self.total is not None and number != self.total:
             raise ValueError(
                 f"the parts of try {self.try_number} tell of {number:,} messages, the batch of {self.total:,}"
             )
@@ -101,4 +113,6 @@ def _listed(folder: str) -> list[tuple[int, int, str]]:
 
 def _line(text: str) -> Line:
     data = json.loads(text)
-    return Line(str(data["outcome"]), data.get("whatsapp_message_id"), data.get("key"), data.get("reason"))
+    return Line(
+        data.get("index"), str(data["outcome"]), data.get("whatsapp_message_id"), data.get("key"), data.get("reason")
+    )

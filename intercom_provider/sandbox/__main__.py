@@ -17,7 +17,8 @@ from intercom_provider.sandbox.server import Sandbox
 from intercom_provider.sandbox.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import TextIO
 
 _FOREVER = 1e9
 
@@ -65,15 +66,12 @@ _factor.__name__ = "factor"
 _share.__name__ = "share (0 to 1)"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m intercom_provider.sandbox",
-        description="A local Intercom: answers like the real one, sends nothing to anybody.",
-        epilog=_magic_table(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(add: Callable[..., object]) -> None:
+    """Name the options.
+
+    :param add: takes what `ArgumentParser.add_argument` takes.
+    """
     usual = Settings()
-    add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     add("--port", type=int, default=8765, help="port; 0 for a free one (%(default)s)")
     add("--token", default=usual.token, help="access token to accept (%(default)s)")
@@ -130,10 +128,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--seed", type=int, default=usual.seed, help="the same seed tells the same story (%(default)s)")
     add("--print-json", action="store_true", help="say where it listens in one line of JSON, for scripts")
-    return parser
 
 
-def _magic_table() -> str:
+def magic_table() -> str:
+    """Tell what magic recipients there are."""
     phones = [f"  a phone ending in {ending}: {does}" for ending, (_, does) in MAGIC_ENDINGS.items()]
     names = [f"  an id, user_id or email {name}: {does}" for name, does in MAGIC_NAMES.items()]
     return "\n".join(["magic recipients (everybody else is there, and is messaged):", *phones, *names])
@@ -153,14 +151,13 @@ def _greeting(sandbox: Sandbox, rulesets: Sequence[_Ruleset]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(options: argparse.Namespace, out: TextIO) -> int:
     """Run a sandbox until SIGINT or SIGTERM.
 
-    :param arguments: the command line; None for the process's own.
+    :param options: what `add_options` names.
+    :param out: where it says where it listens.
     :return: the exit status.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -169,18 +166,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         sandbox.start()
     except OSError as error:
-        parser.exit(1, f"Cannot listen on {options.host}:{options.port}: {error.strerror}\n")
+        sys.stderr.write(f"Cannot listen on {options.host}:{options.port}: {error.strerror}\n")
+        return 1
     for ruleset in options.rulesets:
         sandbox.add_ruleset(ruleset.id, ruleset.size, over=ruleset.over)
     if options.print_json:
         where = {"url": sandbox.url, "token": sandbox.token, "connection": sandbox.connection}
-        sys.stdout.write(json.dumps(where) + "\n")
+        out.write(json.dumps(where) + "\n")
     else:
-        sys.stdout.write(_greeting(sandbox, options.rulesets) + "\n")
-    sys.stdout.flush()
+        out.write(_greeting(sandbox, options.rulesets) + "\n")
+    out.flush()
     stop.wait()
     sandbox.stop()
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a sandbox until SIGINT or SIGTERM.
+
+    :param arguments: the command line; None for the process's own.
+    :return: the exit status.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m intercom_provider.sandbox",
+        description="A local Intercom: answers like the real one, sends nothing to anybody.",
+        epilog=magic_table(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_options(parser.add_argument)
+    return run(parser.parse_args(arguments), sys.stdout)
 
 
 if __name__ == "__main__":

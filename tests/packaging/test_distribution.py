@@ -50,6 +50,7 @@ def test_airflow_finds_the_provider_and_what_it_offers() -> None:
             "intercom_provider.triggers.ruleset",
         ],
     }
+    assert provider.data["cli"] == ["intercom_provider.cli.get_commands"]
     assert provider.data["extra-links"] == ["intercom_provider.links.IntercomLink"]
     assert provider.data["notifications"] == ["intercom_provider.notifications.message.IntercomNotifier"]
     types = provider.data["connection-types"]

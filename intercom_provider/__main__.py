@@ -1,0 +1,41 @@
+"""``python -m intercom_provider``: the command line, wherever Airflow has none for providers (before 3.2)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from intercom_provider import __version__
+from intercom_provider.cli import COMMANDS, SUMMARY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run a command.
+
+    :param arguments: The command line; None for the process's own.
+    :return: The exit status.
+    """
+    parser = argparse.ArgumentParser(prog="python -m intercom_provider", description=SUMMARY)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        its = commands.add_parser(
+            command.name,
+            help=command.help,
+            description=command.description,
+            epilog=command.epilog(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_options(its.add_argument)
+        its.set_defaults(command=command)
+    options = parser.parse_args(arguments)
+    return options.command.run(options)  # type: ignore[no-any-return]  # a namespace has no types
+
+
+if __name__ == "__main__":
+    sys.exit(main())

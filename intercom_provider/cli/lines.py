@@ -1,0 +1,33 @@
+"""JSON Lines for others to read: to a file, or to the standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from intercom_provider.report import write_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
+
+    from intercom_provider.sources import Row
+
+STDOUT = "-"
+
+
+def write_lines(rows: Iterator[Row], output: str, out: TextIO) -> None:
+    """
+    Write rows.
+
+    :param rows: The rows.
+    :param output: A path, an object-storage URI, or ``-`` for the standard output.
+    :param out: The standard output.
+    :raises OSError: When they can not be written.
+    """
+    if output == STDOUT:
+        out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        return
+    written = write_rows(rows, output)
+    sys.stderr.write(f"{written:,} lines written to {output}\n")

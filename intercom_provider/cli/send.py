@@ -1,0 +1,76 @@
+"""``send``: one message, after a question."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from intercom_provider.api import calls
+from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.api.message import parse_message
+from intercom_provider.cli.connection import open_hook
+
+if TYPE_CHECKING:
+    import argparse
+    from typing import TextIO
+
+    from intercom_provider.api.models import Me
+    from intercom_provider.api.settings import Settings
+
+_FIELDS: Final = ("body", "body_format", "subject", "template", "locale", "from_admin_id", "key")
+
+
+def run(options: argparse.Namespace, out: TextIO) -> int:
+    """
+    Send one message.
+
+    :param options: The message's fields, ``conn_id`` and ``yes``.
+    :param out: Where its result goes.
+    :return: 0 when it was sent, or would have been but for a dry run.
+    """
+    hook = open_hook(options.conn_id)
+    fields: dict[str, Any] = {name: getattr(options, name) for name in _FIELDS}
+    fields |= {
+        "message_type": options.type,
+        "to": _recipient(options.to),
+        "components": _json("--components", options.components),
+    }
+    # What is wrong with it comes before the question.
+    flow = calls.send_message(parse_message(fields), hook.settings)
+    with hook.get_conn() as client:
+        if not options.yes and not _agreed(options, hook.settings, client.run(calls.me())):
+            sys.stderr.write("Nothing was sent.\n")
+            return 1
+        receipt = client.run(flow)
+    out.write(json.dumps(receipt.model_dump(), ensure_ascii=False) + "\n")
+    return 0 if receipt.outcome in ("sent", "dry_run") else 1
+
+
+def _recipient(text: str) -> object:
+    role, colon, contact_id = text.partition(":")
+    if text.startswith("+"):
+        return {"phone": text}
+    if colon and role in ("user", "lead"):
+        return {"type": role, "id": contact_id}
+    if text.startswith(("{", "[")):
+        return _json("--to", text)
+    raise InvalidInputError.of("--to", 'must be a phone (+44...), user:ID, lead:ID, or JSON such as {"type": ..., ...}')
+
+
+def _json(name: str, text: str | None) -> Any:
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError:
+        raise InvalidInputError.of(name, "must be JSON") from None
+
+
+def _agreed(options: argparse.Namespace, settings: Settings, found: Me) -> bool:
+    workspace = f"workspace {found.app.name!r} ({found.app.region})" if found.app else "an unnamed workspace"
+    sender = options.from_admin_id or settings.admin_id
+    sys.stderr.write(f"{options.type} message to {options.to}, from admin {sender}, in {workspace}\n")
+    if settings.dry_run:
+        sys.stderr.write("The connection has dry_run set: nothing will be sent.\n")
+    sys.stderr.write("Send it? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

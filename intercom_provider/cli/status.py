@@ -1,0 +1,119 @@
+"""``status``: how far WhatsApp messages have come, now or until they have arrived."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from intercom_provider.api.errors import IntercomError, InvalidInputError
+from intercom_provider.cli.connection import open_hook
+from intercom_provider.cli.lines import STDOUT, write_lines
+from intercom_provider.delivery import Criteria
+from intercom_provider.looks import Look, Watch
+from intercom_provider.report import Report
+from intercom_provider.sources import read_message_ids, read_ruleset_id
+from intercom_provider.watch import Wait
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+    from typing import TextIO
+
+    from intercom_provider.api.client import IntercomClient
+
+_SHORTEST_POLL: Final = 1.0
+
+
+def run(options: argparse.Namespace, out: TextIO) -> int:
+    """
+    Tell how far messages have come.
+
+    :param options: What to watch, ``wait`` and how, ``output``.
+    :param out: Where its result goes.
+    :return: 0 when what was to be told was told; with ``wait``, when all have arrived or failed.
+    """
+    wait = _wait(options)
+    with open_hook(options.conn_id).get_conn() as client, _shown() as show:
+        while True:
+            started = time.time()
+            with Report(wait_for=options.wait_for, results="all" if options.output else None, keys={}) as report:
+                try:
+                    found = client.run(wait.look(started, report.see, details=report.wants, full=not options.wait))
+                except IntercomError as error:
+                    if not options.wait or wait.stumbled(error, time.time()) == "deadline":
+                        raise
+                else:
+                    verdict = wait.took(found, time.time())
+                    show(wait, wait.progress(found, time.time()))
+                    if isinstance(found, Look) and (verdict != "wait" or not options.wait):
+                        _tell(found, report, client, options.output, out)
+                        return 0 if verdict == "settled" or not options.wait else 1
+            now = time.time()
+            pause = max(wait.not_before - now, options.poll)
+            # The last look is due at the deadline, which is no reason to sleep past it.
+            time.sleep(max(0.0, min(pause, wait.deadline - now)))
+
+
+def _wait(options: argparse.Namespace) -> Wait:
+    ruleset_id = read_ruleset_id(options.ruleset_id)
+    ids = read_message_ids(options.whatsapp_message_id)
+    if (ruleset_id is None) == (not ids):
+        raise InvalidInputError.of("--ruleset-id, --whatsapp-message-id", "exactly one of them says what to look at")
+    if not options.poll >= _SHORTEST_POLL:
+        raise InvalidInputError.of("--poll", "must be 1 second or more")
+    now = time.time()
+    criteria = Criteria(
+        wait_for=options.wait_for,
+        expected_count=options.expected_count if ruleset_id is not None else len(ids),
+        settle_for=options.settle_for if ruleset_id is not None and options.expected_count is None else 0.0,
+    )
+    return Wait(
+        watch=Watch(ruleset_id=ruleset_id, whatsapp_message_ids=tuple(ids)),
+        criteria=criteria,
+        started=now,
+        deadline=now + options.timeout,
+    )
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[[Wait, str], None]]:
+    """Show progress: a bar for people, lines for whoever reads them from a file."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _, line: print(line, file=sys.stderr, flush=True)  # noqa: T201 - a command's own words
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[counts]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("looking", total=None, counts="")
+
+        def show(wait: Wait, line: str) -> None:
+            if wait.last is not None:
+                settled = wait.criteria.settled(wait.last)
+                total = max(wait.last.total, wait.criteria.expected_count or 0)
+                counts = line.partition(": ")[2]
+                bar.update(task, description=str(wait.watch), completed=settled, total=total, counts=counts)
+
+        yield show
+
+
+def _tell(look: Look, report: Report, client: IntercomClient, output: str | None, out: TextIO) -> None:
+    summary = look.summary
+    told = sys.stderr if output == STDOUT else out
+    counts = {"delivered": summary.delivered, "read": summary.read, "failed": summary.failed, "sent": summary.sent}
+    said = ", ".join(f"{count:,} {'still sent' if name == 'sent' else name}" for name, count in counts.items())
+    told.write(f"{summary.total:,} messages: {said}\n")
+    for failure in report.outcome(look, client)["failures"]:
+        told.write(f"  {failure['whatsapp_message_id']}: {failure['reason']}\n")
+    if output:
+        write_lines(report.rows(look), output, out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
@@ -38,7 +38,8 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     :return: 0 when what was to be told was told; with ``wait``, when all have arrived or failed.
     """
     wait = _wait(options)
-    with open_hook(options.conn_id).get_conn() as client, _shown() as show:
+    with open_hook(options.conn_id).get_conn() as client, ExitStack() as shown:
+        show = shown.enter_context(_shown())
         while True:
             started = time.time()
             with Report(wait_for=options.wait_for, results="all" if options.output else None, keys={}) as report:
@@ -51,6 +52,8 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
                     verdict = wait.took(found, time.time())
                     show(wait, wait.progress(found, time.time()))
                     if isinstance(found, Look) and (verdict != "wait" or not options.wait):
+                        # The result stands below the bar, not in it.
+                        shown.close()
                         _tell(found, report, client, options.output, out)
                         return 0 if verdict == "settled" or not options.wait else 1
             now = time.time()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from intercom_provider.__main__ import main
 from intercom_provider.hooks.intercom import IntercomHook
 from tests import hostile
 from tests.airflow.conftest import connect
@@ -241,6 +243,14 @@ def test_people_see_a_bar(run: Run, sandbox: Sandbox, monkeypatch: pytest.Monkey
     assert "WhatsApp ruleset 4711" in ended.err
     assert "100%" in ended.err
 
+    terminal = io.StringIO()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setattr("sys.stderr", terminal)
+    assert main(["status", "--ruleset-id", "4711"]) == 0
+    bar, _, result = terminal.getvalue().partition("7 messages: ")
+    assert bar.rstrip("\x1b[?25h").endswith("\n")
+    assert "\x1b" not in result
+
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
@@ -296,3 +306,23 @@ def test_a_folder_without_results_or_with_others_is_told_in_a_line(run: Run, tmp
     missing = run("unconfirmed", str(tmp_path / "none"))
     assert missing.code == 1
     assert "Traceback" not in missing.err
+
+
+def test_what_a_batch_left_is_read(run: Run, server: Hostile, run_dag: Any, tmp_path: Path) -> None:
+    from airflow.sdk import DAG
+
+    from intercom_provider.operators.message import SendMessageBatchOperator
+
+    server.script(hostile.drop(created=True))
+    users = [{"to": {"type": "user", "id": str(number)}, "key": f"order-{number}"} for number in range(3)]
+    with DAG("unconfirmed") as dag:
+        SendMessageBatchOperator(
+            task_id="send",
+            messages=users,
+            defaults={"message_type": "in_app", "body": "Hi", "from_admin_id": "1"},
+            concurrency=1,
+            results_path=str(tmp_path),
+        )
+    done = run_dag(dag)
+    ended = run("unconfirmed", done.xcom("send", "results_path"))
+    assert ended.out.startswith("1 of 3 messages are unconfirmed (try 1)\n  message 0, key order-0: ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from intercom_provider.api import calls
 from intercom_provider.api.errors import NotFoundError
@@ -23,8 +23,7 @@ _SHARE_A_POLL: Final = 10
 _NEAR: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(NamedTuple):
     """A message as a look saw it."""
 
     whatsapp_message_id: str

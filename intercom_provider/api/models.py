@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, Strict, field_validator
 
 from intercom_provider.api.discretion import quote_about_somebody
 from intercom_provider.api.values import Identifier, as_datetime
@@ -21,8 +21,11 @@ def _seconds(value: object) -> int | None:
         return None
 
 
-# A time that cannot be read is no reason to lose the status or the message that it stands beside.
-Seconds = Annotated[int | None, BeforeValidator(_seconds)]
+# A time that cannot be read is no reason to lose the status or the message that it stands beside. What is a whole
+# number already is left to pydantic's core: a list has 200,000 of them.
+Seconds = Annotated[
+    Annotated[int, Strict()] | Annotated[int | None, BeforeValidator(_seconds)], Field(union_mode="left_to_right")
+]
 
 
 def _moment(value: object) -> int | None:

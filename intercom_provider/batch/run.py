@@ -17,13 +17,14 @@ from intercom_provider.api.errors import (
     ExpiredError,
     ForbiddenError,
     IntercomError,
+    RateLimitedError,
     StoppedError,
     UnauthorizedError,
     UnconfirmedError,
     UnreachableError,
 )
 from intercom_provider.api.flow import Patience
-from intercom_provider.api.pacing import Pacer
+from intercom_provider.api.pacing import LONGEST_HOLD, Pacer
 from intercom_provider.batch.lanes import Course, Lanes
 
 if TYPE_CHECKING:
@@ -434,9 +435,11 @@ class BatchRun:
 
 
 def _stops_all(error: IntercomError) -> bool:
-    """Tell what every message would meet."""
+    """Tell what every message would meet for as long as anybody waits."""
     if isinstance(error, UnauthorizedError | ForbiddenError):
         return True
+    if isinstance(error, RateLimitedError) and error.retry_at is not None:
+        return error.retry_at > time.time() + LONGEST_HOLD
     return isinstance(error, ApiError) and error.code == "intercom_version_invalid"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from intercom_provider.api.errors import StoppedError, UnauthorizedError, UnreachableError
+from intercom_provider.api.errors import RateLimitedError, StoppedError, UnauthorizedError, UnreachableError
 from intercom_provider.api.settings import Settings
 from intercom_provider.batch.input import BatchInput
 from intercom_provider.batch.ledger import BatchLedger, SupersededError
@@ -152,6 +152,17 @@ def test_a_wrong_token_stops_the_batch_at_once(server: Hostile) -> None:
     server.reset()
     again = run(server, people(500), store, attempt=2)
     assert again.counts.sent == 500
+
+
+def test_a_limit_that_stays_closed_for_long_stops_the_batch_at_once(server: Hostile) -> None:
+    store = Store()
+    server.script(*[hostile.rate_limited(retry_after="3600")] * 60)
+    made = run(server, people(60), store)
+    assert isinstance(made.fatal, RateLimitedError)
+    assert made.fatal.retry_at == pytest.approx(time.time() + 3_600, abs=10)
+    assert len(server.requests) <= 11
+    server.reset()
+    assert run(server, people(60), store, attempt=2).counts.sent == 60
 
 
 def test_a_server_that_breaks_for_good_costs_a_bounded_number_of_messages_their_certainty(server: Hostile) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import html
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -238,6 +239,30 @@ def test_a_deadline_alerts_in_the_triggerer(server: Hostile) -> None:
         "DAG reports missed a deadline\nRun: manual__1, due at 2026-01-01T00:00:00Z, now running",
         "manual__1 was due at 2026-01-01T00:00:00Z <",
     ]
+
+
+def deadline_alert() -> dict[str, Any]:
+    return {"message_type": "in_app", "to": ON_CALL, "context": missed()}
+
+
+def test_airflows_trigger_for_an_async_callback_alerts(server: Hostile) -> None:
+    from airflow.triggers.callback import CallbackTrigger
+
+    async def run() -> list[Any]:
+        trigger = CallbackTrigger(f"{IntercomNotifier.__module__}.IntercomNotifier", deadline_alert())
+        return [event.payload["state"] async for event in trigger.run()]
+
+    assert asyncio.run(run()) == ["running", "success"]
+    assert len(server.created) == 1
+
+
+def test_airflows_executor_of_a_sync_callback_alerts(server: Hostile) -> None:
+    import structlog
+    from airflow.sdk.execution_time.callback_supervisor import execute_callback
+
+    path = f"{IntercomNotifier.__module__}.IntercomNotifier"
+    assert execute_callback(path, deadline_alert(), Path(), None, structlog.get_logger()) == (True, None)
+    assert len(server.created) == 1
 
 
 # What is wrong -> what the notifier gets, and what the log has to say about it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,24 @@ def test_params_arrive_as_the_page_says(run_dag: Any, sandbox: Sandbox, register
         for message in sandbox.messages
     }
     assert texts == {"+447900123456": ["Ada", "$5"], "+447900654321": ["there", "$7"]}
+
+
+def test_the_alerts_that_are_shown_are_what_is_sent(
+    run_dag: Any, sandbox: Sandbox, registered: set[tuple[DAG, Any]]
+) -> None:
+    page = ROOT / "docs" / "alerts.md"
+    program: dict[str, Any] = {"__name__": __name__}
+    for block in blocks(page, "python"):
+        exec(compile(block.text, str(page), "exec"), program)  # noqa: S102 - our own page
+    (dag,) = (dag for dag, _ in registered if dag.dag_id == "nightly")
+    run = run_dag(dag)
+    sent = [html.unescape(message.wire["body"]).replace("<br>", "") for message in sandbox.messages]
+    shown = [
+        block.text.rstrip().replace("scheduled__2026-05-01T00:00:00+00:00", run.run_id)
+        for block in blocks(page, "text")
+    ]
+    addresses = re.compile(r"http\S+(?=/dags/nightly/runs/)|(?<=/runs/)[^/]+(?=/tasks/load)")
+    assert [addresses.sub("", text) for text in sent] == [addresses.sub("", text) for text in shown]
 
 
 @by_page

@@ -21,6 +21,7 @@ from intercom_provider.compat import conf
 from intercom_provider.get_provider_info import CONNECTION_FIELDS
 from intercom_provider.hooks.intercom import IntercomHook
 from intercom_provider.links import APPS
+from intercom_provider.notifications.message import IntercomNotifier
 from intercom_provider.operators.message import SendMessageBatchOperator, SendMessageOperator
 from intercom_provider.sensors.message_reply import MessageReplySensor
 from intercom_provider.sensors.message_status import MessageStatusSensor
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
+ALERTS = DOCS / "alerts.md"
 BATCHES = DOCS / "batches.md"
 EVENTS = DOCS / "events.md"
 REPLIES = DOCS / "replies.md"
@@ -68,6 +70,7 @@ def written_default(cell: str) -> Any:
         (SendMessageBatchOperator, BATCHES, "Fields"),
         (MessageReplySensor, REPLIES, "Fields"),
         (RulesetSettledTrigger, EVENTS, "Arguments"),
+        (IntercomNotifier, ALERTS, "Fields"),
     ],
 )
 def test_every_field_stands_in_its_table_with_its_default(owner: type, page: Path, heading: str) -> None:
@@ -90,6 +93,7 @@ def test_every_field_stands_in_its_table_with_its_default(owner: type, page: Pat
         (SendMessageOperator, README, "SendMessageOperator"),
         (SendMessageBatchOperator, BATCHES, "Fields"),
         (MessageReplySensor, REPLIES, "Fields"),
+        (IntercomNotifier, ALERTS, "Fields"),
     ],
 )
 def test_the_fields_that_are_no_templates_are_named(owner: Any, page: Path, heading: str) -> None:

@@ -1,0 +1,64 @@
+"""Tell people in Intercom when a pipeline has failed, and when it is late, without a task for it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import (  # type: ignore[attr-defined]  # Airflow's stub names not all that there is
+    AsyncCallback,
+    DeadlineAlert,
+    DeadlineReference,
+    Param,
+    dag,
+    task,
+)
+
+from intercom_provider.notifications.message import IntercomNotifier
+
+# Intercom messages contacts, not teammates: make a contact that stands for whoever is on call.
+ON_CALL = {"type": "user", "user_id": "data-on-call"}
+OWNER = {"type": "user", "user_id": "shop-owner-7"}
+
+
+@dag(
+    schedule="@hourly",
+    start_date=datetime(2025, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    tags=["intercom", "in_app", "email", "alert"],
+    params={"rows": Param(100, type="integer", minimum=0, description="Rows that the pipeline finds; 0 makes it fail")},
+    default_args={
+        "retries": 2,
+        "retry_delay": timedelta(minutes=1),
+        # Says which task, why, and where its log is; once, when no retry has helped.
+        "on_failure_callback": IntercomNotifier(message_type="in_app", to=ON_CALL),
+    },
+    on_failure_callback=IntercomNotifier(
+        message_type="email",
+        to=OWNER,
+        subject="Your figures are not up to date",
+        body="The figures of this hour are missing ({{ reason }}). Somebody has been told and is looking into it.",
+    ),
+    deadline=DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(minutes=30),
+        callback=AsyncCallback(IntercomNotifier, kwargs={"message_type": "in_app", "to": ON_CALL}),
+    ),
+)
+def pipeline_watched() -> None:
+    """Run a pipeline that others look after."""
+
+    @task
+    def extract(params: Any = None) -> int:
+        return int(params["rows"])
+
+    @task
+    def load(rows: Any) -> None:
+        if not rows:
+            raise ValueError("The source was empty: nothing was loaded")
+
+    load(extract())
+
+
+pipeline_watched()

@@ -74,6 +74,8 @@ class _Part:
     intents: dict[str, tuple[int, int] | None] = field(default_factory=dict)
     not_sent: dict[str, None] = field(default_factory=dict)
     size: int = _OVERHEAD
+    is_there: bool = False
+    """Whether it was written; a part that is counted and not there makes all the ledger unreadable."""
 
     def __post_init__(self) -> None:
         self.size += sum(map(_size, self.intents))
@@ -108,7 +110,7 @@ class BatchLedger:
         # Of the part that was written last; none by this ledger yet.
         self._number = 0
         self._part: _Part | None = None
-        # Intents that also stand in an earlier part, which is not written any more.
+        # Intents that stand in an earlier part, or may stand where a write failed: they are taken back by name.
         self._carried: set[str] = set()
 
     @property
@@ -210,14 +212,21 @@ class BatchLedger:
         next_intents = dict.fromkeys(intents)
         growth = sum(map(_size, results.items())) + sum(map(_size, next_intents))
         part = self._part
-        if part is None or part.size + growth > _FULL:
+        if part is None or (part.is_there and part.size + growth > _FULL):
             part = self._begin_part(part)
+        held = set(part.intents)
         for identity, ids in results.items():
             part.size += _size((identity, ids)) - _size(identity) * (identity in part.intents)
             self._put(part, identity, ids)
         part.size += sum(map(_size, next_intents))
         part.intents |= next_intents
-        self._store.set(f"{KEY}/{self._attempt.number}/{self._number}", part.value(self._attempt.max_tries))
+        try:
+            self._store.set(f"{KEY}/{self._attempt.number}/{self._number}", part.value(self._attempt.max_tries))
+        except BaseException:
+            # Whether it was written is not known.
+            self._carried |= held | next_intents.keys()
+            raise
+        part.is_there = True
         if not self._is_writer():
             raise SupersededError("another attempt of this task has taken over")
 

@@ -184,6 +184,43 @@ def test_what_was_edited_beyond_recognition_cannot_say_that_nothing_was_sent(key
     assert state(retry, "eve") == "intent"
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_is_killed_cleared_and_fails_the_ledger_says_of_each_message_what_became_of_it(seed: int) -> None:
+    store, chance = Store(), random.Random(seed)  # noqa: S311 - no secret
+    # Long names, so that a part is full after some writes.
+    names = [f"{number:0500}" for number in range(60)]
+    truth: dict[str, Record | None] = dict.fromkeys(names)
+    number, max_tries = 0, 2
+    for _ in range(chance.randint(2, 6)):
+        # Seldom Airflow starts a try anew; now and then somebody clears the task.
+        number += number == 0 or chance.random() > 0.1
+        max_tries += chance.random() < 0.25
+        ledger = opened(store, Attempt(number, max_tries, 2))
+        assert {name: ledger.find(name) for name in names} == truth
+        before, under_way = dict(truth), set[str]()
+        results: dict[str, tuple[str, None] | None] = {}
+        for _ in range(chance.randint(1, 25)):
+            idle = [name for name in names if name not in under_way and truth[name] == before[name]]
+            intents = [name for name in chance.sample(idle, min(len(idle), 8)) if results.get(name) is None]
+            store.fail_after = len(store.sets) + chance.randint(0, 1) if chance.random() < 0.05 else None
+            try:
+                ledger.commit(results, intents)
+            except ConnectionError:
+                results |= dict.fromkeys(intents)
+            else:
+                truth |= {
+                    name: Record("sent", ids, number, max_tries) if ids else before[name]
+                    for name, ids in results.items()
+                }
+                truth |= {name: Record("intent", (None, None), number, max_tries) for name in intents}
+                under_way.update(intents)
+                results = {}
+            done = {name for name in sorted(under_way) if chance.random() < 0.4}
+            under_way -= done
+            results |= {name: (name[-2:], None) if chance.random() < 0.6 else None for name in sorted(done)}
+        store.fail_after = None
+
+
 def test_without_a_store_a_retry_takes_every_message_for_an_intent() -> None:
     assert opened(None).find("ada") is None
     retry = opened(None, SECOND)

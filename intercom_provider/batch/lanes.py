@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from intercom_provider.api.errors import IntercomError, UnconfirmedError
+from intercom_provider.api.errors import ContactNotFoundError, IntercomError, StoppedError, UnconfirmedError
 from intercom_provider.api.flow import Broken
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 MOST_LANES: Final = 100
 """How many requests are in flight at most when nobody says how many."""
+
+HOPELESS: Final = 50
+"""How many messages in a row may end without an answer that says anything; then the lanes ask no more."""
 
 _TOO_MANY: Final = 429
 _BROKEN: Final = 500
@@ -61,6 +64,14 @@ class Course:
     def is_over(self) -> bool:
         """Whether it is known what became of the message."""
         return self.receipt is not None or self.error is not None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is over, and no answer said anything about the message."""
+        error = self.error
+        if isinstance(error, StoppedError | ContactNotFoundError) or not isinstance(error, IntercomError):
+            return False
+        return error.transient or isinstance(error, UnconfirmedError)
 
     def step(self, client: IntercomClient) -> None:
         """
@@ -102,6 +113,11 @@ class Lanes:
         self.under_way = 0
         """How many courses are in a lane or wait for one."""
 
+        self.last_lost: Course | None = None
+        """The course with which it became hopeless; None while it is not."""
+
+        self._lost = 0
+        self._counting = threading.Lock()
         if most is not None:
             self._grow(most)
 
@@ -183,4 +199,13 @@ class Lanes:
         with client:
             while (course := self._ready.get()) is not None:
                 course.step(client)
+                if course.is_over:
+                    self._count(course)
                 self._done.put(course)
+
+    def _count(self, course: Course) -> None:
+        # Here, where it is known first: whoever takes the courses may be busy, and the lanes would go on meanwhile.
+        with self._counting:
+            self._lost = self._lost + 1 if course.is_lost else 0
+            if self._lost >= HOPELESS and self.last_lost is None:
+                self.last_lost = course

@@ -13,7 +13,6 @@ from intercom_provider.api import calls
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.errors import (
     ApiError,
-    ContactNotFoundError,
     ExpiredError,
     ForbiddenError,
     IntercomError,
@@ -25,7 +24,7 @@ from intercom_provider.api.errors import (
 )
 from intercom_provider.api.flow import Patience
 from intercom_provider.api.pacing import LONGEST_HOLD, Pacer
-from intercom_provider.batch.lanes import Course, Lanes
+from intercom_provider.batch.lanes import HOPELESS, Course, Lanes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,9 +43,6 @@ AHEAD: Final = 100
 
 MOST_UNWRITTEN: Final = 100
 """How many results wait to be written at most, and no longer than a second."""
-
-HOPELESS: Final = 50
-"""How many messages in a row may end without an answer that says anything; then the batch is stopped."""
 
 MOST_IDS: Final = 1_000
 MOST_REASONS: Final = 10
@@ -181,7 +177,7 @@ class BatchRun:
         self._written_at = self._told_at = self._began = time.monotonic()
         self._told_done = 0
         self._ahead, self._pace, self._heard = _LEAST_AHEAD, 0.0, 0
-        self._hopeless = self._silent = 0
+        self._silent = 0
         # Courses that have to wait before their next request: they block no lane, and certainly were not sent.
         self._later: list[tuple[float, int, Course]] = []
         pacer = Pacer(terms.budget)
@@ -334,7 +330,6 @@ class BatchRun:
         error = course.error
         if error is None:
             assert course.receipt is not None  # noqa: S101 - a course is over with the one or the other
-            self._hopeless = 0
             receipt = course.receipt
             self._unwritten[course.identity] = (
                 (receipt.id, receipt.whatsapp_message_id) if receipt.outcome == "sent" else None
@@ -343,7 +338,6 @@ class BatchRun:
         elif isinstance(error, StoppedError):
             self._unwritten[course.identity] = None
         elif isinstance(error, UnconfirmedError):
-            self._hopeless += 1
             cause = error.__cause__
             shared = cause.summary if isinstance(cause, ApiError) else None
             self._count_unconfirmed(course.index, course.key, error.why, shared)
@@ -354,11 +348,11 @@ class BatchRun:
             # Whatever it is, nothing was sent; what is under way beside it is heard out first.
             self._unwritten[course.identity] = None
             self._broken = self._broken or error
-        if self._hopeless >= HOPELESS and self.fatal is None:
+        if self._lanes.last_lost is course:
             last = error.why if isinstance(error, UnconfirmedError) else str(error).rstrip(".")
             self._give_up(
                 UnreachableError(
-                    f"{self._hopeless} messages in a row got no answer that can be read; the last: {last}. "
+                    f"{HOPELESS} messages in a row got no answer that can be read; the last: {last}. "
                     "The rest was not tried"
                 )
             )
@@ -366,7 +360,6 @@ class BatchRun:
     def _refuse(self, course: Course, error: IntercomError) -> None:
         if _stops_all(error):
             self._give_up(error)
-        self._hopeless = self._hopeless + 1 if _says_nothing(error) else 0
         self.counts.transient += error.transient
         outcome: Outcome = "expired" if isinstance(error, ExpiredError) else "rejected"
         self._tell_of(course.index, course.key, outcome, reason=str(error), shared=_without_request_id(error))
@@ -399,7 +392,8 @@ class BatchRun:
         self._results.add({**line, "id": ids[0], "whatsapp_message_id": ids[1], "reason": reason})
 
     def _must_stop(self) -> bool:
-        return self._is_over or self.fatal is not None or self._broken is not None or self._stopped()
+        is_hopeless = self._lanes.last_lost is not None
+        return self._is_over or is_hopeless or self.fatal is not None or self._broken is not None or self._stopped()
 
     def _end(self) -> None:
         """Hear out what is under way, make no further request, and write what came of it."""
@@ -441,10 +435,6 @@ def _stops_all(error: IntercomError) -> bool:
     if isinstance(error, RateLimitedError) and error.retry_at is not None:
         return error.retry_at > time.time() + LONGEST_HOLD
     return isinstance(error, ApiError) and error.code == "intercom_version_invalid"
-
-
-def _says_nothing(error: IntercomError) -> bool:
-    return error.transient and not isinstance(error, ContactNotFoundError)
 
 
 def _without_request_id(error: IntercomError) -> str:

@@ -13,9 +13,10 @@ import pytest
 from intercom_provider.api.errors import RateLimitedError, StoppedError, UnauthorizedError, UnreachableError
 from intercom_provider.api.settings import Settings
 from intercom_provider.batch.input import BatchInput
+from intercom_provider.batch.lanes import HOPELESS
 from intercom_provider.batch.ledger import BatchLedger, SupersededError
 from intercom_provider.batch.results import Results
-from intercom_provider.batch.run import AHEAD, HOPELESS, BatchRun, Terms
+from intercom_provider.batch.run import AHEAD, BatchRun, Terms
 from intercom_provider.ledger import Attempt
 from tests import hostile
 from tests.hostile import Hostile

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 _SECONDS: Final = 30.0
 _LAST_REQUEST: Final = 10.0
 _HAVE_DEFAULTS: Final = ("body", "subject")
+_TEXTS: Final = (*_HAVE_DEFAULTS, "components")
 
 
 class IntercomNotifier(BaseNotifier):
@@ -221,7 +222,7 @@ class IntercomNotifier(BaseNotifier):
         occasion = read_occasion(context, will_retry=self._will_retry(context))
         fields = self._fields(occasion)
         # An exception may quote a secret, and an alert leaves the house.
-        message = parse_message({**fields, **{name: without_secrets(fields[name]) for name in _HAVE_DEFAULTS}})
+        message = parse_message({**fields, **{name: without_secrets(fields[name]) for name in _TEXTS}})
         patience = Patience(deadline=give_up - _LAST_REQUEST, timeout=_LAST_REQUEST)
         flow = calls.send_message(message, settings, patience)
         if settings.dry_run:

@@ -104,14 +104,21 @@ def _text(*lines: str) -> str:
 
 def without_secrets(value: Any) -> Any:
     """
-    Hide in a text what Airflow knows to be a secret.
+    Hide in a text, or in the texts of a list or an object, what Airflow knows to be a secret.
 
-    :param value: A text; anything else is returned as it is.
-    :return: The text, with asterisks.
+    :param value: A field of a message.
+    :return: The same with asterisks.
     """
     from airflow.sdk.log import redact  # type: ignore[attr-defined]  # noqa: PLC0415 - not when a DAG is parsed
 
-    return redact(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list | tuple):
+        return [without_secrets(each) for each in value]
+    if isinstance(value, dict):
+        # Airflow's own way with objects goes by the names in them, and not all the way down.
+        return {name: without_secrets(each) for name, each in value.items()}
+    return value
 
 
 def _name_of(ti: Any) -> str:

@@ -367,13 +367,22 @@ def test_secrets_that_airflow_knows_stay_in_the_house(run_dag: Any, server: Host
         Fails(
             task_id="load",
             says="cannot log in with correct-horse-battery",
-            on_failure_callback=[alert(), alert(body="{{ exception }}", key="2")],
+            on_failure_callback=[
+                alert(),
+                alert(body="{{ exception }}", key="2"),
+                alert(
+                    message_type="whatsapp",
+                    to={"phone": "+447900123456"},
+                    template="failed",
+                    components=[{"type": "BODY", "parameters": [{"type": "text", "text": "{{ exception }}"}]}],
+                ),
+            ],
         )
     run_dag(dag)
-    assert [said.splitlines()[-1] for said in bodies(server)] == [
-        "ValueError: cannot log in with ***",
-        "cannot log in with ***",
-    ]
+    first, second, third = (str(request.json) for request in server.requests)
+    assert "ValueError: cannot log in with ***" in first
+    assert "'cannot log in with ***'" in second
+    assert "'cannot log in with ***'" in third
 
 
 def test_a_long_exception_is_cut(run_dag: Any, server: Hostile) -> None:

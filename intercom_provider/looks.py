@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeAlias
 
 from intercom_provider.api import calls
 from intercom_provider.api.errors import NotFoundError
+from intercom_provider.batch.streamed import StreamedIds
 from intercom_provider.delivery import Criteria, Growth, Summary, Tally, settled_statuses
 from intercom_provider.place import Known, Mark, Place, Survey
 
@@ -106,14 +107,14 @@ class Watch:
 
     :param ruleset_id: The Outbound message's id; None for single messages.
     :param created_after: Epoch seconds from which on a ruleset's events count; None for all.
-    :param whatsapp_message_ids: The single messages.
+    :param whatsapp_message_ids: The single messages, in an order that stays.
     :param refused: How many messages were refused when they were sent; they count as failed.
     :param untraceable: How many messages were sent, perhaps, without an id; they stay ``sent``.
     """
 
     ruleset_id: str | None = None
     created_after: float | None = None
-    whatsapp_message_ids: tuple[str, ...] = ()
+    whatsapp_message_ids: Sequence[str] = ()
     refused: int = 0
     untraceable: int = 0
 
@@ -126,8 +127,37 @@ class Watch:
     @property
     def digest(self) -> str:
         """What tells this from another watch, in a few characters."""
-        text = "\n".join([str(self.ruleset_id), str(self.created_after), *self.whatsapp_message_ids])
+        ids = self.whatsapp_message_ids
+        names = [str(ids.state())] if isinstance(ids, StreamedIds) else ids
+        text = "\n".join([str(self.ruleset_id), str(self.created_after), *names])
         return blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def state(self) -> dict[str, Any]:
+        """
+        Give what another process needs to look at the same.
+
+        :return: JSON, for :meth:`resume`: ids and numbers, and where there are more ids.
+        """
+        ids = self.whatsapp_message_ids
+        return {
+            "ruleset_id": self.ruleset_id,
+            "created_after": self.created_after,
+            "whatsapp_message_ids": ids.state() if isinstance(ids, StreamedIds) else list(ids),
+            "refused": self.refused,
+            "untraceable": self.untraceable,
+        }
+
+    @classmethod
+    def resume(cls, state: Mapping[str, Any]) -> Self:
+        """
+        Make it of what another process gave.
+
+        :param state: What :meth:`state` gave.
+        :return: What to look at.
+        """
+        ids = state["whatsapp_message_ids"]
+        read = StreamedIds.resume(ids) if isinstance(ids, dict) else tuple(ids)
+        return cls(**{**state, "whatsapp_message_ids": read})
 
     def read_list(self, criteria: Criteria, care: Care) -> Flow[Look]:
         """
@@ -229,6 +259,15 @@ class Watch:
         :return: A look at all messages; or a glance, when it is not the end.
         :raises IntercomError: When a message could not be asked for.
         """
+        try:
+            return (yield from self._ask(known, criteria, growth, now, care, everything=everything, hint=hint))
+        finally:
+            if isinstance(self.whatsapp_message_ids, StreamedIds):
+                self.whatsapp_message_ids.close()
+
+    def _ask(
+        self, known: Known, criteria: Criteria, growth: Growth, now: float, care: Care, *, everything: bool, hint: bool
+    ) -> Flow[Look | Glance]:
         number = len(self.whatsapp_message_ids)
         most = number if everything else max(_PENDING_A_POLL, -(-number // _SHARE_A_POLL))
         tally, asked, pending, patience = Tally(), bytearray(number), 0, care.first

@@ -6,13 +6,16 @@ Only hints: they tell whether a full look is worth while. A wait ends on a full 
 
 from __future__ import annotations
 
+import zlib
+from base64 import b64decode, b64encode
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from intercom_provider.delivery import Summary, rank_of, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
 SHORT_LIST: Final = 20
 """Up to so many pages a list is read in full at every poll."""
@@ -20,6 +23,7 @@ SHORT_LIST: Final = 20
 GLANCES_IN_A_ROW: Final = 100
 """After so many polls that read a part, one reads everything, so that what is told is not too old."""
 
+_RANKS: Final = bytes(range(4))
 _MOST_MARKS: Final = 128
 _MOST_CHARACTERS: Final = 8_000
 # A list that has grown by a tenth since it was read is no longer the list that is remembered.
@@ -246,9 +250,9 @@ class Known:
         self.ranks[index] = rank_of(status)
         return status
 
-    def in_turn(self) -> Sequence[int]:
+    def in_turn(self) -> Iterator[int]:
         """Order the messages, the one first that was asked for longest ago."""
-        return [*range(self.next, len(self.ranks)), *range(min(self.next, len(self.ranks)))]
+        return chain(range(self.next, len(self.ranks)), range(min(self.next, len(self.ranks))))
 
     def summary(self, *, refused: int, untraceable: int) -> Summary:
         """
@@ -269,11 +273,11 @@ class Known:
 
     def state(self) -> dict[str, Any]:
         """
-        Give it as JSON: a digit a message.
+        Give it as JSON, compressed: a hundred thousand of them would not fit where it is kept.
 
         :return: What :meth:`resume` takes.
         """
-        return {"ranks": "".join(map(str, self.ranks)), "next": self.next}
+        return {"ranks": b64encode(zlib.compress(self.ranks)).decode(), "next": self.next}
 
     @classmethod
     def resume(cls, state: object, number: int) -> Self:
@@ -286,9 +290,15 @@ class Known:
         :raises ValueError: When it is anything else.
         """
         ranks = state.get("ranks") if isinstance(state, dict) else None
-        if not isinstance(state, dict) or not isinstance(ranks, str) or len(ranks) != number or ranks.strip("0123"):
+        if not isinstance(state, dict) or not isinstance(ranks, str):
+            raise ValueError("not what is known of messages")  # noqa: TRY004 - whatever it is, it is not ours
+        try:
+            read = bytearray(zlib.decompressobj().decompress(b64decode(ranks, validate=True), number + 1))
+        except zlib.error as error:
+            raise ValueError(str(error)) from None
+        if len(read) != number or read.translate(None, _RANKS):
             raise ValueError("not what is known of these messages")
-        return cls(bytearray(map(int, ranks)), _count(state.get("next")))
+        return cls(read, _count(state.get("next")))
 
 
 def _count(value: object) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
@@ -13,13 +14,13 @@ from intercom_provider.api.flow import Patience
 from intercom_provider.delivery import settled_statuses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
 
     from intercom_provider.api.client import IntercomClient
     from intercom_provider.delivery import WaitFor
     from intercom_provider.looks import Look, Sighting
-    from intercom_provider.sources import Row
+    from intercom_provider.sources import KeyOf, Row
 
 Results: TypeAlias = Literal["failed", "unsettled", "all"]
 
@@ -42,7 +43,7 @@ class Report:
     :param wait_for: What a message has to reach.
     :param results: Which messages get a row: ``failed``, ``unsettled`` or ``all``; None for no rows.
     :param keys: The user's own ids by WhatsApp id.
-    :param not_sent: Rows of messages that have no WhatsApp id.
+    :param not_sent: Rows of messages that have no WhatsApp id; read several times.
     """
 
     def __init__(
@@ -50,8 +51,8 @@ class Report:
         *,
         wait_for: WaitFor,
         results: Results | None,
-        keys: Mapping[str, str | int | None],
-        not_sent: Sequence[Row] = (),
+        keys: KeyOf,
+        not_sent: Iterable[Row] = (),
     ) -> None:
         self._wait_for = wait_for
         self._results = results
@@ -103,7 +104,8 @@ class Report:
         :return: ``failures``, ``failed_whatsapp_message_ids`` and ``failed_user_ids``.
         """
         failed = [row for message_id, row in self._failed.items() if look.tally.counts_as(message_id, "failed")]
-        refused = [row for row in self._not_sent if row["status"] == "failed"]
+        # More of them than may be told make no difference.
+        refused = list(islice((row for row in self._not_sent if row["status"] == "failed"), MOST_IDS + 1))
         briefly = Patience(attempts=1, timeout=_REASONS_TIMEOUT, deadline=time.time() + _REASONS_LAST)
         told = [_with_reason(row, client, briefly) for row in (*refused, *failed)[:MOST_REASONS]]
         # Not all that failed were remembered when many of the first did arrive all the same.

@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeAlias
 
-from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.api.errors import IntercomError, InvalidInputError
 from intercom_provider.api.values import as_data, is_missing
-from intercom_provider.batch.parts import Parts
+from intercom_provider.batch.parts import Key, Line, Parts
+from intercom_provider.batch.streamed import Piece, StreamedIds, said_of
 
 log = logging.getLogger(__name__)
 
-Keys: TypeAlias = dict[str, str | int | None]
+Keys: TypeAlias = dict[str, Key]
 """WhatsApp ids and the user's own ids of the same messages."""
 
 Row: TypeAlias = dict[str, Any]
+
+
+class KeyOf(Protocol):
+    """Knows the key of a message by its WhatsApp id, at least while a look is at it."""
+
+    def get(self, whatsapp_message_id: str, /) -> Key:
+        """Give the key; None when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """
+    What senders left.
+
+    :param ids: The WhatsApp ids of the messages that can be followed.
+    :param keys: Their keys.
+    :param not_sent: A row for each message that can not be followed; may be read several times.
+    :param refused: How many of these were refused, and so have failed.
+    :param untraceable: How many of these were sent, perhaps.
+    """
+
+    ids: Sequence[str] = ()
+    keys: KeyOf = field(default_factory=dict[str, Key])
+    not_sent: Iterable[Row] = ()
+    refused: int = 0
+    untraceable: int = 0
+
 
 _MOST_MESSAGES: Final = 1_000
 _OUTCOMES: Final = ("sent", "already_sent", "rejected", "unconfirmed", "expired", "duplicates", "dry_run")
@@ -76,32 +104,43 @@ def _not_too_many(name: str, ids: Keys) -> Keys:
     return ids
 
 
-def read_sent(value: object, *, parsing: bool = False) -> tuple[Keys, tuple[Row, ...]]:
+def read_sent(value: object, *, parsing: bool = False) -> Sent:
     """
     Find the WhatsApp ids in what senders left in XCom, and those messages that have none.
 
     :param value: What stands in ``sent``: the output of a single sender or of a batch, or a sequence of them.
     :param parsing: Whether a DAG is being parsed: then no batch's parts are read (default False).
-    :return: The ids with their keys, and a row for each message that can not be followed.
+    :return: What they left. Of more than 1,000 messages ids and rows are read from the batches' parts each
+        time that they are wanted.
     :raises InvalidInputError: When it is no such output, or the parts of a large batch are not there.
-    :raises OSError: When the parts of a large batch can not be read for another reason.
+    :raises UnreachableError: When they can not be read for another reason, which may pass.
     """
     if is_missing(value):
-        return {}, ()
+        return Sent()
     data = as_data(value)
-    found = _Found()
-    for entry in data if isinstance(data, list) else [data]:
-        if isinstance(entry, Mapping) and "outcome" in entry:
+    entries = [_read_output(entry) for entry in (data if isinstance(data, list) else [data])]
+    batches = [] if parsing else [entry for entry in entries if isinstance(entry, _Batch)]
+    found = _Found(streamed=sum(batch.done for batch in batches) > _MOST_MESSAGES)
+    for entry in entries:
+        if not isinstance(entry, _Batch):
             found.add_single(entry)
-        elif isinstance(entry, Mapping) and "total" in entry and "whatsapp_message_ids" in entry:
-            batch = _Batch.read(entry)
-            if not parsing:
-                found.add_batch(batch)
-        else:
+        elif not parsing:
+            found.add_batch(entry)
+    return found.sent()
+
+
+def _read_output(entry: object) -> _Batch | Mapping[str, Any]:
+    if isinstance(entry, Mapping) and "outcome" in entry:
+        if entry.get("message_type") != "whatsapp":
             raise InvalidInputError.of(
-                "sent", "must be what a SendMessageOperator or SendMessageBatchOperator left in XCom: send.output"
+                "sent", f"a message of type {entry.get('message_type')} has no delivery status; only whatsapp has"
             )
-    return found.ids, tuple(found.without)
+        return entry
+    if isinstance(entry, Mapping) and "total" in entry and "whatsapp_message_ids" in entry:
+        return _Batch.read(entry)
+    raise InvalidInputError.of(
+        "sent", "must be what a SendMessageOperator or SendMessageBatchOperator left in XCom: send.output"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,81 +180,130 @@ class _Batch:
             )
         return batch
 
+    def check(self, ids: int) -> None:
+        """Refuse a batch of which nothing can be followed, as it was no WhatsApp messages."""
+        if self.went and not ids:
+            raise InvalidInputError.of(
+                "sent",
+                f"holds a batch that sent {self.went:,} messages and got no WhatsApp id: only WhatsApp messages have a "
+                "delivery status",
+            )
+
 
 class _Found:
-    """What was found in the outputs so far."""
+    """
+    What was found in the outputs so far.
 
-    def __init__(self) -> None:
-        self.ids: Keys = {}
-        self.without: list[Row] = []
-        self._only_in_xcom = 0
+    :param streamed: Whether batches' parts are read wherever they are wanted, and not held.
+    """
+
+    def __init__(self, *, streamed: bool) -> None:
+        self._streamed = streamed
+        self._pieces: list[Piece] = []
+        self._held: Keys = {}
+        self._without = _Without()
+        self._only_in_xcom = self._in_parts = 0
 
     def add_single(self, entry: Mapping[str, Any]) -> None:
-        if entry.get("message_type") != "whatsapp":
-            raise InvalidInputError.of(
-                "sent", f"a message of type {entry.get('message_type')} has no delivery status; only whatsapp has"
-            )
         if not is_missing(entry.get("whatsapp_message_id")):
             self._hold({_message_id("sent", entry["whatsapp_message_id"]): entry.get("key")})
         elif entry["outcome"] != "dry_run":
-            self.without.append(
-                _row_without_id(entry["outcome"], entry.get("reason"), entry.get("key"), entry.get("conversation_id"))
-            )
+            row = _row_without_id(entry["outcome"], entry.get("reason"), entry.get("key"), entry.get("conversation_id"))
+            self._without.hold([row])
 
     def add_batch(self, batch: _Batch) -> None:
         if batch.folder is not None:
             try:
-                ids, without = _in_parts(batch, batch.folder)
-            except Exception as error:
+                with said_of(batch.folder):
+                    self._add_parts(batch, Parts.of_last_try(batch.folder, batch.done))
+            except IntercomError as error:
                 if batch.ids is None or self._only_in_xcom + len(batch.ids) > _MOST_MESSAGES:
-                    # What another look would find as well is for a person; a network may recover.
-                    if isinstance(error, ValueError | ImportError | FileNotFoundError | NotADirectoryError):
-                        raise InvalidInputError.of(
-                            "sent", f"the batch's results_path {batch.folder} can not be read: {error}"
-                        ) from None
                     raise
-                log.warning("keys and reasons are not known, as %s can not be read: %s", batch.folder, error)
+                log.warning("keys and reasons are not known: %s", error)
             else:
-                _has_ids(batch, ids)
-                self.ids |= ids
-                self.without += without
                 return
         if batch.ids is not None:
-            _has_ids(batch, batch.ids)
+            batch.check(len(batch.ids))
             self._hold(dict.fromkeys(batch.ids))
-        self.without += _rows_without_parts(batch)
+        self._without.hold(_rows_without_parts(batch))
+
+    def sent(self) -> Sent:
+        ids: Sequence[str] = tuple(self._held)
+        keys: KeyOf = self._held
+        if self._streamed:
+            ids = keys = StreamedIds(self._pieces, self._in_parts + self._only_in_xcom)
+        return Sent(ids, keys, self._without, self._without.refused, self._without.untraceable)
+
+    def _add_parts(self, batch: _Batch, parts: Parts) -> None:
+        ids: Keys = {}
+        rows: list[Row] = []
+        number = refused = untraceable = 0
+        for line in parts.lines():
+            if line.whatsapp_message_id is not None:
+                id_ = _message_id("sent", line.whatsapp_message_id)
+                number += 1
+                if not self._streamed:
+                    ids[id_] = line.key
+            elif line.outcome not in _NOT_MEANT_TO_GO:
+                row = _row_of(line)
+                refused += row["status"] == "failed"
+                untraceable += row["status"] != "failed"
+                if not self._streamed:
+                    rows.append(row)
+        batch.check(number)
+        if not self._streamed:
+            # In the order of XCom, where they are in both: it is the same wherever they are read.
+            self._held |= {each: ids.get(each) for each in batch.ids} if batch.ids is not None else ids
+            self._without.hold(rows)
+        elif parts not in self._pieces:
+            self._pieces.append(parts)
+            self._in_parts += number
+            self._without.read(parts, refused, untraceable)
 
     def _hold(self, ids: Keys) -> None:
         """Take in ids that are nowhere but in XCom; where they are many, they have to be read from parts."""
-        self._only_in_xcom += len(ids.keys() - self.ids.keys())
+        new = {id_: key for id_, key in ids.items() if id_ not in self._held}
+        self._only_in_xcom += len(new)
         if self._only_in_xcom > _MOST_MESSAGES:
             raise InvalidInputError.of(
                 "sent",
                 f"holds more than {_MOST_MESSAGES:,} messages: watch a ruleset, or send them with "
                 "SendMessageBatchOperator and results_path, from where any number is read",
             )
-        self.ids |= ids
+        self._held |= ids
+        self._pieces.append(new)
 
 
-def _has_ids(batch: _Batch, ids: Collection[str]) -> None:
-    if batch.went and not ids:
-        raise InvalidInputError.of(
-            "sent",
-            f"holds a batch that sent {batch.went:,} messages and got no WhatsApp id: only WhatsApp messages have a "
-            "delivery status",
-        )
+class _Without:
+    """Rows of messages that can not be followed: some are held, others read wherever they are wanted."""
+
+    def __init__(self) -> None:
+        self.refused = self.untraceable = 0
+        self._held: list[Row] = []
+        self._parts: list[Parts] = []
+
+    def __iter__(self) -> Iterator[Row]:
+        yield from self._held
+        for parts in self._parts:
+            with said_of(parts.folder):
+                for line in parts.lines():
+                    if line.whatsapp_message_id is None and line.outcome not in _NOT_MEANT_TO_GO:
+                        yield _row_of(line)
+
+    def hold(self, rows: list[Row]) -> None:
+        refused = sum(row["status"] == "failed" for row in rows)
+        self.refused += refused
+        self.untraceable += len(rows) - refused
+        self._held += rows
+
+    def read(self, parts: Parts, refused: int, untraceable: int) -> None:
+        self.refused += refused
+        self.untraceable += untraceable
+        self._parts.append(parts)
 
 
-def _in_parts(batch: _Batch, folder: str) -> tuple[Keys, list[Row]]:
-    ids: Keys = {}
-    without: list[Row] = []
-    for line in Parts.of_last_try(folder, batch.done).lines():
-        if not is_missing(line.whatsapp_message_id):
-            ids[_message_id("sent", line.whatsapp_message_id)] = line.key
-        elif line.outcome not in _NOT_MEANT_TO_GO:
-            without.append(_row_without_id(line.outcome, line.reason, line.key))
-    # In the order of XCom, where they are in both: it is the same wherever they are read.
-    return {each: ids.get(each) for each in batch.ids} if batch.ids is not None else ids, without
+def _row_of(line: Line) -> Row:
+    return _row_without_id(line.outcome, line.reason, line.key)
 
 
 def _rows_without_parts(batch: _Batch) -> list[Row]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Key: TypeAlias = str | int | None
+"""The user's own id of a message."""
 
 _PART: Final = re.compile(r"try-([0-9]+)-part-([0-9]+)\.jsonl")
 
@@ -20,7 +23,7 @@ class Line:
     index: int | None
     outcome: str
     whatsapp_message_id: str | None = None
-    key: str | int | None = None
+    key: Key = None
     reason: str | None = None
 
 

@@ -18,7 +18,7 @@ from intercom_provider.compat import (
 from intercom_provider.delivery import Criteria, Limit, Summary, WaitFor, parse_limit
 from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
 from intercom_provider.sensors.waiting import WaitingSensor, choose
-from intercom_provider.sources import Keys, read_message_ids, read_ruleset_id, read_sent
+from intercom_provider.sources import Sent, read_message_ids, read_ruleset_id, read_sent
 from intercom_provider.terms import check_status_version, read_created_after, read_expected_count, read_settle_for
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ class _Plan:
     settle_for: float = 0.0
     max_pending: Limit = 0
     max_failed: Limit = 0
-    keys: Keys = field(default_factory=dict)
-    not_sent: tuple[Row, ...] = ()
+    sent: Sent = field(default_factory=Sent)
 
 
 class MessageStatusSensor(WaitingSensor):
@@ -154,23 +153,22 @@ class MessageStatusSensor(WaitingSensor):
         from intercom_provider.watch import Wait  # noqa: PLC0415
 
         plan = self._plan = self._read_fields()
-        count = plan.expected_count
+        sent, count = plan.sent, plan.expected_count
         if plan.ruleset_id is None:
-            count = max(count or 0, len(plan.keys) + len(plan.not_sent))
+            count = max(count or 0, len(sent.ids) + sent.refused + sent.untraceable)
         elif count is None and self.reschedule and not self.deferrable and task_state_store(context) is None:
             raise InvalidFieldError(
                 "expected_count: in reschedule mode before Airflow 3.3 nothing remembers since when a ruleset has not "
                 "grown: give expected_count, or use deferrable=True"
             )
-        failed = sum(row["status"] == "failed" for row in plan.not_sent)
         deadline = self._deadline_of_try()
         return Wait(
             watch=Watch(
                 ruleset_id=plan.ruleset_id,
                 created_after=plan.created_after,
-                whatsapp_message_ids=tuple(plan.keys),
-                refused=failed,
-                untraceable=len(plan.not_sent) - failed,
+                whatsapp_message_ids=sent.ids,
+                refused=sent.refused,
+                untraceable=sent.untraceable,
             ),
             criteria=Criteria(
                 wait_for=self.wait_for,
@@ -193,8 +191,8 @@ class MessageStatusSensor(WaitingSensor):
         report = Report(
             wait_for=self.wait_for,
             results=None if is_missing(self.results_path) else self.results,
-            keys=plan.keys,
-            not_sent=plan.not_sent,
+            keys=plan.sent.keys,
+            not_sent=plan.sent.not_sent,
         )
         found: Look | Glance | None = None
         with as_airflow_errors(), report, hook.get_conn() as client:
@@ -280,7 +278,7 @@ class MessageStatusSensor(WaitingSensor):
         from intercom_provider.triggers.message_status import MessageStatusTrigger  # noqa: PLC0415 - as above
 
         return MessageStatusTrigger(
-            watch=asdict(wait.watch) | {"whatsapp_message_ids": list(wait.watch.whatsapp_message_ids)},
+            watch=wait.watch.state(),
             criteria=asdict(wait.criteria),
             state=wait.state(),
             **self._pace(),
@@ -311,7 +309,7 @@ class MessageStatusSensor(WaitingSensor):
         take("api_version", check_status_version)
         ruleset_id = take("ruleset_id", read_ruleset_id)
         messages = take("whatsapp_message_id", read_message_ids) or {}
-        traced, not_sent = take("sent", lambda value: read_sent(value, parsing=parsing)) or ({}, ())
+        sent = take("sent", lambda value: read_sent(value, parsing=parsing))
         plan = _Plan(
             ruleset_id=ruleset_id,
             created_after=take("created_after", read_created_after),
@@ -319,8 +317,7 @@ class MessageStatusSensor(WaitingSensor):
             settle_for=take("settle_for", read_settle_for) or 0.0,
             max_pending=take("max_pending", lambda value: parse_limit("max_pending", value)),
             max_failed=take("max_failed", lambda value: parse_limit("max_failed", value)),
-            keys={**messages, **traced},
-            not_sent=not_sent,
+            sent=Sent(tuple(messages), messages) if messages else sent or Sent(),
         )
         if problems:
             raise InvalidFieldError(str(InvalidInputError(problems)))

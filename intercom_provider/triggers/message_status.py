@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from intercom_provider.batch.streamed import StreamedIds
 from intercom_provider.delivery import Criteria
 from intercom_provider.looks import Watch
 from intercom_provider.triggers.waiting import WaitingTrigger
@@ -24,7 +25,7 @@ class MessageStatusTrigger(WaitingTrigger):
 
     :param intercom_conn_id: The connection.
     :param api_version: Replaces the connection's API version; None for the connection's.
-    :param watch: What to look at: the fields of :class:`intercom_provider.watch.Watch`.
+    :param watch: What to look at: what :meth:`intercom_provider.looks.Watch.state` gives.
     :param criteria: When it is over: the fields of :class:`intercom_provider.delivery.Criteria`.
     :param state: How far the wait is: what :meth:`intercom_provider.watch.Wait.state` gives.
     :param poke_interval: Seconds between two looks, and before the first.
@@ -72,7 +73,7 @@ class MessageStatusTrigger(WaitingTrigger):
 
         :return: The wait.
         """
-        wait = Wait(watch=_watch(self.watch), criteria=Criteria(**self.criteria), started=0.0, deadline=0.0)
+        wait = Wait(watch=Watch.resume(self.watch), criteria=Criteria(**self.criteria), started=0.0, deadline=0.0)
         wait.resume(self.state)
         return wait
 
@@ -93,8 +94,5 @@ class MessageStatusTrigger(WaitingTrigger):
         :param client: Asks Intercom.
         :return: What was found.
         """
-        return await client.run(wait.look(time.time(), hint=True))
-
-
-def _watch(fields: dict[str, Any]) -> Watch:
-    return Watch(**{**fields, "whatsapp_message_ids": tuple(fields["whatsapp_message_ids"])})
+        blocking = isinstance(wait.watch.whatsapp_message_ids, StreamedIds)
+        return await client.run(wait.look(time.time(), hint=True), blocking=blocking)

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
+from asgiref.sync import sync_to_async
+
 from intercom_provider.api.client import AsyncIntercomClient
 from intercom_provider.api.flow import Broken, Flow, Outcome, Reply, Request
 
@@ -143,11 +145,12 @@ class SharedClient:
         self._subject = subject
         self._fresh_for = fresh_for
 
-    async def run(self, flow: Flow[T]) -> T:
+    async def run(self, flow: Flow[T], *, blocking: bool = False) -> T:
         """
         Carry out a call without holding up the event loop, however much it reads.
 
         :param flow: The call.
+        :param blocking: Whether its own steps may take long, as when they read files (default False).
         :return: What the call returns.
         :raises IntercomError: What the call raises.
         """
@@ -156,7 +159,7 @@ class SharedClient:
         # Who asks the same again, as at the end of a list, wants to know what has changed.
         known: dict[str, float] = {}
         while True:
-            taken = await self._take(step, read)
+            taken = await self._take(step, blocking=blocking, much=read > _QUICKLY_READ)
             if not isinstance(taken, Request):
                 result: T = taken[0]
                 return result
@@ -167,8 +170,11 @@ class SharedClient:
                 read += len(outcome.body)
             step = functools.partial(flow.send, outcome)
 
-    async def _take(self, step: Callable[[], Request], read: int) -> Request | tuple[Any]:
-        if read > _QUICKLY_READ:
+    async def _take(self, step: Callable[[], Request], *, blocking: bool, much: bool) -> Request | tuple[Any]:
+        if blocking:
+            # Storage may need a connection of Airflow's; before 3.3 only such a thread can get at it.
+            return await sync_to_async(_step, thread_sensitive=False)(step)
+        if much:
             async with self._loop.thread:
                 return await asyncio.to_thread(_step, step)
         async with self._loop.turn:

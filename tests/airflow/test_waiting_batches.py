@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +14,8 @@ from intercom_provider.api import calls
 from intercom_provider.api.message import parse_message
 from intercom_provider.hooks.intercom import IntercomHook
 from intercom_provider.sensors.message_status import MessageStatusSensor
+
+from .test_trigger import deferred, events_of, revived
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +33,13 @@ def send(number: int) -> list[str]:
         messages = (parse_message({**_MESSAGE, "to": {"phone": f"+4479{index:08}"}}) for index in range(number))
         receipts = [client.run(calls.send_message(message, hook.settings)) for message in messages]
     return [str(receipt.whatsapp_message_id) for receipt in receipts]
+
+
+def known(sandbox: Sandbox, number: int, status: str) -> list[str]:
+    """Make messages known that nobody has to send, and give their WhatsApp ids."""
+    ids = [f"wamid.{index}=" for index in range(number)]
+    sandbox.add_ruleset("7", events=[{"whatsapp_message_id": id_, "status": status} for id_ in ids])
+    return ids
 
 
 def leave(ids: list[str], folder: Path | None, rejected: int = 0) -> dict[str, Any]:
@@ -70,12 +81,13 @@ def test_what_a_batch_sent_is_waited_for(run_dag: Any, tmp_path: Path, mode: dic
     assert [(each["key"], each["reason"]) for each in told["failures"]] == [("r0", "no contact"), ("r1", "no contact")]
 
 
+@pytest.mark.parametrize("mode", _MODES)
 def test_many_messages_of_mapped_batches_are_read_from_where_they_left_them(
-    run_dag: Any, sandbox: Sandbox, tmp_path: Path
+    run_dag: Any, sandbox: Sandbox, tmp_path: Path, mode: dict[str, Any]
 ) -> None:
-    sandbox.settings.speed = 1_000.0
-    ids = send(1_300)
-    left = [leave(ids[:100], tmp_path / "0"), leave(ids[100:], tmp_path / "1")]
+    ids = known(sandbox, 1_100, "delivered")
+    sandbox.set_status(ids[-1], "sent")
+    left = [leave(ids[:100], tmp_path / "0", rejected=1), leave(ids[100:], tmp_path / "1")]
     with DAG("large") as dag:
 
         @task(task_id="send")
@@ -85,17 +97,65 @@ def test_many_messages_of_mapped_batches_are_read_from_where_they_left_them(
         MessageStatusSensor(
             task_id="wait",
             sent=sent.expand(index=[0, 1]),
-            results="all",
+            max_failed=1,
+            results="unsettled",
             results_path=str(tmp_path / "rows.jsonl"),
             poke_interval=0.2,
-            timeout=60,
+            timeout=4,
+            on_timeout="report",
+            **mode,
         )
     run = run_dag(dag)
     told = run.xcoms("wait")
-    assert (told["total"], told["reached"], told["failed"]) == (1_300, 1_300, 0)
-    rows = [json.loads(row) for row in (tmp_path / "rows.jsonl").read_text().splitlines()]
-    assert len({row["whatsapp_message_id"] for row in rows}) == 1_300
-    assert {row["key"] for row in rows} == {f"k{n}" for n in range(1_200)}
+    assert (told["total"], told["reached"], told["failed"], told["sent"]) == (1_101, 1_099, 1, 1)
+    assert told["timed_out"] is True
+    assert [each["key"] for each in told["failures"]] == ["r0"]
+    [row] = [json.loads(row) for row in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert (row["whatsapp_message_id"], row["key"], row["status"]) == (ids[-1], "k999", "sent")
+
+
+def test_many_messages_travel_to_the_triggerer_as_the_place_where_they_are(sandbox: Sandbox, tmp_path: Path) -> None:
+    ids = known(sandbox, 1_100, "sent")
+    trigger = deferred(sent=leave(ids, tmp_path / "batch"), poke_interval=0.1, timeout=20).trigger
+    stored = json.dumps(trigger.serialize()[1])
+    assert len(stored) < 2_000
+    assert not any(id_ in stored for id_ in ids)
+    for id_ in ids:
+        sandbox.set_status(id_, "read")
+    (event,) = events_of(revived(trigger))
+    assert event["status"] == "settled"
+    assert len(json.dumps(event)) < 2_000
+
+
+def test_storage_that_fails_for_a_while_is_waited_for(sandbox: Sandbox, tmp_path: Path) -> None:
+    ids = known(sandbox, 1_100, "sent")
+    trigger = deferred(sent=leave(ids, tmp_path / "batch"), poke_interval=0.3, timeout=20).trigger
+    part = tmp_path / "batch" / "try-1-part-1.jsonl"
+    kept = part.read_bytes()
+    part.unlink()
+    part.mkdir()
+    for id_ in ids:
+        sandbox.set_status(id_, "read")
+
+    def mend() -> None:
+        part.rmdir()
+        part.write_bytes(kept)
+
+    mending = threading.Timer(1.0, mend)
+    mending.start()
+    (event,) = events_of(revived(trigger))
+    mending.join()
+    assert event["status"] == "settled"
+
+
+def test_results_that_are_gone_end_the_wait_in_their_own_words(sandbox: Sandbox, tmp_path: Path) -> None:
+    trigger = deferred(
+        sent=leave(known(sandbox, 1_100, "sent"), tmp_path / "batch"), poke_interval=0.1, timeout=20
+    ).trigger
+    shutil.rmtree(tmp_path / "batch")
+    (event,) = events_of(revived(trigger))
+    assert (event["status"], event["transient"]) == ("error", False)
+    assert f"results_path {tmp_path / 'batch'} can not be read" in event["message"]
 
 
 def test_a_large_batch_without_a_results_path_cannot_be_waited_for(

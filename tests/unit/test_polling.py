@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from intercom_provider.api.errors import IntercomError
 from intercom_provider.api.settings import Settings
 from intercom_provider.delivery import Criteria, Summary
 from intercom_provider.looks import Glance, Look, Sighting, Watch
-from intercom_provider.place import GLANCES_IN_A_ROW, Place, Survey
+from intercom_provider.place import GLANCES_IN_A_ROW, Known, Place, Survey
 from intercom_provider.sandbox import Sandbox
 from intercom_provider.watch import Wait
 from tests import hostile
@@ -433,7 +434,29 @@ def test_those_of_whom_more_is_told_are_asked_for_once_more_in_the_end(sandbox: 
     assert wait.sightings[1].reason == "No phone: 470"
 
 
-@pytest.mark.parametrize("known", [None, {}, {"ranks": "00", "next": 0}, {"ranks": "9" * 250, "next": 0}])
+def test_what_is_known_of_a_hundred_thousand_messages_is_kept_in_little() -> None:
+    known = Known.nothing(100_000)
+    chance = random.Random(1)  # noqa: S311 - no secret
+    for index, status in enumerate(chance.choices(("sent", "delivered", "read", "failed"), (10, 30, 55, 5), k=100_000)):
+        known.saw(index, status)
+    stored = json.dumps(known.state())
+    # Airflow's task state store takes 64 KB.
+    assert len(stored) < 40_000
+    assert Known.resume(json.loads(stored), 100_000) == known
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        None,
+        {},
+        {"ranks": "00", "next": 0},
+        {"ranks": "not of this alphabet!", "next": 0},
+        {"ranks": b64encode(b"\0" * 250).decode(), "next": 0},
+        {"ranks": Known(bytearray(b"\x04" * 250)).state()["ranks"], "next": 0},
+        {"ranks": Known(bytearray(251)).state()["ranks"], "next": 0},
+    ],
+)
 def test_what_is_known_of_other_messages_is_not_believed(sandbox: Sandbox, known: Any) -> None:
     wait = messages(sandbox)
     for each in IDS:

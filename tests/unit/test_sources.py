@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.api.errors import InvalidInputError, UnreachableError
 from intercom_provider.sources import read_message_ids, read_ruleset_id, read_sent
 
 from .test_values import Lazy
@@ -78,13 +78,13 @@ def test_a_thousand_messages_are_not_too_many() -> None:
 
 @pytest.mark.parametrize("wrap", [list, tuple, lambda entries: Lazy(*entries), json.dumps, str])
 def test_what_senders_left_is_read_with_its_keys(wrap: Any) -> None:
-    ids, without = read_sent(wrap([sent(1, key="a"), sent(2, key=7)]))
+    ids, without = left_by(wrap([sent(1, key="a"), sent(2, key=7)]))
     assert (ids, without) == ({"wamid.1": "a", "wamid.2": 7}, ())
 
 
 def test_one_sender_is_enough_and_none_is_none() -> None:
-    assert read_sent(sent()) == ({"wamid.1": None}, ())
-    assert read_sent(None) == read_sent("None") == read_sent([]) == ({}, ())
+    assert left_by(sent()) == ({"wamid.1": None}, ())
+    assert left_by(None) == left_by("None") == left_by([]) == ({}, ())
 
 
 @pytest.mark.parametrize(
@@ -98,14 +98,14 @@ def test_one_sender_is_enough_and_none_is_none() -> None:
     ],
 )
 def test_a_message_without_an_id_is_told_of_as_what_it_is(outcome: str, status: str) -> None:
-    ids, [row] = read_sent([sent(outcome=outcome, whatsapp_message_id=None, key="k")])
+    ids, [row] = left_by([sent(outcome=outcome, whatsapp_message_id=None, key="k")])
     assert ids == {}
     assert (row["status"], row["key"], row["whatsapp_message_id"]) == (status, "k", None)
     assert row["reason"]
 
 
 def test_a_dry_run_leaves_nothing_to_wait_for() -> None:
-    assert read_sent([sent(outcome="dry_run", whatsapp_message_id=None)]) == ({}, ())
+    assert left_by([sent(outcome="dry_run", whatsapp_message_id=None)]) == ({}, ())
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_dry_run_leaves_nothing_to_wait_for() -> None:
 )
 def test_what_no_sender_left_is_told(given: object, words: str) -> None:
     with pytest.raises(InvalidInputError, match=words) as caught:
-        read_sent(given)
+        left_by(given)
     assert field_of(caught) == "sent"
 
 
@@ -141,6 +141,16 @@ def batch(*numbers: int, **more: Any) -> dict[str, Any]:
     return {"total": sum(found[name] for name in ("sent", *counts)), **found}
 
 
+def left_by(value: object, *, parsing: bool = False) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
+    """Read what senders left: the ids with their keys, and the rows of the others."""
+    found = read_sent(value, parsing=parsing)
+    rows = tuple(found.not_sent)
+    failed = sum(row["status"] == "failed" for row in rows)
+    assert (found.refused, found.untraceable) == (failed, len(rows) - failed)
+    assert len(found.ids) == len(list(found.ids))
+    return {id_: found.keys.get(id_) for id_ in found.ids}, rows
+
+
 def line(index: int, outcome: str = "sent", **more: Any) -> dict[str, Any]:
     id_ = f"wamid.{index}" if outcome in ("sent", "already_sent") else None
     return {"index": index, "key": f"k{index}", "outcome": outcome, "id": None, "whatsapp_message_id": id_,
@@ -155,11 +165,11 @@ def write(folder: Path, name: str, *lines: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("wrap", [lambda one: one, lambda one: [one], Lazy, json.dumps, str])
 def test_the_ids_of_a_batch_are_read(wrap: Any) -> None:
-    assert read_sent(wrap(batch(1, 2))) == ({"wamid.1": None, "wamid.2": None}, ())
+    assert left_by(wrap(batch(1, 2))) == ({"wamid.1": None, "wamid.2": None}, ())
 
 
 def test_batches_and_single_sends_may_be_mixed() -> None:
-    ids, without = read_sent([sent(1, key="a"), batch(2, 3), sent(4, outcome="rejected", whatsapp_message_id=None)])
+    ids, without = left_by([sent(1, key="a"), batch(2, 3), sent(4, outcome="rejected", whatsapp_message_id=None)])
     assert ids == {"wamid.1": "a", "wamid.2": None, "wamid.3": None}
     assert [row["status"] for row in without] == ["failed"]
 
@@ -167,7 +177,7 @@ def test_batches_and_single_sends_may_be_mixed() -> None:
 def test_what_a_batch_could_not_send_is_told_of_as_what_it_is() -> None:
     reasons = [{"reason": "no contact", "count": 2}, {"reason": "too late", "count": 1}]
     left = batch(1, 2, rejected=2, expired=1, unconfirmed=1, duplicates=3, dry_run=4, reasons=reasons)
-    ids, without = read_sent(left)
+    ids, without = left_by(left)
     assert len(ids) == 2
     assert [(row["status"], row["reason"]) for row in without[:3]] == [
         ("failed", "no contact"),
@@ -179,19 +189,19 @@ def test_what_a_batch_could_not_send_is_told_of_as_what_it_is() -> None:
 
 def test_reasons_that_do_not_tell_of_all_are_given_to_nobody_in_particular() -> None:
     reasons = [{"reason": "no contact", "count": 2}, {"reason": "too late", "count": 1}]
-    _, without = read_sent(batch(rejected=4, reasons=reasons))
+    _, without = left_by(batch(rejected=4, reasons=reasons))
     assert [row["reason"] for row in without] == ["one of: no contact; too late"] * 4
-    _, without = read_sent(batch(rejected=1))
+    _, without = left_by(batch(rejected=1))
     assert without[0]["reason"] == "not known"
 
 
 def test_a_message_of_a_batch_without_an_id_stays_pending() -> None:
-    ids, without = read_sent(batch(1, 2, sent=3, already_sent=1))
+    ids, without = left_by(batch(1, 2, sent=3, already_sent=1))
     assert (len(ids), [row["status"] for row in without]) == (2, ["sent", "sent"])
 
 
 def test_an_empty_batch_and_a_dry_run_leave_nothing_to_wait_for() -> None:
-    assert read_sent(batch()) == read_sent(batch(dry_run=5)) == ({}, ())
+    assert left_by(batch()) == left_by(batch(dry_run=5)) == ({}, ())
 
 
 def test_the_parts_of_a_batch_tell_keys_and_reasons(tmp_path: Path) -> None:
@@ -206,7 +216,7 @@ def test_the_parts_of_a_batch_tell_keys_and_reasons(tmp_path: Path) -> None:
         line(5, "expired", reason="too late"),
     )
     left = batch(0, 2, rejected=1, unconfirmed=1, expired=1, duplicates=1, results_path=folder)
-    ids, without = read_sent(left)
+    ids, without = left_by(left)
     assert list(ids.items()) == [("wamid.0", "k0"), ("wamid.2", "k2")]
     assert [(row["key"], row["status"], row["reason"]) for row in without] == [
         ("k1", "failed", "no contact"),
@@ -221,7 +231,7 @@ def test_the_parts_of_the_last_try_are_read_in_their_order(tmp_path: Path) -> No
     write(tmp_path, "try-9-part-1.jsonl", line(1, "rejected"))
     write(tmp_path, "try-11-part-1.jsonl.tmp", line(1, "rejected"))
     left = batch(sent=3, already_sent=3, whatsapp_message_ids=None, results_path=str(tmp_path))
-    ids, without = read_sent(left)
+    ids, without = left_by(left)
     assert list(ids) == [f"wamid.{n}" for n in (1, 101, 9, 109, 10, 110)]
     assert not without
 
@@ -231,13 +241,29 @@ def test_more_than_a_thousand_ids_are_read_from_the_parts(tmp_path: Path) -> Non
     for index, folder in enumerate(folders):
         write(folder, "try-1-part-1.jsonl", *(line(n) for n in range(index * 1_500, index * 1_500 + 1_500)))
     outputs = [batch(sent=1_500, whatsapp_message_ids=None, results_path=str(folder)) for folder in folders]
-    ids, without = read_sent([*outputs, sent(9_999, key="single")])
+    ids, without = left_by([*outputs, sent(9_999, key="single")])
     assert (len(ids), ids["wamid.2999"], ids["wamid.9999"], without) == (3_001, "k2999", "single", ())
+
+
+def test_of_many_the_rows_of_those_without_an_id_are_read_from_the_parts_too(tmp_path: Path) -> None:
+    lines = [line(n) if n % 3 else line(n, "rejected", reason="no contact") for n in range(3_000)]
+    folder = write(tmp_path, "try-1-part-1.jsonl", *lines, line(3_000, "unconfirmed"), line(3_001, "duplicate"))
+    left = batch(sent=2_000, rejected=1_000, unconfirmed=1, duplicates=1, whatsapp_message_ids=None)
+    ids, without = left_by([sent(9_999), left | {"results_path": folder}])
+    assert len(ids) == 2_001
+    assert [(row["key"], row["status"]) for row in without[-2:]] == [("k2997", "failed"), ("k3000", "sent")]
+    assert len(without) == 1_001
+
+
+def test_the_same_batch_twice_is_the_same_messages(tmp_path: Path) -> None:
+    folder = write(tmp_path, "try-1-part-1.jsonl", *(line(n) for n in range(1_500)))
+    left = batch(sent=1_500, whatsapp_message_ids=None, results_path=folder)
+    assert len(left_by([left, left])[0]) == 1_500
 
 
 def test_no_part_is_read_while_a_dag_is_parsed() -> None:
     left = batch(sent=5_000, whatsapp_message_ids=None, results_path="nowhere://at/all")
-    assert read_sent(left, parsing=True) == ({}, ())
+    assert left_by(left, parsing=True) == ({}, ())
 
 
 @pytest.mark.parametrize("name", ["try-1-part-1.jsonl", "something.txt"])
@@ -246,7 +272,7 @@ def test_parts_that_cannot_be_read_are_done_without_when_the_ids_are_known(
 ) -> None:
     folder = write(tmp_path, name, line(1))
     with caplog.at_level(logging.WARNING):
-        ids, without = read_sent(batch(1, 2, rejected=1, results_path=folder))
+        ids, without = left_by(batch(1, 2, rejected=1, results_path=folder))
     assert ids == {"wamid.1": None, "wamid.2": None}
     assert [row["status"] for row in without] == ["failed"]
     assert folder in caplog.text
@@ -267,30 +293,30 @@ def test_parts_that_are_not_whole_are_told_when_the_ids_are_nowhere_else(
     if lines is not None:
         write(tmp_path, "try-1-part-1.jsonl", *lines)
     with pytest.raises(InvalidInputError, match=f"results_path {tmp_path} can not be read.*{words}") as caught:
-        read_sent(batch(sent=3, whatsapp_message_ids=None, results_path=str(tmp_path)))
+        left_by(batch(sent=3, whatsapp_message_ids=None, results_path=str(tmp_path)))
     assert field_of(caught) == "sent"
 
 
 def test_a_storage_that_nobody_knows_or_has_lost_a_folder_is_told(tmp_path: Path) -> None:
     for folder in ("nowhere://at/all", str(tmp_path / "gone")):
         with pytest.raises(InvalidInputError, match="can not be read"):
-            read_sent(batch(sent=3, whatsapp_message_ids=None, results_path=folder))
+            left_by(batch(sent=3, whatsapp_message_ids=None, results_path=folder))
 
 
 def test_a_part_that_may_be_readable_later_is_no_wrong_field(tmp_path: Path) -> None:
     tmp_path.joinpath("try-1-part-1.jsonl").mkdir()
-    with pytest.raises(IsADirectoryError):
-        read_sent(batch(sent=3, whatsapp_message_ids=None, results_path=str(tmp_path)))
+    with pytest.raises(UnreachableError, match=f"results_path {tmp_path} can not be read"):
+        left_by(batch(sent=3, whatsapp_message_ids=None, results_path=str(tmp_path)))
 
 
 def test_many_ids_that_are_in_xcom_alone_are_too_many(tmp_path: Path) -> None:
     halves = [batch(*range(600)), batch(*range(600, 1_200))]
     with pytest.raises(InvalidInputError, match=r"more than 1,000 messages.*results_path"):
-        read_sent(halves)
+        left_by(halves)
     for index, half in enumerate(halves):
         lines = (line(n) for n in range(index * 600, index * 600 + 600))
         half["results_path"] = write(tmp_path / str(index), "try-1-part-1.jsonl", *lines)
-    assert len(read_sent(halves)[0]) == 1_200
+    assert len(left_by(halves)[0]) == 1_200
 
 
 @pytest.mark.parametrize(
@@ -308,11 +334,11 @@ def test_many_ids_that_are_in_xcom_alone_are_too_many(tmp_path: Path) -> None:
 )
 def test_what_no_batch_left_is_told(given: object, words: str) -> None:
     with pytest.raises(InvalidInputError, match=words) as caught:
-        read_sent(given)
+        left_by(given)
     assert field_of(caught) == "sent"
 
 
 def test_an_email_batch_is_told_of_from_its_parts_as_well(tmp_path: Path) -> None:
     folder = write(tmp_path, "try-1-part-1.jsonl", line(1, whatsapp_message_id=None))
     with pytest.raises(InvalidInputError, match="only WhatsApp messages have a delivery status"):
-        read_sent(batch(sent=1, whatsapp_message_ids=None, results_path=folder))
+        left_by(batch(sent=1, whatsapp_message_ids=None, results_path=folder))

@@ -233,7 +233,8 @@ def test_a_long_list_is_read_in_full_at_the_beginning_and_at_the_end(
     sandbox.add_ruleset("77", events=[event(number, "sent") for number in range(2_500)])
 
     def settle() -> None:
-        while len(sandbox.requests) < 25:
+        until = time.time() + 20
+        while len(sandbox.requests) < 25 and time.time() < until:
             time.sleep(0.02)
         for number in range(2_500):
             if number == 1_250:
@@ -264,7 +265,8 @@ def test_single_messages_that_have_settled_are_not_asked_for_again_and_failures_
     sandbox.add_ruleset("77", events=[*events, event(11, "sent")])
 
     def settle() -> None:
-        while len(sandbox.requests) < 14:
+        until = time.time() + 20
+        while len(sandbox.requests) < 14 and time.time() < until:
             time.sleep(0.02)
         sandbox.set_status(ids[11], "read")
 

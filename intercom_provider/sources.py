@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError
 from intercom_provider.api.values import as_data, is_missing
-from intercom_provider.batch.parts import Key, Line, Parts
-from intercom_provider.batch.streamed import Piece, StreamedIds, said_of
+
+if TYPE_CHECKING:
+    from intercom_provider.batch.parts import Key, Line, Parts
+    from intercom_provider.batch.streamed import Piece
 
 log = logging.getLogger(__name__)
 
-Keys: TypeAlias = dict[str, Key]
+Keys: TypeAlias = "dict[str, Key]"
 """WhatsApp ids and the user's own ids of the same messages."""
 
 Row: TypeAlias = dict[str, Any]
@@ -40,7 +42,7 @@ class Sent:
     """
 
     ids: Sequence[str] = ()
-    keys: KeyOf = field(default_factory=dict[str, Key])
+    keys: KeyOf = field(default_factory=dict[str, str | int | None])
     not_sent: Iterable[Row] = ()
     refused: int = 0
     untraceable: int = 0
@@ -213,6 +215,9 @@ class _Found:
 
     def add_batch(self, batch: _Batch) -> None:
         if batch.folder is not None:
+            from intercom_provider.batch.parts import Parts  # noqa: PLC0415 - not when a DAG is parsed
+            from intercom_provider.batch.streamed import said_of  # noqa: PLC0415
+
             try:
                 with said_of(batch.folder):
                     self._add_parts(batch, Parts.of_last_try(batch.folder, batch.done))
@@ -231,6 +236,8 @@ class _Found:
         ids: Sequence[str] = tuple(self._held)
         keys: KeyOf = self._held
         if self._streamed:
+            from intercom_provider.batch.streamed import StreamedIds  # noqa: PLC0415 - not when a DAG is parsed
+
             ids = keys = StreamedIds(self._pieces, self._in_parts + self._only_in_xcom)
         return Sent(ids, keys, self._without, self._without.refused, self._without.untraceable)
 
@@ -284,6 +291,8 @@ class _Without:
 
     def __iter__(self) -> Iterator[Row]:
         yield from self._held
+        if self._parts:
+            from intercom_provider.batch.streamed import said_of  # noqa: PLC0415 - not when a DAG is parsed
         for parts in self._parts:
             with said_of(parts.folder):
                 for line in parts.lines():

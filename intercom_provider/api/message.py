@@ -58,7 +58,8 @@ _SHARED: Final = (
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # Built when the first message of its type is read: a DAG that names one type pays for no other.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class ContactRecipient(_Strict):

@@ -35,6 +35,9 @@ _COMMANDS: Final = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
+# The API server writes its audit log from its event loop. While a task writes, it may so stand in its own way until
+# SQLite gives up after five seconds; then nothing was done.
+_ASKS: Final = 3
 _ENDED: Final = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 
@@ -139,7 +142,10 @@ class AirflowInstance:
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Ask Airflow's REST API."""
-        reply = self._http.request(method, path, json=body)
+        for _ in range(_ASKS):
+            reply = self._http.request(method, path, json=body)
+            if reply.status_code != httpx.codes.INTERNAL_SERVER_ERROR or "Database error" not in reply.text:
+                break
         assert reply.is_success, f"{method} {path}: {reply.status_code} {reply.text}"
         return reply.json() if reply.content else None
 

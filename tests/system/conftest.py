@@ -24,7 +24,7 @@ _SETTINGS: Final = {
     # For the campaign, a task that sleeps, its successor, and what a test runs.
     "AIRFLOW__CORE__PARALLELISM": "4",
     # Airflow gives a task up for dead after so many seconds, not after five minutes.
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "12",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
 }
 

@@ -50,15 +50,14 @@ USUAL: Final[dict[str, Any]] = {
     "defaults": {"message_type": "whatsapp", "template": "order_shipped"},
     "results_path": "{{ params.results_path }}",
     "repeat": "{{ params.repeat }}",
-    # A variable, for a person changes their mind when the run's params stand already.
-    "on_unconfirmed": "{{ var.value.get('on_unconfirmed', 'fail') }}",
     "intercom_conn_id": "{{ params.first_conn if params.first_conn and ti.try_number == 1 else params.conn }}",
     "retry_delay": timedelta(seconds=1),
     "pre_execute": die,
 }
 
 with DAG("batch", schedule=None, params=PARAMS):
-    SendMessageBatchOperator(**USUAL, retries=2)
+    # A variable, for a person changes their mind when the run's params stand already.
+    SendMessageBatchOperator(**USUAL, retries=2, on_unconfirmed="{{ var.value.get('on_unconfirmed', 'fail') }}")
 
 with DAG("batch_of_a_campaign", schedule=None, params=PARAMS):
     SendMessageBatchOperator(**USUAL, retries=12, max_failed=None)

@@ -44,7 +44,7 @@ PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 unit: setup ## The tests alone, side by side; some of them in one process (make unit ARGS="-k sensor -x")
 	@$(PYTHON) -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL))
 
-test-system: setup ## Kill, clear and hand over tasks on a real Airflow (four minutes; ARGS as above)
+test-system: setup ## Kill, clear and hand over tasks on a real Airflow (five minutes; ARGS as above)
 	@$(PYTHON) -m pytest tests/system $(ARGS)
 
 OLDEST := .venv-oldest/bin/python

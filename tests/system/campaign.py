@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import subprocess
@@ -175,6 +176,11 @@ class KilledCampaign:
     unconfirmed: list[int]
 
 
+def _has_ended(task: Task, number: int) -> bool:
+    info = task.info
+    return info.get("state") != "running" or info["try_number"] > number
+
+
 def kill_again_and_again(airflow: AirflowInstance, sandbox: SandboxProcess, folder: Path) -> KilledCampaign:
     """Send a campaign, and kill each try of its task at a random moment."""
     moments = random.Random(SEED)  # noqa: S311 - no secret
@@ -184,6 +190,8 @@ def kill_again_and_again(airflow: AirflowInstance, sandbox: SandboxProcess, fold
         process = process_of(send, number)
         time.sleep(moments.uniform(0.3, 5))
         kill(process)
+        # What the process had written just before may still be on its way to the store.
+        until(functools.partial(_has_ended, send, number), f"the end of try {number}")
         unknown.append(unconfirmed(send))
     # What is not known once is never known again.
     assert all(before <= after for before, after in pairwise(unknown))

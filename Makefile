@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Nothing is left outside this folder, not even what pip would keep.
 export PIP_NO_CACHE_DIR := 1
 
-.PHONY: help setup demo test test-system test-oldest test-distributed bench lint typecheck unit format lock build clean
+.PHONY: help setup demo test test-system test-oldest test-distributed bench lint typecheck unit format lock build check-release test-wheel clean
 .DEFAULT_GOAL := help
 
 help: ## List what there is to make
@@ -97,6 +97,12 @@ lock: setup ## Pin the newest versions that fit (needs uv: pip install uv)
 
 build: setup ## Build the wheel and the source distribution
 	@$(PYTHON) -m build --no-isolation
+
+check-release: setup ## Whether a tag may be released (TAG=v1.2.3)
+	@$(PYTHON) -m tools.release $(TAG)
+
+test-wheel: build ## Send with the built wheel, from a fresh environment
+	@$(PYTHON) -m tools.wheel
 
 clean: ## Remove all that was made
 	@rm -rf .venv .venv-oldest .venv-distributed .venv-bench .airflow build dist .mypy_cache .pytest_cache .ruff_cache

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from intercom_provider.api.settings import Settings
     from intercom_provider.sandbox import Sandbox
 
-by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 @pytest.fixture
@@ -148,7 +148,11 @@ def test_json_and_uri_are_the_same_connection(page: str, heading: str, monkeypat
     assert (read.token, read.url, read.admin_id) == ("dG9rOmV4YW1wbGU=", "https://api.eu.intercom.io", "814860")
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"))],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
 def test_every_link_leads_somewhere(page: Path) -> None:
     for link in links(page):
         if "://" in link:

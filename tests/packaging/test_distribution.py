@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -29,6 +30,21 @@ def test_the_wheel_holds_the_package_and_no_tests(tmp_path: Path) -> None:
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     package = {str(path.relative_to(ROOT)) for path in (ROOT / "intercom_provider").rglob("*.py")}
     assert package <= names
+
+
+def test_the_source_distribution_holds_all_that_make_test_needs(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own project
+    (archive,) = tmp_path.glob("airflow_provider_intercom-*.tar.gz")
+    with tarfile.open(archive) as opened:
+        held = {name.partition("/")[2] for name in opened.getnames()}
+    assert not [name for name in held if "__pycache__" in name or name.endswith(".pyc")]
+    assert {"CONTRIBUTING.md", "Makefile", "requirements.lock", "tests/packaging/test_distribution.py"} <= held
+    if not (ROOT / ".git").exists():
+        # This is what was unpacked from one.
+        return
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S607 - wherever git is
+    assert {name for name in tracked.stdout.splitlines() if (ROOT / name).exists()} <= held
 
 
 def test_airflow_finds_the_provider_and_what_it_offers() -> None:

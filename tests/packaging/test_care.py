@@ -1,0 +1,161 @@
+"""The files that keep the project in order name what there is."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import intercom_provider
+from tools.release import mistakes
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+by_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def jobs(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = read(path)["jobs"]
+    return found
+
+
+def steps(path: Path) -> list[dict[str, Any]]:
+    return [step for job in jobs(path).values() for step in job.get("steps", ())]
+
+
+def made(path: Path) -> set[str]:
+    """Name the targets that a workflow makes, also those that come from a matrix."""
+    called = {word for step in steps(path) for word in re.findall(r"\bmake ([a-z-]+)", step.get("run", ""))}
+    listed = (job.get("strategy", {}).get("matrix", {}).get("target", ()) for job in jobs(path).values())
+    return called.union(*listed)
+
+
+def pythons() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    prefix = "Programming Language :: Python :: 3."
+    minors = sorted(int(line.removeprefix(prefix)) for line in project["classifiers"] if line.startswith(prefix))
+    assert project["requires-python"] == f">=3.{minors[0]}"
+    return [f"3.{minor}" for minor in minors]
+
+
+def test_the_workflow_of_ci_makes_what_a_person_makes() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert made(ROOT / ".github" / "workflows" / "ci.yml") == set(re.findall(r"^make ([a-z-]+)", script, re.MULTILINE))
+
+
+@by_workflow
+def test_every_target_that_a_workflow_makes_exists(path: Path) -> None:
+    assert made(path)
+    assert made(path) <= TARGETS
+
+
+def test_the_tests_run_on_the_lowest_and_the_highest_python() -> None:
+    lowest, *_, highest = pythons()
+    ci, release = (jobs(ROOT / ".github" / "workflows" / name) for name in ("ci.yml", "release.yml"))
+    assert ci["test"]["strategy"]["matrix"]["python"] == [lowest, highest]
+    fixed = {
+        step["with"]["python-version"]
+        for job in (ci["airflow"], release["build"])
+        for step in job["steps"]
+        if "setup-python" in step.get("uses", "")
+    }
+    assert fixed == {lowest}
+
+
+@by_workflow
+def test_a_workflow_may_do_no_more_than_it_needs(path: Path) -> None:
+    assert read(path)["permissions"] == {"contents": "read"}
+    asked = {name: job["permissions"] for name, job in jobs(path).items() if "permissions" in job}
+    # What is published proves with an identity token which workflow it comes from; that job runs no code of ours.
+    assert asked == ({"publish": {"id-token": "write"}} if path.stem == "release" else {})
+    assert all("run" not in step for step in jobs(path).get("publish", {}).get("steps", ()))
+
+
+@by_workflow
+def test_every_action_has_a_major_version(path: Path) -> None:
+    actions = [step["uses"] for step in steps(path) if "uses" in step]
+    assert actions
+    for action in actions:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@(release/)?v\d+", action), action
+    for step in steps(path):
+        if "actions/checkout" in step.get("uses", ""):
+            assert step["with"] == {"persist-credentials": False}
+
+
+def test_a_release_is_published_when_everything_was_tried() -> None:
+    release = jobs(ROOT / ".github" / "workflows" / "release.yml")
+    assert release["ci"] == {"uses": "./.github/workflows/ci.yml"}
+    assert set(release["publish"]["needs"]) == release.keys() - {"publish"}
+    assert made(ROOT / ".github" / "workflows" / "release.yml") == {"check-release", "test-wheel"}
+    # In YAML 1.1 the key "on" is read as true.
+    assert "workflow_call" in read(ROOT / ".github" / "workflows" / "ci.yml")[True]
+
+
+def test_the_hooks_before_a_commit_are_targets_and_need_no_network() -> None:
+    hooks = [
+        hook
+        for repo in read(ROOT / ".pre-commit-config.yaml")["repos"]
+        for hook in repo["hooks"]
+        if repo["repo"] == "local"
+    ]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    assert {hook["entry"].removeprefix("make ") for hook in hooks} <= TARGETS
+    assert {repo["repo"] for repo in read(ROOT / ".pre-commit-config.yaml")["repos"]} == {"local"}
+
+
+def test_updates_are_asked_for_python_and_for_actions() -> None:
+    updates = read(ROOT / ".github" / "dependabot.yml")["updates"]
+    assert {update["package-ecosystem"] for update in updates} == {"pip", "github-actions"}
+
+
+def test_contributing_names_four_commands_and_folders_that_exist() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ make ([a-z-]+) ", page, re.MULTILINE)
+    assert len(commands) == 4
+    assert set(re.findall(r"[`$] ?make ([a-z-]+)", page)) <= TARGETS
+    named = re.findall(r"`((?:\w+/)+(?:\w+\.\w+)?)`", page)
+    assert named
+    for name in named:
+        assert (ROOT / name).exists() or (ROOT / "intercom_provider" / name).exists(), name
+
+
+CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n\n- All.\n\n## [1.2.2] - 2026-11-01\n"
+
+
+@pytest.mark.parametrize(
+    ("tag", "version", "changelog", "told"),
+    [
+        ("v1.2.3", "1.2.3", CHANGELOG, []),
+        ("v1.2.3", "1.2.3", CHANGELOG.replace("## [Unreleased]\n\n", ""), []),
+        ("1.2.3", "1.2.3", CHANGELOG, ["The tag is '1.2.3'"]),
+        ("", "1.2.3", CHANGELOG, ["The tag is ''"]),
+        ("v1.2.4", "1.2.3", CHANGELOG, ["The tag is 'v1.2.4'"]),
+        ("v1.2.2", "1.2.2", CHANGELOG, ["no heading '## [1.2.2]"]),
+        ("v1.2.3", "1.2.3", CHANGELOG.replace(" - 2026-12-01", ""), ["no heading '## [1.2.3]"]),
+        ("v1.2.3", "1.2.3", CHANGELOG.replace("[Unreleased]\n", "[Unreleased]\n\n- More.\n"), ["still has something"]),
+        ("v1.2.3", "1.2.3", "# Changelog\n", ["no heading '## [1.2.3]"]),
+    ],
+)
+def test_a_tag_is_released_when_version_and_changelog_say_the_same(
+    tag: str, version: str, changelog: str, told: list[str]
+) -> None:
+    found = mistakes(tag, version, changelog)
+    assert len(found) == len(told)
+    for mistake, part in zip(found, told, strict=True):
+        assert part in mistake
+
+
+def test_the_project_as_it_stands_has_a_changelog_that_can_be_read() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = changelog.replace("## [Unreleased]", f"## [{intercom_provider.__version__}] - 2026-12-01")
+    assert not mistakes(f"v{intercom_provider.__version__}", intercom_provider.__version__, released)

@@ -28,7 +28,7 @@ _RESULTS: Final = Path(__file__).with_name("results.md")
 
 # A module each, in the order of the table.
 _SCENARIOS: Final = {
-    "send": "Sending, 50 ms a reply, 50 in flight",
+    "send": "Sending over https, 50 ms a reply, 50 in flight",
     "rate": "Sending against 1,667 requests in 10 s, 300 ms a reply",
     "mapped": "Sending in Airflow, 50 ms a reply",
     "reading": "Reading 100,000 statuses",

@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 import signal
+import ssl
 import sys
 import threading
 from dataclasses import fields
@@ -58,11 +59,20 @@ def _share(text: str) -> float:
     return number
 
 
+def _certificate(text: str) -> str:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(text)
+    except OSError as error:
+        raise ValueError(text) from error
+    return text
+
+
 # argparse shows these in its errors: "invalid share (0 to 1) value: '7'".
 _ruleset.__name__ = "ID:SIZE[:SECONDS]"
 _number.__name__ = "number of seconds"
 _whole.__name__ = "whole number"
 _factor.__name__ = "factor"
+_certificate.__name__ = "PEM file with a private key and its certificate"
 _share.__name__ = "share (0 to 1)"
 
 
@@ -74,6 +84,12 @@ def add_options(add: Callable[..., object]) -> None:
     usual = Settings()
     add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     add("--port", type=int, default=8765, help="port; 0 for a free one (%(default)s)")
+    add(
+        "--certificate",
+        type=_certificate,
+        metavar="FILE",
+        help="PEM file with a private key and its certificate: https, as the real Intercom (http)",
+    )
     add("--token", default=usual.token, help="access token to accept (%(default)s)")
     add(
         "--region",
@@ -162,7 +178,7 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     chosen = {each.name: getattr(options, each.name) for each in fields(Settings)}
-    sandbox = Sandbox(options.host, options.port, **chosen)
+    sandbox = Sandbox(options.host, options.port, certificate=options.certificate, **chosen)
     try:
         sandbox.start()
     except OSError as error:

@@ -26,13 +26,18 @@ class Sandbox:
 
     :param host: the address to listen on; the default is reachable from this machine only.
     :param port: the port; 0 for a free one.
+    :param certificate: a PEM file with a private key and its certificate, to be spoken to over https as the
+        real Intercom is; None for plain http.
     :param options: the fields of `Settings`.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, **options: Unpack[Options]) -> None:
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 0, *, certificate: str | None = None, **options: Unpack[Options]
+    ) -> None:
         self.settings = Settings(**options)
         self._state = State(self.settings)
         self._address = (host, port)
+        self._certificate = certificate
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -48,7 +53,7 @@ class Sandbox:
     def start(self) -> None:
         """Listen and answer, in a thread.
 
-        :raises OSError: when the address cannot be used.
+        :raises OSError: when the address or the certificate cannot be used.
         """
         # A DAG file or a test module may import this class without ever starting a server.
         import uvicorn  # noqa: PLC0415
@@ -56,9 +61,6 @@ class Sandbox:
         from intercom_provider.sandbox.app import App  # noqa: PLC0415
 
         self._state.stopping = False
-        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
-        listener = socket.create_server(self._address, family=family, backlog=1024)
-        self._address = listener.getsockname()[:2]
         config = uvicorn.Config(
             App(self._state),
             log_config=None,
@@ -68,7 +70,13 @@ class Sandbox:
             ws="none",
             server_header=False,
             timeout_graceful_shutdown=1,
+            ssl_certfile=self._certificate,
         )
+        # What is wrong with the certificate is the caller's to hear, not the thread's.
+        config.load()
+        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        listener = socket.create_server(self._address, family=family, backlog=1024)
+        self._address = listener.getsockname()[:2]
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=self._server.run, args=([listener],), name="intercom-sandbox", daemon=True
@@ -88,7 +96,7 @@ class Sandbox:
     def url(self) -> str:
         """Where it listens: `http://127.0.0.1:PORT`."""
         host, port = self._address
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        return f"http{'s' if self._certificate else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
     @property
     def token(self) -> str:

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import signal
+import ssl
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import httpx
 import pytest
 
 from intercom_provider.sandbox import Sandbox
+from tests.tls import write_certificate
 
 from .conftest import eventually
 
@@ -77,6 +79,15 @@ def test_it_greets_with_a_connection_for_the_shell() -> None:
     assert connection["host"] in greeting[0]
 
 
+def test_with_a_certificate_it_speaks_https(tmp_path: Path) -> None:
+    certificate = write_certificate(tmp_path / "https.pem")
+    with started("--certificate", str(certificate), "--print-json") as process:
+        url = json.loads(line(process))["connection"]["host"]
+        assert url.startswith("https://127.0.0.1:")
+        with httpx.Client(verify=ssl.create_default_context(cafile=certificate)) as client:
+            assert client.get(f"{url}/_sandbox/report").status_code == 200
+
+
 def test_help_tells_the_options_and_the_magic_recipients() -> None:
     text = run("--help").stdout
     for word in ("--speed", "--failures", "--seed", "99901", "99905", "unknown", "soon-SECONDS", "lead"):
@@ -91,7 +102,14 @@ def test_the_documentation_names_every_option_and_magic_phone() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--failures", "7"), ("--speed", "0"), ("--speed", "nan"), ("--ruleset", "77"), ("--latency", "-1")],
+    [
+        ("--failures", "7"),
+        ("--speed", "0"),
+        ("--speed", "nan"),
+        ("--ruleset", "77"),
+        ("--latency", "-1"),
+        ("--certificate", __file__),
+    ],
 )
 def test_a_value_that_makes_no_sense_is_refused(arguments: tuple[str, str]) -> None:
     ended = run(*arguments)

@@ -1,0 +1,19 @@
+"""A certificate that the clients of this process trust, as one is read once a process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.tls import write_certificate
+
+CERTIFICATE = write_certificate(Path(os.environ["AIRFLOW_HOME"]) / "https.pem")
+os.environ["SSL_CERT_FILE"] = str(CERTIFICATE)
+
+
+@pytest.fixture(scope="session")
+def certificate() -> Path:
+    """Give the trusted certificate and its key."""
+    return CERTIFICATE

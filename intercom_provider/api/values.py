@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final
@@ -66,6 +67,16 @@ def is_literal(value: object) -> bool:
     if isinstance(value, Mapping):
         return all(map(is_literal, value.values()))
     return value is None or isinstance(value, bool | int | float | date)
+
+
+def is_place(value: object) -> bool:
+    """
+    Tell whether a value names a file or folder.
+
+    :param value: What stands in a field.
+    :return: True for text, a path, and Airflow's ``ObjectStoragePath``, which is no ``os.PathLike``.
+    """
+    return isinstance(value, str | os.PathLike) or (hasattr(value, "protocol") and hasattr(value, "conn_id"))
 
 
 def as_datetime(value: object) -> datetime:

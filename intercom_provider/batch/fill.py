@@ -80,13 +80,16 @@ class Defaults:
 
         :param message: The fields that it has, and its ``params``.
         :return: The complete message.
-        :raises InvalidInputError: When its params are none.
+        :raises InvalidInputError: When its params are none, or its key asks for one.
         """
         own = {name: value for name, value in message.items() if name != "params" and not is_missing(value)}
         fields = {**self._fields, **own}
         given = _read_params(message.get("params"))
         params: Params = {**(self._params or {}), **(given or {})}
         has_params = given is not None or self._params is not None
+        if has_params and isinstance(key := own.get("key"), str) and _HELD.search(key):
+            # Left as it is, it may well be the same for all: one of them would be sent.
+            raise InvalidInputError.of("key", "is not filled from params: write the value itself into it")
         templates = fields.keys() - _FIXED if has_params else self._templates - own.keys()
         untouched = self._fields.keys() - own.keys() - self._templates
         if not templates:

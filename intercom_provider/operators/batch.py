@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.settings import parse_api_version
-from intercom_provider.api.values import is_literal, is_missing
+from intercom_provider.api.values import is_literal, is_missing, is_place
 from intercom_provider.compat import AirflowException, is_unmapped, push_before_raising
 from intercom_provider.delivery import Limit, allowance, parse_limit
 from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
@@ -308,6 +308,8 @@ class SendMessageBatchOperator(BaseOperator):
             yield Problem(
                 "concurrency", f"must be a whole number from 1 to {_MOST_LANES}, or None for as many as it takes"
             )
+        if "results_path" not in lazy and not is_missing(self.results_path) and not is_place(self.results_path):
+            yield Problem("results_path", "must be the path or URI of a folder")
         try:
             parse_limit("max_failed", self.max_failed)
             if "api_version" not in lazy and not is_missing(self.api_version):

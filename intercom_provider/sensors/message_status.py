@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
-from intercom_provider.api.values import is_literal, is_missing
+from intercom_provider.api.values import is_literal, is_missing, is_place
 from intercom_provider.compat import (
     AirflowSensorTimeout,
     conf,
@@ -325,7 +325,11 @@ class MessageStatusSensor(WaitingSensor):
 
 
 def _file(value: object) -> None:
-    if not is_missing(value) and str(value).endswith("/"):
+    if is_missing(value):
+        return
+    if not is_place(value):
+        raise InvalidInputError.of("results_path", "must be the path or URI of a file")
+    if str(value).endswith("/"):
         raise InvalidInputError.of("results_path", "names a folder: give a file, such as .../{{ run_id }}.jsonl")
 
 

@@ -320,6 +320,7 @@ def test_a_dry_run_checks_everything_and_sends_nothing(
         ({"budget": True}, "budget"),
         ({"concurrency": 0}, "concurrency"),
         ({"concurrency": 2.5}, "concurrency"),
+        ({"results_path": ["results"]}, "results_path"),
         ({"max_failed": -1}, "max_failed"),
         ({"max_failed": 1.0}, "max_failed"),
         ({"duplicates": "maybe"}, "duplicates"),

@@ -81,7 +81,7 @@ def test_every_text_is_filled_save_what_tells_how_to_read_the_rest() -> None:
             to={"phone": "${phone}", "name": "${name}"},
             template="order_${lang}",
             components=[{"type": "BODY", "parameters": ({"type": "text", "text": "${name}"}, {"n": 5, "x": None})}],
-            key="${name}",
+            key="order-5",
             params={"phone": "+447700900123", "name": "<Ada>", "lang": "en"},
         )
     )
@@ -89,7 +89,7 @@ def test_every_text_is_filled_save_what_tells_how_to_read_the_rest() -> None:
         to={"phone": "+447700900123", "name": "<Ada>"},
         template="order_en",
         components=[{"type": "BODY", "parameters": [{"type": "text", "text": "<Ada>"}, {"n": 5, "x": None}]}],
-        key="${name}",
+        key="order-5",
     )
     assert not made.missing
 
@@ -198,6 +198,13 @@ def test_defaults_hold_fields_of_a_message_alone() -> None:
 @pytest.mark.parametrize("key", ["autumn", "customer-${id}", 7])
 def test_one_key_for_all_would_leave_all_but_one_unsent(key: object) -> None:
     assert "of its own" in problems({"key": key, "body": "b"})["defaults.key"]
+
+
+def test_a_key_that_asks_for_a_param_is_refused_where_there_are_params() -> None:
+    own = {"key": "order-${id}", "body": "b"}
+    assert "not filled" in problems(None, {**own, "params": {"id": 5}})["key"]
+    assert "not filled" in problems({"params": {"id": 5}}, own)["key"]
+    assert filled(in_app(**own)).fields["key"] == "order-${id}"
 
 
 @pytest.mark.parametrize("seed", range(4))

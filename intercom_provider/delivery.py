@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.terms import Limit, WaitFor, allowance
 
-WaitFor: TypeAlias = Literal["delivered", "read"]
-Limit: TypeAlias = int | float | None
 Status: TypeAlias = Literal["sent", "failed", "delivered", "read"]
 
 # What is seen twice counts once, with the higher status. Failed stands below delivered: of one message
@@ -26,8 +23,6 @@ _RANK_BITS: Final = 0b11
 _DIGEST_BITS: Final = 2**64 - 1 - _RANK_BITS
 _MANY: Final = 10_000
 _UNKNOWN_KEPT: Final = 20
-# 0.29 of a hundred are 29, and not the 28.999999999999996 that the machine makes of it.
-_ROUNDING: Final = 1e-6
 
 
 def rank_of(status: str) -> int:
@@ -253,48 +248,3 @@ class Criteria:
 
     def _all(self, total: int) -> int:
         return max(total, self.expected_count or 0)
-
-
-def allowance(limit: Limit, share_of: int) -> float:
-    """
-    Tell how many messages a limit allows.
-
-    :param limit: A number, a share or None.
-    :param share_of: What a share is a share of.
-    :return: The number; infinite for None.
-    """
-    if limit is None:
-        return math.inf
-    return limit * share_of + _ROUNDING if isinstance(limit, float) else limit
-
-
-def parse_limit(field_name: str, value: object) -> Limit:
-    """
-    Read a limit.
-
-    :param field_name: The field, for the error.
-    :param value: A whole number from 0, a share strictly between 0 and 1, or None; also as text.
-    :return: The limit.
-    :raises InvalidInputError: When it is something else.
-    """
-    if value is None:
-        return None
-    number = _number(value)
-    if isinstance(number, float) and not 0 < number < 1:
-        number = None
-    if number is None or number < 0:
-        raise InvalidInputError.of(
-            field_name,
-            "must be a whole number from 0 on, a share strictly between 0 and 1 (0.05 is five in a hundred), or None "
-            "for no limit",
-        )
-    return number
-
-
-def _number(value: object) -> int | float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    try:
-        return int(value) if isinstance(value, str) and value.strip().isdigit() else float(str(value))
-    except ValueError:
-        return None

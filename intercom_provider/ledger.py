@@ -8,10 +8,9 @@ a message may have been sent or not, and what to do then is for people to say.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 Repeat: TypeAlias = Literal["never", "on_clear", "always"]
 OnUnconfirmed: TypeAlias = Literal["fail", "resend", "assume_sent"]
@@ -48,8 +47,7 @@ class Siblings(Protocol):
         """Ask them for a message; None when nobody knows it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """
     Which try of a task this is.
 
@@ -68,8 +66,7 @@ class Attempt:
         return self.number > max(1, self.max_tries - self.retries + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """
     What the ledger holds of one message: no recipient, no content.
 
@@ -187,7 +184,7 @@ class Ledger:
 
         :param now: Epoch seconds.
         """
-        self._keep(asdict(Entry("intent", self._attempt.number, self._attempt.max_tries, now)))
+        self._keep(Entry("intent", self._attempt.number, self._attempt.max_tries, now)._asdict())
 
     def record(self, receipt: dict[str, Any], now: float) -> None:
         """
@@ -196,7 +193,7 @@ class Ledger:
         :param receipt: What Intercom answered: ids and times only.
         :param now: Epoch seconds.
         """
-        self._keep(asdict(Entry("sent", self._attempt.number, self._attempt.max_tries, now, receipt)))
+        self._keep(Entry("sent", self._attempt.number, self._attempt.max_tries, now, receipt)._asdict())
 
     def take_back(self, found: Entry | None) -> None:
         """
@@ -210,7 +207,7 @@ class Ledger:
         entries = self._store.get(self._key)
         standing = entries.get(self._identity) if isinstance(entries, dict) else None
         if isinstance(standing, dict) and standing.get("attempt") == self._attempt.number:
-            self._keep(asdict(found) if found is not None else None)
+            self._keep(found._asdict() if found is not None else None)
 
     def _was_cleared_since(self, found: Entry) -> bool:
         if self._store is None:

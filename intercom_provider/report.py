@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from intercom_provider.api.client import IntercomClient
-    from intercom_provider.delivery import WaitFor
     from intercom_provider.looks import Look, Sighting
     from intercom_provider.sources import KeyOf, Row
+    from intercom_provider.terms import WaitFor
 
 Results: TypeAlias = Literal["failed", "unsettled", "all"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError
 from intercom_provider.api.values import as_data, is_missing
@@ -29,8 +29,7 @@ class KeyOf(Protocol):
         """Give the key; None when there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """
     What senders left.
 
@@ -42,7 +41,7 @@ class Sent:
     """
 
     ids: Sequence[str] = ()
-    keys: KeyOf = field(default_factory=dict[str, str | int | None])
+    keys: KeyOf = MappingProxyType({})
     not_sent: Iterable[Row] = ()
     refused: int = 0
     untraceable: int = 0
@@ -145,8 +144,7 @@ def _read_output(entry: object) -> _Batch | Mapping[str, Any]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
+class _Batch(NamedTuple):
     """What a batch left in XCom."""
 
     done: int

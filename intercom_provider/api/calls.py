@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from intercom_provider.api.errors import InvalidInputError, NotFoundError, PagingError
@@ -17,8 +17,11 @@ from intercom_provider.api.models import (
     StatusPage,
     WhatsAppStatus,
 )
-from intercom_provider.api.settings import Settings, version_reaches
 from intercom_provider.api.values import is_missing
+from intercom_provider.api.version import version_reaches
+
+if TYPE_CHECKING:
+    from intercom_provider.api.settings import Settings
 
 PER_PAGE: Final = 100
 """Statuses a page: the most that Intercom gives."""

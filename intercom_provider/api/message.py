@@ -25,8 +25,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from intercom_provider.api.errors import InvalidInputError, Problem
-from intercom_provider.api.settings import version_reaches
 from intercom_provider.api.values import NOT_TEXT, Identifier, PastSeconds, Text, as_data, is_missing
+from intercom_provider.api.version import version_reaches
 
 Json: TypeAlias = dict[str, Any]
 

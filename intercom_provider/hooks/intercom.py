@@ -22,11 +22,11 @@ from intercom_provider.api.settings import (
     DEFAULT_TIMEOUT,
     Settings,
     is_loopback,
-    parse_api_version,
     parse_base_url,
     parse_region,
 )
 from intercom_provider.api.values import Identifier, is_missing
+from intercom_provider.api.version import parse_api_version
 from intercom_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:

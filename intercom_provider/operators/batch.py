@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 from airflow.sdk import BaseOperator
 
 from intercom_provider.api.errors import InvalidInputError, Problem
-from intercom_provider.api.settings import parse_api_version
 from intercom_provider.api.values import is_literal, is_missing, is_place
+from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import AirflowException, is_unmapped, push_before_raising
-from intercom_provider.delivery import Limit, allowance, parse_limit
 from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
 from intercom_provider.links import IntercomLink, inbox_url, show_link
 from intercom_provider.operators.alarm import HeldAlarm
@@ -26,6 +25,7 @@ from intercom_provider.operators.fields import (
     was_cleared,
 )
 from intercom_provider.operators.siblings import Siblings
+from intercom_provider.terms import Limit, allowance, parse_limit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator

@@ -20,8 +20,8 @@ from intercom_provider.api.errors import (
     UnreachableError,
 )
 from intercom_provider.api.message import MESSAGE_FIELDS, check_version, parse_message
-from intercom_provider.api.settings import parse_api_version
 from intercom_provider.api.values import is_literal, is_missing
+from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import (
     AirflowException,
     AirflowTaskTimeout,

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
-from intercom_provider.api.settings import parse_api_version
 from intercom_provider.api.values import is_literal, is_missing
+from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import AirflowSensorTimeout, conf, push_before_raising
 from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
 from intercom_provider.links import conversation_url, show_link

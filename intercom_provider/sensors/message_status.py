@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, TypeVar
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
 from intercom_provider.api.values import is_literal, is_missing, is_place
@@ -15,11 +15,18 @@ from intercom_provider.compat import (
     push_before_raising,
     task_state_store,
 )
-from intercom_provider.delivery import Criteria, Limit, Summary, WaitFor, parse_limit
 from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
 from intercom_provider.sensors.waiting import WaitingSensor, choose
 from intercom_provider.sources import Sent, read_message_ids, read_ruleset_id, read_sent
-from intercom_provider.terms import check_status_version, read_created_after, read_expected_count, read_settle_for
+from intercom_provider.terms import (
+    Limit,
+    WaitFor,
+    check_status_version,
+    parse_limit,
+    read_created_after,
+    read_expected_count,
+    read_settle_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from intercom_provider.api.client import IntercomClient
+    from intercom_provider.delivery import Summary
     from intercom_provider.looks import Glance, Look
     from intercom_provider.report import Report, Results
     from intercom_provider.sources import Row
@@ -40,8 +48,7 @@ T = TypeVar("T")
 _SOURCES: Final = ("ruleset_id", "whatsapp_message_id", "sent")
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(NamedTuple):
     """What the fields ask for, once they are rendered and read."""
 
     ruleset_id: str | None = None
@@ -50,7 +57,7 @@ class _Plan:
     settle_for: float = 0.0
     max_pending: Limit = 0
     max_failed: Limit = 0
-    sent: Sent = field(default_factory=Sent)
+    sent: Sent = Sent()
 
 
 class MessageStatusSensor(WaitingSensor):
@@ -149,7 +156,8 @@ class MessageStatusSensor(WaitingSensor):
         self._read_fields(parsing=True)
 
     def _begin(self, context: Context) -> Wait:
-        from intercom_provider.looks import Watch  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.delivery import Criteria  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.looks import Watch  # noqa: PLC0415
         from intercom_provider.watch import Wait  # noqa: PLC0415
 
         plan = self._plan = self._read_fields()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from intercom_provider.replies import ReplyWait
 from intercom_provider.triggers.waiting import WaitingTrigger
 
 if TYPE_CHECKING:
     from intercom_provider.api.models import Conversation
+    from intercom_provider.replies import ReplyWait
     from intercom_provider.triggers.shared import SharedClient
 
 
@@ -67,6 +67,8 @@ class MessageReplyTrigger(WaitingTrigger):
 
         :return: The wait.
         """
+        from intercom_provider.replies import ReplyWait  # noqa: PLC0415 - not before it runs
+
         wait = ReplyWait(message_id=self.message_id, started=0.0, deadline=0.0)
         wait.resume(self.state)
         return wait

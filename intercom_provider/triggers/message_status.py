@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from intercom_provider.batch.streamed import StreamedIds
-from intercom_provider.delivery import Criteria
-from intercom_provider.looks import Watch
 from intercom_provider.triggers.waiting import WaitingTrigger
-from intercom_provider.watch import Wait
 
 if TYPE_CHECKING:
     from intercom_provider.looks import Glance, Look
     from intercom_provider.triggers.shared import SharedClient
+    from intercom_provider.watch import Wait
 
 
 class MessageStatusTrigger(WaitingTrigger):
@@ -73,6 +70,10 @@ class MessageStatusTrigger(WaitingTrigger):
 
         :return: The wait.
         """
+        from intercom_provider.delivery import Criteria  # noqa: PLC0415 - not before it runs
+        from intercom_provider.looks import Watch  # noqa: PLC0415
+        from intercom_provider.watch import Wait  # noqa: PLC0415
+
         wait = Wait(watch=Watch.resume(self.watch), criteria=Criteria(**self.criteria), started=0.0, deadline=0.0)
         wait.resume(self.state)
         return wait
@@ -94,5 +95,7 @@ class MessageStatusTrigger(WaitingTrigger):
         :param client: Asks Intercom.
         :return: What was found.
         """
+        from intercom_provider.batch.streamed import StreamedIds  # noqa: PLC0415 - not before it runs
+
         blocking = isinstance(wait.watch.whatsapp_message_ids, StreamedIds)
         return await client.run(wait.look(time.time(), hint=True), blocking=blocking)

@@ -11,17 +11,23 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
 from intercom_provider.api.values import is_missing
-from intercom_provider.delivery import parse_limit
 from intercom_provider.exceptions import InvalidFieldError
 from intercom_provider.sources import read_ruleset_id
-from intercom_provider.terms import check_status_version, read_created_after, read_expected_count, read_settle_for
+from intercom_provider.terms import (
+    check_status_version,
+    parse_limit,
+    read_created_after,
+    read_expected_count,
+    read_settle_for,
+)
 from intercom_provider.triggers.rhythm import first_look, next_look, phase_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime, timedelta
 
-    from intercom_provider.delivery import Limit, Summary, WaitFor
+    from intercom_provider.delivery import Summary
+    from intercom_provider.terms import Limit, WaitFor
     from intercom_provider.watch import Wait
 
 _SHORTEST_INTERVAL: Final = 0.1

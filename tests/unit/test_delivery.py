@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from intercom_provider.api.errors import InvalidInputError
-from intercom_provider.delivery import Criteria, Growth, Status, Summary, Tally, parse_limit, rank_of
+from intercom_provider.delivery import Criteria, Growth, Status, Summary, Tally, rank_of
+from intercom_provider.terms import parse_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,11 +9,10 @@ from intercom_provider.api.settings import (
     REGIONS,
     Settings,
     is_loopback,
-    parse_api_version,
     parse_base_url,
     parse_region,
-    version_reaches,
 )
+from intercom_provider.api.version import parse_api_version, version_reaches
 
 
 def field_of(error: InvalidInputError) -> str:

@@ -33,6 +33,7 @@ _SCENARIOS: Final = {
     "mapped": "Sending in Airflow, 50 ms a reply",
     "reading": "Reading 100,000 statuses",
     "polling": "A ruleset of 100 pages that settles over 30 polls",
+    "asking": "Asking for single messages, 300 ms a reply",
     "waiting": "A thousand deferred sensors in one process",
     "parsing": "Parsing a DAG",
 }

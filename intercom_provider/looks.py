@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeAlias
 
 from intercom_provider.api import calls
 from intercom_provider.api.errors import NotFoundError
+from intercom_provider.api.together import Together
 from intercom_provider.batch.streamed import StreamedIds
 from intercom_provider.delivery import Criteria, Growth, Summary, Tally, settled_statuses
 from intercom_provider.place import Known, Mark, Place, Survey
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from intercom_provider.api.flow import Flow, Patience
     from intercom_provider.api.models import StatusPage
+    from intercom_provider.api.together import Wide
 
-# A poll asks for single messages until so many are still on their way; of very many, for a tenth.
-_PENDING_A_POLL: Final = 100
-_SHARE_A_POLL: Final = 10
 # Where it takes several pages to hold up the wait, a tenth of them is read once the end seems to be near.
+_SHARE_A_POLL: Final = 10
 _NEAR: Final = 2
 
 
@@ -34,6 +36,13 @@ class Sighting(NamedTuple):
     reason: str | None = None
     template_name: str | None = None
     updated_at: int | None = None
+
+
+class _Seen(NamedTuple):
+    """Which of the single messages was seen, by its place among them, and how."""
+
+    place: int
+    sighting: Sighting
 
 
 Observe: TypeAlias = Callable[[Sighting], None]
@@ -244,84 +253,67 @@ class Watch:
         return Glance(may_be_settled=True, total=total, tally=tally)
 
     def ask(
-        self, known: Known, criteria: Criteria, growth: Growth, now: float, care: Care, *, everything: bool, hint: bool
-    ) -> Flow[Look | Glance]:
+        self,
+        known: Known,
+        criteria: Criteria,
+        growth: Growth,
+        now: float,
+        care: Care,
+        *,
+        most: int | None,
+        hint: bool,
+    ) -> Wide[Look | Glance]:
         """
         Ask for single messages: for those that were pending, and once that may be the end, for what is still open.
+
+        The first is asked for alone; what comes of it tells whether the others are worth a try.
 
         :param known: What is known of them; what is heard is noted in it.
         :param criteria: When the wait is over.
         :param growth: Since when the number of messages has not grown.
         :param now: Epoch seconds.
         :param care: How.
-        :param everything: Whether to ask for every pending message, and to look at all in any case.
+        :param most: After how many that are still pending no more are asked for; None to ask for every pending
+            message, and to look at all in any case.
         :param hint: Whether to leave it at a hint that all may be settled.
         :return: A look at all messages; or a glance, when it is not the end.
         :raises IntercomError: When a message could not be asked for.
         """
         try:
-            return (yield from self._ask(known, criteria, growth, now, care, everything=everything, hint=hint))
+            return (yield from self._ask(known, criteria, growth, now, care, most=most, hint=hint))
         finally:
             if isinstance(self.whatsapp_message_ids, StreamedIds):
                 self.whatsapp_message_ids.close()
 
     def _ask(
-        self, known: Known, criteria: Criteria, growth: Growth, now: float, care: Care, *, everything: bool, hint: bool
-    ) -> Flow[Look | Glance]:
-        number = len(self.whatsapp_message_ids)
-        most = number if everything else max(_PENDING_A_POLL, -(-number // _SHARE_A_POLL))
-        tally, asked, pending, patience = Tally(), bytearray(number), 0, care.first
-
-        def ask(index: int) -> Flow[None]:
-            nonlocal patience
-            sighting = yield from self._sighting_of(index, known, patience, not_yet=care.not_yet)
-            tally.add(sighting.whatsapp_message_id, sighting.status)
-            care.observe(sighting)
-            asked[index], patience = True, care.others
-
-        for index in known.in_turn():
-            if pending >= most:
-                break
-            if criteria.is_pending(known.status(index)):
-                yield from ask(index)
-                known.next = (index + 1) % number
-                pending += criteria.is_pending(known.status(index))
+        self,
+        known: Known,
+        criteria: Criteria,
+        growth: Growth,
+        now: float,
+        care: Care,
+        *,
+        most: int | None,
+        hint: bool,
+    ) -> Wide[Look | Glance]:
+        asking = _Round(self.whatsapp_message_ids, known, criteria, care)
+        in_turn = asking.in_turn(most)
+        for first in in_turn:
+            asking.take_in_turn((yield from first))
+            yield Together(in_turn, asking.take_in_turn)
         summary = known.summary(refused=self.refused, untraceable=self.untraceable)
         may_be_settled = criteria.is_settled(summary, growth, now)
-        if not everything and (hint or not may_be_settled):
-            unasked = sum(criteria.is_pending(known.status(index)) for index in range(number) if not asked[index])
+        if most is not None and (hint or not may_be_settled):
             return Glance(
-                may_be_settled=may_be_settled, total=summary.total, tally=tally, summary=summary, unasked=unasked
+                may_be_settled=may_be_settled,
+                total=summary.total,
+                tally=asking.tally,
+                summary=summary,
+                unasked=asking.unasked,
             )
-        for index, whatsapp_message_id in enumerate(self.whatsapp_message_ids):
-            status = known.status(index)
-            if asked[index]:
-                continue
-            if criteria.is_pending(status) or care.details(status):
-                yield from ask(index)
-            else:
-                tally.add(whatsapp_message_id, status)
-                care.observe(Sighting(whatsapp_message_id, status))
-        tally.fold()
-        return Look(known.summary(refused=self.refused, untraceable=self.untraceable), tally)
-
-    def _sighting_of(self, index: int, known: Known, patience: Patience, *, not_yet: bool) -> Flow[Sighting]:
-        whatsapp_message_id = self.whatsapp_message_ids[index]
-        try:
-            found = yield from calls.whatsapp_status(whatsapp_message_id, patience)
-        except NotFoundError:
-            if not not_yet:
-                raise
-            return Sighting(whatsapp_message_id, known.saw(index, "sent"))
-        return Sighting(
-            whatsapp_message_id,
-            known.saw(index, found.status),
-            found.conversation_id,
-            None,
-            str(found.error) if found.error else None,
-            found.template_name,
-            found.updated_at,
-        )
+        yield Together(asking.rest(), asking.take)
+        asking.tally.fold()
+        return Look(known.summary(refused=self.refused, untraceable=self.untraceable), asking.tally)
 
     def _pending_on(
         self, page: StatusPage, settled: frozenset[str], tally: Tally, earlier: Tally, observe: Observe
@@ -346,6 +338,85 @@ class Watch:
                 )
             )
         return pending
+
+
+class _Round:
+    """
+    One look at single messages: which are asked for, in what order, and what is made of the answers.
+
+    :param ids: The messages.
+    :param known: What is known of them; what is heard is noted in it.
+    :param criteria: Which of them are pending.
+    :param care: How the look is made.
+    """
+
+    def __init__(self, ids: Sequence[str], known: Known, criteria: Criteria, care: Care) -> None:
+        self.tally = Tally()
+        self._ids = ids
+        self._known = known
+        self._criteria = criteria
+        self._care = care
+        self._patience = care.first
+        self._asked = bytearray(len(ids))
+        self._pending = 0
+
+    @property
+    def unasked(self) -> int:
+        """How many are pending and were not asked for."""
+        return sum(self._is_pending(index) for index, asked in enumerate(self._asked) if not asked)
+
+    def in_turn(self, most: int | None) -> Iterator[Flow[_Seen]]:
+        """Ask for those that were pending, until so many of them still are."""
+        for index in self._known.in_turn():
+            if most is not None and self._pending >= most:
+                return
+            if self._is_pending(index):
+                yield self._see(index)
+
+    def take_in_turn(self, seen: _Seen) -> None:
+        """Take in the answer for one that was asked for in turn."""
+        self.take(seen)
+        self._asked[seen.place], self._known.next = True, (seen.place + 1) % len(self._ids)
+        self._pending += self._is_pending(seen.place)
+
+    def rest(self) -> Iterator[Flow[_Seen]]:
+        """See all that were not asked for; only of some there is more to ask."""
+        for index, asked in enumerate(self._asked):
+            if not asked:
+                ask = self._is_pending(index) or self._care.details(self._known.status(index))
+                yield self._see(index, ask=ask)
+
+    def take(self, seen: _Seen) -> None:
+        """Take in how a message was seen."""
+        self.tally.add(seen.sighting.whatsapp_message_id, seen.sighting.status)
+        self._care.observe(seen.sighting)
+
+    def _is_pending(self, index: int) -> bool:
+        return self._criteria.is_pending(self._known.status(index))
+
+    def _see(self, index: int, *, ask: bool = True) -> Flow[_Seen]:
+        whatsapp_message_id = self._ids[index]
+        if not ask:
+            return _Seen(index, Sighting(whatsapp_message_id, self._known.status(index)))
+        patience, self._patience = self._patience, self._care.others
+        try:
+            found = yield from calls.whatsapp_status(whatsapp_message_id, patience)
+        except NotFoundError:
+            if not self._care.not_yet:
+                raise
+            return _Seen(index, Sighting(whatsapp_message_id, self._known.saw(index, "sent")))
+        return _Seen(
+            index,
+            Sighting(
+                whatsapp_message_id,
+                self._known.saw(index, found.status),
+                found.conversation_id,
+                None,
+                str(found.error) if found.error else None,
+                found.template_name,
+                found.updated_at,
+            ),
+        )
 
 
 def _where(place: Place, page: int, allowed: float) -> str:

@@ -6,15 +6,18 @@ import asyncio
 import functools
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+import httpcore
 import httpx
 
 from intercom_provider import __version__
-from intercom_provider.api.errors import StoppedError
-from intercom_provider.api.flow import Broken, Flow, Outcome, Reply, Request
+from intercom_provider.api.errors import IntercomError, StoppedError
+from intercom_provider.api.flow import Broken, Outcome, Reply, Request
 from intercom_provider.api.pacing import Pacer, Turn
 from intercom_provider.api.settings import is_loopback
+from intercom_provider.api.together import Together, in_tasks, in_threads
 
 if TYPE_CHECKING:
     import ssl
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from intercom_provider.api.settings import Settings
+    from intercom_provider.api.together import Wide
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +128,10 @@ def _hold(request: Request, pacer: Pacer, turn: Turn) -> float | Broken:
     return hold
 
 
+async def _at_once(step: Callable[[], T], /) -> T:
+    return step()
+
+
 def _broken(error: httpx.HTTPError | httpx.InvalidURL) -> Broken:
     # Only the network's own words: others hold what the other end wrote, which may repeat the token.
     said = str(error).splitlines() if isinstance(error, httpx.NetworkError | httpx.ConnectTimeout) else []
@@ -152,6 +160,7 @@ class IntercomClient:
         self._give_up = 0.0
         self._head = b""
         self._is_head = False
+        self._may_be_broken_off = False
         self.may_have_sent = False
         """Whether the last request that creates something may have reached Intercom."""
 
@@ -169,23 +178,34 @@ class IntercomClient:
         """Close the connections."""
         self._http.close()
 
-    def run(self, flow: Flow[T]) -> T:
+    def run(self, flow: Wide[T]) -> T:
         """
         Carry out a call.
 
-        :param flow: The call, from ``intercom_provider.api.calls``.
+        :param flow: The call, from ``intercom_provider.api.calls``, or a flow that makes several.
         :return: What the call returns.
         :raises IntercomError: What the call raises.
         :raises StoppedError: When the task was told to stop.
         """
-        step = functools.partial(next, flow)
+        step: Callable[[], Request | Together[Any]] = functools.partial(next, flow)
         while True:
             try:
-                request = step()
+                asked = step()
             except StopIteration as end:
                 result: T = end.value
                 return result
-            step = functools.partial(flow.send, self.exchange(request))
+            if isinstance(asked, Request):
+                step = functools.partial(flow.send, self.exchange(asked))
+                continue
+            step = functools.partial(next, flow)
+            try:
+                in_threads(asked, self._beside)
+            except IntercomError as error:
+                step = functools.partial(flow.throw, error)
+
+    def _beside(self, halted: Callable[[], bool]) -> IntercomClient:
+        """Make a client for another thread, under the same rate limit, which stops with this one, or when told to."""
+        return IntercomClient(self.settings, pacer=self._pacer, stopped=lambda: halted() or self._stopped())
 
     def exchange(self, request: Request) -> Outcome:
         """
@@ -197,7 +217,7 @@ class IntercomClient:
         """
         # Whoever comes here again was told that nothing was read.
         self.may_have_sent = False
-        turn = Turn(time.time() + request.after)
+        turn = Turn(time.time() + request.after, share=request.share)
         try:
             while hold := self._hold(request, turn):
                 if isinstance(hold, Broken):
@@ -220,6 +240,7 @@ class IntercomClient:
         seconds = _seconds_for(request, self.settings, time.time())
         self._give_up = time.monotonic() + seconds
         self._head, self._is_head = b"", False
+        self._may_be_broken_off = request.safe
         try:
             notice = functools.partial(self._notice, request)
             response = self._http.send(_written(request, self.settings, self._http.headers, seconds, notice))
@@ -250,11 +271,18 @@ class IntercomClient:
             write(data, timeout=timeout)
 
     def _read(self, read: Callable[..., bytes], max_bytes: int, timeout: float | None = None) -> bytes:
-        # httpx bounds each read; a reply that drips would never end.
-        left = self._give_up - time.monotonic()
-        if left <= 0:
-            raise httpx.ReadTimeout("the whole reply took too long")
-        return read(max_bytes, timeout=left if timeout is None else min(left, timeout))
+        while True:
+            # httpx bounds each read; a reply that drips would never end.
+            left = self._give_up - time.monotonic()
+            if left <= 0:
+                raise httpx.ReadTimeout("the whole reply took too long")
+            left = left if timeout is None else min(left, timeout)
+            if not self._may_be_broken_off:
+                return read(max_bytes, timeout=left)
+            if self._stopped():
+                raise StoppedError("the task was told to stop; the reply was not waited for")
+            with suppress(httpcore.ReadTimeout):
+                return read(max_bytes, timeout=min(left, _NAP))
 
 
 class AsyncIntercomClient:
@@ -282,22 +310,29 @@ class AsyncIntercomClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def run(self, flow: Flow[T]) -> T:
+    async def run(self, flow: Wide[T]) -> T:
         """
         Carry out a call.
 
-        :param flow: The call, from ``intercom_provider.api.calls``.
+        :param flow: The call, from ``intercom_provider.api.calls``, or a flow that makes several.
         :return: What the call returns.
         :raises IntercomError: What the call raises.
         """
-        step = functools.partial(next, flow)
+        step: Callable[[], Request | Together[Any]] = functools.partial(next, flow)
         while True:
             try:
-                request = step()
+                asked = step()
             except StopIteration as end:
                 result: T = end.value
                 return result
-            step = functools.partial(flow.send, await self.exchange(request))
+            if isinstance(asked, Request):
+                step = functools.partial(flow.send, await self.exchange(asked))
+                continue
+            step = functools.partial(next, flow)
+            try:
+                await in_tasks(asked, self.exchange, do=_at_once)
+            except IntercomError as error:
+                step = functools.partial(flow.throw, error)
 
     async def exchange(self, request: Request) -> Outcome:
         """
@@ -306,7 +341,7 @@ class AsyncIntercomClient:
         :param request: What the flow asks for.
         :return: What became of it, to be sent to the flow.
         """
-        turn = Turn(time.time() + request.after)
+        turn = Turn(time.time() + request.after, share=request.share)
         try:
             while hold := _hold(request, self._pacer, turn):
                 if isinstance(hold, Broken):

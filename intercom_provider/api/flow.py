@@ -53,6 +53,8 @@ class Request:
     :param timeout: Seconds it may take at most; None for the connection's time-out.
     :param private: Texts that must not be repeated in an error.
     :param name: The path without what may be a person's; "" when it has nothing of that kind.
+    :param share: The share of each announced window that it and others like it may use together; None for what
+        the driver may use.
     """
 
     method: Literal["GET", "POST"]
@@ -66,6 +68,7 @@ class Request:
     timeout: float | None = None
     private: Sequence[str] = field(default=(), repr=False)
     name: str = ""
+    share: float | None = None
 
     def __str__(self) -> str:
         return f"{self.method} {self.name or self.path}"

@@ -84,12 +84,15 @@ class Turn:
     :param due: When it wants to go at the earliest, in epoch seconds (default: at once).
     :param slot: When it may go; None while it has not been given a moment.
     :param news: Whether the last answer is a wait that is worth telling: nobody has been told of it yet.
+    :param share: The share of each announced window that it and others like it may use; None (default) for the
+        pacer's budget.
     """
 
     due: float = 0.0
     slot: float | None = None
     news: bool = False
     told: bool = False
+    share: float | None = None
 
 
 class _Window:
@@ -252,7 +255,8 @@ class Pacer:
 
     def _next_slot(self, turn: Turn, now: float) -> tuple[float | None, float]:
         """Give a moment to go; or none, and the seconds after which to ask again."""
-        if self._budget is None or (self._window is None and self._unlimited):
+        budget = self._budget if turn.share is None else turn.share
+        if budget is None or (self._window is None and self._unlimited):
             return now, 0.0
         if self._window is None:
             if self._scout is not None:
@@ -266,7 +270,7 @@ class Pacer:
         free = left - self._under_way - _SPARE * self._window.limit
         if free <= 0:
             return None, _ASK_AGAIN
-        own = _AIM * max(1, math.floor(self._budget * self._window.limit)) / self._window.length
+        own = _AIM * max(1, math.floor(budget * self._window.limit)) / self._window.length
         slot = max(last + 1 / min(own, free / (end - moment)), now - _CATCH_UP)
         if slot > now + _AHEAD:
             return None, min(slot - now - _AHEAD + _ASK_AGAIN, _AHEAD)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, overload
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError, UnreachableError
+from intercom_provider.api.together import AHEAD
 from intercom_provider.batch.parts import Key, Parts
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
+
+# Each is read when it is asked for, and its key is wanted when it is taken.
+_LATELY: Final = AHEAD + 1
 
 Piece: TypeAlias = "Parts | Mapping[str, Key]"
 """What a batch wrote, or ids that are held, with their keys."""
@@ -50,6 +54,7 @@ class StreamedIds(Sequence[str]):
         self._reading: Generator[tuple[str, Key]] | None = None
         self._index = -1
         self._at: tuple[str, Key] = ("", None)
+        self._lately: dict[str, Key] = {}
 
     def __len__(self) -> int:
         return self._number
@@ -74,7 +79,7 @@ class StreamedIds(Sequence[str]):
         if not 0 <= index < self._number:
             raise IndexError(index)
         if self._reading is None or index < self._index:
-            self.close()
+            self._rewind()
             self._reading = self._read()
         while self._index < index:
             try:
@@ -82,19 +87,27 @@ class StreamedIds(Sequence[str]):
             except StopIteration:
                 raise InvalidInputError.of("sent", "the results of a batch hold fewer ids than before") from None
             self._index += 1
-        return self._at[0]
+        whatsapp_message_id, key = self._at
+        self._lately[whatsapp_message_id] = key
+        if len(self._lately) > _LATELY:
+            del self._lately[next(iter(self._lately))]
+        return whatsapp_message_id
 
     def get(self, whatsapp_message_id: str) -> Key:
         """
-        Tell the key of the message whose id was read last.
+        Tell the key of a message whose id was read lately.
 
         :param whatsapp_message_id: Its id.
         :return: The key; None when it has none, and of all other messages.
         """
-        return self._at[1] if self._at[0] == whatsapp_message_id else None
+        return self._lately.get(whatsapp_message_id)
 
     def close(self) -> None:
-        """Hold no file open until the next id is wanted."""
+        """Hold no file open, and no key, until the next id is wanted."""
+        self._rewind()
+        self._lately.clear()
+
+    def _rewind(self) -> None:
         if self._reading is not None:
             self._reading.close()
         self._reading, self._index, self._at = None, -1, ("", None)

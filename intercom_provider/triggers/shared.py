@@ -10,25 +10,28 @@ import asyncio
 import functools
 import time
 from collections import Counter, OrderedDict
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
 from intercom_provider.api.client import AsyncIntercomClient
-from intercom_provider.api.flow import Broken, Flow, Outcome, Reply, Request
+from intercom_provider.api.errors import IntercomError
+from intercom_provider.api.flow import Broken, Outcome, Reply, Request
+from intercom_provider.api.together import MOST_IN_FLIGHT, Together, in_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Hashable
+    from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 
     from intercom_provider.api.settings import Settings
+    from intercom_provider.api.together import Wide
 
+R = TypeVar("R")
 T = TypeVar("T")
+_Asks: TypeAlias = Request | Together[Any]
 
-# One connection pool answers fewer requests a second the more of them it has in flight.
-_MOST_IN_FLIGHT: Final = 20
 # Pages are some 30 KB; enough for those who read the same list a moment after one another.
 _MOST_KEPT: Final = 64
 # What was read up to here is quickly added up; more is left to a thread.
@@ -51,7 +54,8 @@ class _Line:
     def __init__(self, settings: Settings) -> None:
         self.client = AsyncIntercomClient(settings)
         self.subjects: Counter[Hashable] = Counter()
-        self._slots = asyncio.Semaphore(_MOST_IN_FLIGHT)
+        self._asking_together = 0
+        self._slots = asyncio.Semaphore(MOST_IN_FLIGHT)
         self._asked: dict[str, _Asked] = {}
         self._kept: OrderedDict[str, tuple[Reply, float]] = OrderedDict()
 
@@ -109,6 +113,15 @@ class _Line:
         if self._asked.get(question) is asked:
             del self._asked[question]
 
+    @contextmanager
+    def shared(self) -> Iterator[Callable[[], int]]:
+        """Tell, while somebody has much to ask, how much of it may be in flight: as much as of anybody else's."""
+        self._asking_together += 1
+        try:
+            yield lambda: -(-MOST_IN_FLIGHT // self._asking_together)
+        finally:
+            self._asking_together -= 1
+
     def leave(self, subject: Hashable) -> None:
         """Let one user of a subject go; what nobody shares any more is not kept."""
         self.subjects[subject] -= 1
@@ -145,24 +158,33 @@ class SharedClient:
         self._subject = subject
         self._fresh_for = fresh_for
 
-    async def run(self, flow: Flow[T], *, blocking: bool = False) -> T:
+    async def run(self, flow: Wide[T], *, blocking: bool = False) -> T:
         """
         Carry out a call without holding up the event loop, however much it reads.
 
-        :param flow: The call.
+        :param flow: The call, or a flow that makes several.
         :param blocking: Whether its own steps may take long, as when they read files (default False).
         :return: What the call returns.
         :raises IntercomError: What the call raises.
         """
-        step: Callable[[], Request] = functools.partial(next, flow)
+        step: Callable[[], _Asks] = functools.partial(next, flow)
         read, begun = 0, time.monotonic()
         # Who asks the same again, as at the end of a list, wants to know what has changed.
         known: dict[str, float] = {}
         while True:
-            taken = await self._take(step, blocking=blocking, much=read > _QUICKLY_READ)
-            if not isinstance(taken, Request):
+            do = functools.partial(self._do, blocking=blocking, much=read > _QUICKLY_READ)
+            taken = await do(functools.partial(_step, step))
+            if isinstance(taken, tuple):
                 result: T = taken[0]
                 return result
+            if isinstance(taken, Together):
+                step = functools.partial(next, flow)
+                try:
+                    with self._line.shared() as most:
+                        await in_tasks(taken, self._ask, do=do, most=most)
+                except IntercomError as error:
+                    step = functools.partial(flow.throw, error)
+                continue
             question = _question(taken)
             since = known.get(question, begun - self._fresh_for)
             outcome, known[question] = await self._line.ask(taken, question, self._subject, since)
@@ -170,15 +192,19 @@ class SharedClient:
                 read += len(outcome.body)
             step = functools.partial(flow.send, outcome)
 
-    async def _take(self, step: Callable[[], Request], *, blocking: bool, much: bool) -> Request | tuple[Any]:
+    async def _ask(self, request: Request) -> Outcome:
+        outcome, _ = await self._line.ask(request, _question(request), self._subject, time.monotonic())
+        return outcome
+
+    async def _do(self, step: Callable[[], R], /, *, blocking: bool, much: bool) -> R:
         if blocking:
             # Storage may need a connection of Airflow's; before 3.3 only such a thread can get at it.
-            return await sync_to_async(_step, thread_sensitive=False)(step)
+            return await sync_to_async(step, thread_sensitive=False)()
         if much:
             async with self._loop.thread:
-                return await asyncio.to_thread(_step, step)
+                return await asyncio.to_thread(step)
         async with self._loop.turn:
-            taken = _step(step)
+            taken = step()
             await asyncio.sleep(0)
         return taken
 
@@ -210,7 +236,7 @@ async def shared_client(
             await line.client.aclose()
 
 
-def _step(step: Callable[[], Request]) -> Request | tuple[Any]:
+def _step(step: Callable[[], _Asks]) -> _Asks | tuple[Any]:
     """Take a flow's next step; its result comes as a tuple, as what ends a generator cannot leave a thread."""
     try:
         return step()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from intercom_provider.api.errors import InvalidInputError, UnreachableError
+from intercom_provider.api.together import AHEAD
 from intercom_provider.batch.parts import Parts
 from intercom_provider.batch.streamed import StreamedIds
 
@@ -42,10 +43,11 @@ def test_they_are_a_sequence_like_any_other(ids: StreamedIds) -> None:
             ids[outside]
 
 
-def test_the_key_is_known_of_the_one_that_is_looked_at(ids: StreamedIds) -> None:
+def test_the_key_is_known_of_those_that_were_looked_at_lately(ids: StreamedIds) -> None:
     assert [ids.get(id_) for id_ in ids] == [f"k{number}" for number in range(11)]
-    assert ids[3] == "wamid.3"
-    assert (ids.get("wamid.3"), ids.get("wamid.4")) == ("k3", None)
+    ids.close()
+    assert [ids[9], ids[3]] == ["wamid.9", "wamid.3"]
+    assert [ids.get(f"wamid.{number}") for number in (3, 4, 9)] == ["k3", None, "k9"]
     ids.close()
     assert ids.get("wamid.3") is None
     assert ids[3] == "wamid.3"
@@ -80,3 +82,11 @@ def test_fewer_ids_than_there_were_are_not_taken_for_all(ids: StreamedIds) -> No
     more = StreamedIds.resume({**ids.state(), "number": 12})
     with pytest.raises(InvalidInputError, match="fewer ids than before"):
         list(more)
+
+
+def test_only_so_many_keys_are_held_as_calls_may_be_under_way() -> None:
+    many = StreamedIds([{f"wamid.{number}": number for number in range(3 * AHEAD)}], 3 * AHEAD)
+    known = [sum(many.get(each) is not None for each in ALL) for _ in many]
+    assert known[: len(ALL)] == list(range(1, len(ALL) + 1))
+    assert known[AHEAD] == len(ALL)
+    assert known[-1] == 0

@@ -1,0 +1,97 @@
+"""Asking for single messages: a poll that asks side by side, against asking for one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.measure import in_turns
+from benchmarks.table import Row
+from demo.machinery import sandbox
+from intercom_provider.api import calls
+from intercom_provider.api.client import IntercomClient
+from intercom_provider.api.settings import Settings
+from intercom_provider.delivery import Criteria, Summary
+from intercom_provider.looks import Watch
+from intercom_provider.triggers.shared import shared_client
+from intercom_provider.watch import Wait
+
+if TYPE_CHECKING:
+    from intercom_provider.api.together import Wide
+    from intercom_provider.looks import Glance, Look
+
+_MESSAGES: Final = 100
+_IDS: Final = tuple(f"wamid.{number:05}" for number in range(_MESSAGES))
+_AT_LEAST: Final = 8
+
+
+def run() -> list[Row]:
+    """
+    Poll as the sensor and as the trigger do, and as a loop does.
+
+    :return: The rows.
+    """
+    # The sandbox's own time stands still, so that nothing settles in between.
+    with sandbox("--rate-limit", "0", "--latency", "0.3", "--speed", "0.000001", log=sys.stderr) as intercom:
+        events = [{"whatsapp_message_id": each, "status": "sent"} for each in _IDS]
+        intercom.ask("/_sandbox/rulesets", body={"id": "messages", "events": events})
+        settings = Settings(token=intercom.connection["password"], base_url=intercom.url)
+        loop = "one after the other"
+        found = in_turns(
+            {
+                "by a task": partial(_polled_by_a_task, settings),
+                "by a trigger": partial(_polled_by_a_trigger, settings),
+                loop: partial(_one_after_the_other, settings),
+            }
+        )
+    return [
+        Row(
+            what=f"a poll of {_MESSAGES} messages, {how}: times as fast",
+            ours=found[how].told("{:.2f} s"),
+            other=f"{found[loop].told('{:.1f} s')}, {loop}",
+            ratio=found[loop].median / found[how].median,
+            at_least=_AT_LEAST,
+        )
+        for how in ("by a task", "by a trigger")
+    ]
+
+
+def _poll() -> Wide[Look | Glance]:
+    now = time.time()
+    criteria = Criteria(expected_count=_MESSAGES)
+    wait = Wait(watch=Watch(whatsapp_message_ids=_IDS), criteria=criteria, started=now, deadline=now + 86_400)
+    return wait.look(now, hint=True)
+
+
+def _polled_by_a_task(settings: Settings) -> float:
+    began = time.perf_counter()
+    with IntercomClient(settings) as client:
+        _check(client.run(_poll()))
+    return time.perf_counter() - began
+
+
+def _polled_by_a_trigger(settings: Settings) -> float:
+    async def poll() -> None:
+        async with shared_client(settings) as client:
+            _check(await client.run(_poll()))
+
+    began = time.perf_counter()
+    asyncio.run(poll())
+    return time.perf_counter() - began
+
+
+def _one_after_the_other(settings: Settings) -> float:
+    began = time.perf_counter()
+    with IntercomClient(settings) as client:
+        statuses = [client.run(calls.whatsapp_status(each)).status for each in _IDS]
+    if statuses != ["sent"] * _MESSAGES:
+        raise AssertionError(f"read {statuses}")
+    return time.perf_counter() - began
+
+
+def _check(found: Look | Glance) -> None:
+    if found.summary != Summary(total=_MESSAGES, sent=_MESSAGES):
+        raise AssertionError(f"read {found}")

@@ -189,6 +189,19 @@ def test_without_a_budget_nothing_is_spaced() -> None:
     assert _going(pacer, NOW) == 50
 
 
+def test_those_that_may_use_a_share_are_spaced_and_the_others_are_not() -> None:
+    pacer = Pacer()
+    assert pacer.hold(Turn(share=0.5), NOW) == 0
+    assert pacer.hold(Turn(share=0.5), NOW) > 0
+    pacer.heard(200, {"date": DATE, **TOLD}, NOW)
+    turns = [Turn(share=0.5) for _ in range(100)]
+    for turn in turns:
+        pacer.hold(turn, NOW)
+    moments = sorted(turn.slot - NOW for turn in turns if turn.slot is not None)
+    assert all(0.02 < later - before < 0.022 for before, later in itertools.pairwise(moments))
+    assert _going(pacer, NOW) == 50
+
+
 def test_lanes_that_wait_are_spaced_and_none_is_promised_a_moment_far_ahead() -> None:
     pacer = Pacer(0.8)
     assert _going(pacer, NOW, turns=1) == 1

@@ -425,6 +425,7 @@ def test_where_many_have_settled_the_first_look_sees_them_all(sandbox: Sandbox) 
         sandbox.set_status(each, "delivered")
     assert wait.poll() == "settled"
     assert wait.asked == 250
+    assert [each.whatsapp_message_id for each in wait.sightings] == list(IDS)
 
 
 def test_read_may_follow_delivered_and_nothing_goes_back(sandbox: Sandbox) -> None:

@@ -22,7 +22,8 @@ CONNECTION_FIELDS: dict[str, dict[str, object]] = {
     },
     "admin_id": {
         "label": "Default sender",
-        "description": "The id of the teammate (admin) from whom messages come that name no sender.",
+        "description": "The id of the teammate (admin) from whom messages come that name no sender. "
+        "The connection test tells the token's own.",
         "schema": {"type": ["string", "null"]},
     },
     "timeout": {
@@ -39,11 +40,13 @@ CONNECTION_FIELDS: dict[str, dict[str, object]] = {
 """The fields of the connection form beside Airflow's own; kept in the connection's extra."""
 
 FIELD_BEHAVIOUR: dict[str, object] = {
-    "hidden-fields": ["login", "port", "schema"],
+    "hidden-fields": ["login", "schema"],
     "relabeling": {"password": "Access token", "host": "Base URL"},
     "placeholders": {
         "password": "Developer Hub > your app > Configure > Authentication",
         "host": "Empty, or what replaces the region's URL: a proxy, the sandbox",
+        # These two compare the port with one that their own UI makes up where there is none.
+        "port": "443 if Test says Bad Request (Airflow 3.3.1 and 3.3.2)",
     },
 }
 """What becomes of Airflow's own fields in the connection form."""

@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Nothing is left outside this folder, not even what pip would keep.
 export PIP_NO_CACHE_DIR := 1
 
-.PHONY: help setup demo test test-system test-oldest test-distributed bench lint typecheck unit format lock build check-release test-wheel clean
+.PHONY: help setup demo test test-system test-oldest test-distributed test-browser pictures bench lint typecheck unit format lock build check-release test-wheel clean
 .DEFAULT_GOAL := help
 
 help: ## List what there is to make
@@ -73,6 +73,22 @@ DISTRIBUTED := .venv-distributed/bin/python
 test-distributed: .venv-distributed/.installed ## A campaign over two Celery workers, one of which is killed (five minutes)
 	@$(DISTRIBUTED) -m pytest tests/distributed $(ARGS)
 
+BROWSER := .venv-browser/bin/python
+
+.venv-browser/.installed: requirements-browser.lock pyproject.toml
+	@echo "Making a virtual environment with what steers a browser (a minute or two, once)"
+	@$(BOOTSTRAP_PYTHON) -m venv .venv-browser
+	@$(BROWSER) -m pip install --quiet --no-deps --require-hashes --requirement requirements-browser.lock
+	@$(BROWSER) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The browser is Debian's Chromium; where this machine lacks it, it is fetched and not installed.
+test-browser: .venv-browser/.installed ## Airflow's own pages in a browser: the connection's form and test, tasks (two minutes)
+	@$(BROWSER) -m pytest tests/browser $(ARGS)
+
+pictures: .venv-browser/.installed ## The same, and take the documentation's pictures anew
+	@$(BROWSER) -m pytest tests/browser --pictures docs/pictures
+
 BENCH := .venv-bench/bin/python
 
 .venv-bench/.installed: requirements-bench.lock pyproject.toml
@@ -93,6 +109,7 @@ lock: setup ## Pin the newest versions that fit (needs uv: pip install uv)
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements.lock
 	@uv pip compile pyproject.toml --group oldest --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-oldest.lock
 	@uv pip compile pyproject.toml --group distributed --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-distributed.lock
+	@uv pip compile pyproject.toml --group browser --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-browser.lock
 	@uv pip compile pyproject.toml --group bench --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-bench.lock
 
 build: setup ## Build the wheel and the source distribution
@@ -105,4 +122,4 @@ test-wheel: build ## Send with the built wheel, from a fresh environment
 	@$(PYTHON) -m tools.wheel
 
 clean: ## Remove all that was made
-	@rm -rf .venv .venv-oldest .venv-distributed .venv-bench .airflow build dist .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-oldest .venv-distributed .venv-browser .venv-bench .airflow build dist .mypy_cache .pytest_cache .ruff_cache

@@ -81,7 +81,7 @@ class AirflowInstance:
         self.logs = home / "logs"
         self._home = home
         self._commands = {**_COMMANDS, **parts}
-        url = f"http://127.0.0.1:{free_port()}"
+        self.url = url = f"http://127.0.0.1:{free_port()}"
         self._env = {
             **_environment(url, home, dags),
             **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in connections.items()},

@@ -10,7 +10,7 @@ import pytest
 
 from demo.machinery import Sandbox, sandbox
 from tests.airflow_instance import PROJECT, AirflowInstance, end_on_signals
-from tests.distributed.debian import MissingError
+from tests.debian import MissingError
 from tests.distributed.servers import serving
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from tests.airflow_instance import free_port, until
-from tests.distributed.debian import Packages
+from tests.debian import Packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.distributed.debian import Program
+    from tests.debian import Program
 
 _PATIENCE: Final = 120.0
 _OWNER: Final = "airflow"

@@ -64,8 +64,12 @@ class Packages:
             path = self._unpacked(name)
         if path is None:
             raise MissingError(f"Debian's package {package} brings no {name}: install {name} yourself")
-        libraries = {str(library.parent) for library in self._root.glob("usr/lib/**/*.so*")}
-        return Program(path, {"LD_LIBRARY_PATH": os.pathsep.join(sorted(libraries))})
+        found = [library for folder in ("lib", "usr/lib") for library in self._root.glob(f"{folder}/**/*.so*")]
+        libraries = {str(library.parent) for library in found}
+        env = {"LD_LIBRARY_PATH": os.pathsep.join(sorted(libraries))}
+        if self._root.joinpath("etc/fonts").is_dir():
+            env["FONTCONFIG_SYSROOT"] = str(self._root)
+        return Program(path, env)
 
     def _unpacked(self, name: str) -> Path | None:
         return next(self._root.glob(f"usr/*bin/{name}"), None) or _newest(self._root, name)
@@ -79,6 +83,7 @@ class Packages:
         self._get(name, package, "install", "--download-only", "--no-install-recommends", "--yes", package)
         for archive in self._apt.glob("cache/archives/*.deb"):
             _run(["dpkg-deb", "--extract", str(archive), str(self._root)], f"{archive.name} cannot be unpacked")
+            archive.unlink()
 
     def _get(self, name: str, package: str, *arguments: str) -> None:
         # With lists and a store of its own it needs nobody's leave, and leaves nothing behind.

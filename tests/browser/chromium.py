@@ -1,0 +1,140 @@
+"""Chromium without a window, and what a person does in it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver import ActionChains
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+from tests.airflow_instance import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.debian import Packages
+
+_FLAGS: Final = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--hide-scrollbars",
+    "--force-device-scale-factor=1",
+    "--lang=en-GB",
+)
+WIDTH: Final = 1280
+HEIGHT: Final = 900
+
+
+class Browser:
+    """
+    A browser in which Airflow's pages are looked at.
+
+    :param driver: Steers it.
+    :param url: Where Airflow is.
+    :param pictures: The folder for pictures; None takes none.
+    """
+
+    def __init__(self, driver: Any, url: str, pictures: Path | None) -> None:
+        self._driver = driver
+        self._url = url
+        self._pictures = pictures
+
+    def open(self, path: str) -> None:
+        """Open one of Airflow's pages, in a view of the usual size."""
+        self.resize(HEIGHT)
+        self._driver.get(f"{self._url}{path}")
+
+    def resize(self, height: int) -> None:
+        """Give the view another height, in pixels."""
+        # The window has a frame even if nobody sees it.
+        frame = self._driver.execute_script("return window.outerHeight - window.innerHeight")
+        self._driver.set_window_size(WIDTH, height + frame)
+
+    def see(self, xpath: str, *, within: float = 30.0) -> Any:
+        """Give the first such element that can be seen, as soon as there is one."""
+        return until(lambda: next(iter(self.all(xpath)), None), f"{xpath} on the page", within=within)
+
+    def all(self, xpath: str) -> list[Any]:
+        """Give all such elements that can be seen at this moment."""
+        try:
+            return [found for found in self._driver.find_elements(By.XPATH, xpath) if found.is_displayed()]
+        except StaleElementReferenceException:
+            # The page was drawn anew in between.
+            return []
+
+    def click(self, xpath: str) -> None:
+        """Click on an element."""
+        self.see(xpath).click()
+
+    def hover(self, element: Any) -> None:
+        """Put the pointer over an element."""
+        ActionChains(self._driver).move_to_element(element).perform()
+
+    @property
+    def text(self) -> str:
+        """All that can be read on the page."""
+        return str(self._driver.find_element(By.TAG_NAME, "body").text)
+
+    def read(self, *words: str, within: float = 30.0) -> str:
+        """Wait until all these words can be read on the page, and give all its text."""
+        return until(
+            lambda: text if all(word in (text := self.text) for word in words) else "",
+            f"{words} on the page",
+            within=within,
+        )
+
+    @property
+    def source(self) -> str:
+        """The page as it is drawn, and what its fields hold."""
+        return str(self._driver.page_source)
+
+    def picture(self, name: str, element: Any = None) -> None:
+        """Take a picture of an element, or of what can be seen of the page."""
+        if self._pictures is None:
+            return
+        self._pictures.mkdir(parents=True, exist_ok=True)
+        taken = element.screenshot_as_png if element else self._driver.get_screenshot_as_png()
+        self._pictures.joinpath(f"{name}.png").write_bytes(taken)
+
+
+@contextmanager
+def browser(packages: Packages, folder: Path, url: str, pictures: Path | None) -> Iterator[Browser]:
+    """
+    Start a browser that nobody has used before.
+
+    :param packages: Where it is fetched from, if this machine has none.
+    :param folder: An empty folder for all that it leaves.
+    :param url: Where Airflow is.
+    :param pictures: The folder for pictures; None takes none.
+    :return: The browser.
+    :raises MissingError: When it is neither on this machine nor to be had.
+    """
+    driver = packages.find("chromedriver", "chromium-driver")
+    program = packages.find("chromium", "chromium")
+    options = webdriver.ChromeOptions()
+    # Debian's own script looks for the program in the machine's folders only.
+    itself = program.path.parent.parent / "lib" / "chromium" / "chromium"
+    options.binary_location = str(itself if itself.is_file() else program.path)
+    for flag in (*_FLAGS, f"--user-data-dir={folder}", f"--window-size={WIDTH},{HEIGHT}"):
+        options.add_argument(flag)
+    service = Service(str(driver.path), env={**os.environ, **program.env})
+    running = webdriver.Chrome(options=options, service=service)
+    running.set_page_load_timeout(60)
+    try:
+        yield Browser(running, url, pictures)
+    finally:
+        running.quit()

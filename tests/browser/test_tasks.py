@@ -1,0 +1,80 @@
+"""What the pages of a task tell, and to where its button leads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.airflow_instance import Task
+from tests.browser.people import BODY, CODE, NAME, PHONE
+
+if TYPE_CHECKING:
+    from intercom_provider.sandbox import Sandbox
+    from tests.airflow_instance import AirflowInstance
+    from tests.browser.chromium import Browser
+
+BUTTON: Final = "//a[.='Open in Intercom']"
+
+
+@pytest.fixture(scope="module")
+def ended(airflow: AirflowInstance) -> dict[str, Task]:
+    """Run each of the DAGs, all at a time."""
+    tasks = {
+        "sent": Task(airflow, "order_shipped", "order-1001", "tell_customer"),
+        "refused": Task(airflow, "order_refunded", "order-1002", "tell_customer"),
+        "waited": Task(airflow, "autumn_offer", "first-customers", "wait"),
+    }
+    for task in tasks.values():
+        task.start_run()
+    states = {name: task.end(within=180) for name, task in tasks.items()}
+    assert states == {"sent": "success", "refused": "failed", "waited": "success"}
+    return {**tasks, "batch": tasks["waited"].sibling("send")}
+
+
+def open_task(page: Browser, task: Task, tab: str = "") -> None:
+    page.open(f"/dags/{task.dag_id}/runs/{task.run_id}/tasks/{task.task_id}/{tab}")
+
+
+def test_the_button_leads_to_the_conversation(page: Browser, ended: dict[str, Task], sandbox: Sandbox) -> None:
+    open_task(page, ended["sent"], "details")
+    button = page.see(BUTTON)
+    (message,) = sandbox.messages[:1]
+    assert message.conversation_id
+    assert button.get_attribute("href") == (
+        f"https://app.eu.intercom.com/a/inbox/sandbox1/inbox/conversation/{message.conversation_id}"
+    )
+    assert button.get_attribute("target") == "_blank"
+    page.resize(560)
+    page.picture("task-button")
+
+
+def test_the_log_of_a_message_tells_its_id_and_not_its_body(page: Browser, ended: dict[str, Task]) -> None:
+    open_task(page, ended["sent"])
+    assert BODY not in page.read(f"Message sent: {ended['sent'].xcom('id')}")
+
+
+def test_a_task_that_failed_says_why_and_what_to_do(page: Browser, ended: dict[str, Task]) -> None:
+    open_task(page, ended["refused"])
+    text = page.read("ContactNotFoundError: Intercom answered 404")
+    assert "is it a contact of this workspace, with this role?" in text
+    assert BODY not in text
+    open_task(page, ended["refused"], "details")
+    assert page.see(BUTTON).get_attribute("href") == "https://app.eu.intercom.com/a/inbox"
+
+
+def test_the_pages_of_a_batch_show_nobody(page: Browser, ended: dict[str, Task]) -> None:
+    tabs = {"": "20 of 20: 20 sent", "rendered_templates": "20 messages", "xcom": "whatsapp_message_ids"}
+    for tab, words in tabs.items():
+        open_task(page, ended["batch"], tab)
+        text = page.read(words)
+        assert [private for private in (NAME, PHONE, f"{CODE}-") if private in text] == []
+    open_task(page, ended["batch"])
+    page.resize(480)
+    page.read("20 of 20: 20 sent")
+    page.picture("batch-log")
+
+
+def test_the_log_of_a_wait_tells_the_counts(page: Browser, ended: dict[str, Task]) -> None:
+    open_task(page, ended["waited"])
+    page.read("20 WhatsApp messages: 20 of 20 settled")

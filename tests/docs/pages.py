@@ -78,7 +78,12 @@ def names(cell: str) -> list[str]:
 
 def links(page: Path) -> list[str]:
     """Find where a page's links lead."""
-    return re.findall(r"\]\(([^)\s]+)\)", prose(page))
+    return find_links(prose(page))
+
+
+def find_links(text: str) -> list[str]:
+    """Find where the links of a text lead."""
+    return re.findall(r"\]\(([^)\s]+)\)", text)
 
 
 def anchors(page: Path) -> set[str]:

@@ -14,7 +14,7 @@ from airflow.serialization.serialized_objects import LazyDeserializedDAG
 
 from intercom_provider.hooks.intercom import IntercomHook
 
-from .pages import PAGES, ROOT, anchors, blocks, links, section
+from .pages import PAGES, ROOT, anchors, blocks, find_links, links, section, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,3 +163,9 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert target.is_relative_to(ROOT), link
         if anchor:
             assert anchor in anchors(target), link
+
+
+def test_every_page_stands_in_the_index_once() -> None:
+    index = ROOT / "docs" / "README.md"
+    listed = [link for cell, _ in table(index.read_text(encoding="utf-8"), "page") for link in find_links(cell)]
+    assert sorted(listed) == sorted(page.name for page in PAGES if page.parent == index.parent and page != index)

@@ -69,8 +69,9 @@ def test_a_customers_text_arrives_as_it_was_written(
     run_dag: Any, sandbox: Sandbox, registered: set[tuple[DAG, Any]]
 ) -> None:
     program: dict[str, Any] = {"__name__": __name__}
-    for block in blocks(ROOT / "docs" / "sending.md", "python"):
-        exec(compile(block.text, "sending.md", "exec"), program)  # noqa: S102 - our own page
+    page = ROOT / "docs" / "sending.md"
+    for block in blocks(page, "python"):
+        exec(compile(block.text, str(page), "exec"), program)  # noqa: S102 - our own page
     (dag,) = (dag for dag, _ in registered if dag.dag_id == "mapped")
     run_dag(dag)
     assert {message.wire["body"] for message in sandbox.messages} == {

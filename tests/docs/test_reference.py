@@ -31,6 +31,7 @@ from tests import hostile
 from .pages import ROOT, blocks, names, section, table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from intercom_provider.sandbox import Sandbox
@@ -226,21 +227,78 @@ def test_every_error_of_a_task_is_listed() -> None:
     assert {names(cell)[0] for cell, _ in rows} == own
 
 
+ERRORS = DOCS / "errors.md"
+# Errors that one part of the code raises for another: who uses the provider reads other words.
+_INTERNAL = {"AttributeError", "IndexError", "KeyError", "RuntimeError", "TypeError", "ValueError"}
+
+
+def sources() -> Iterator[ast.Module]:
+    for path in (ROOT / "intercom_provider").rglob("*.py"):
+        if "sandbox" not in path.parts:
+            yield ast.parse(path.read_text(encoding="utf-8"))
+
+
+def explained(*columns: str) -> set[str]:
+    """Read what the page explains, in whichever section."""
+    page = ERRORS.read_text(encoding="utf-8")
+    titles = [title for title in re.findall(r"^## (.+)$", page, re.MULTILINE) if title != "What tasks raise"]
+    rows = [
+        row[0]
+        for title in titles
+        for column in columns
+        if f"| {column} |" in section(ERRORS, title)
+        for row in table(section(ERRORS, title), column)
+    ]
+    return {names(cell)[0].removeprefix("password: ") for cell in rows}
+
+
+def texts(node: ast.expr) -> Iterator[str]:
+    """Read the texts in an argument; what is put into them is left out."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    elif isinstance(node, ast.IfExp):
+        yield from texts(node.body)
+        yield from texts(node.orelse)
+
+
+def raised() -> set[str]:
+    """Find the texts of errors that whoever uses the provider may read."""
+    return {
+        text
+        for module in sources()
+        for call in ast.walk(module)
+        if isinstance(call, ast.Call)
+        for name in [ast.unparse(call.func)]
+        if name.endswith(("Problem", "Error", "Exception", "SensorTimeout", "InvalidInputError.of"))
+        and name not in _INTERNAL
+        for argument in call.args
+        for text in texts(argument)
+        if len(re.findall(r"(?<!\S)[A-Za-z_]{2,}", text)) >= 3
+    }
+
+
 def test_the_messages_that_are_explained_exist() -> None:
     said = [
         node.value
-        for path in (ROOT / "intercom_provider").rglob("*.py")
-        if "sandbox" not in path.parts
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for module in sources()
+        for node in ast.walk(module)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
-    explained = [
-        row
-        for heading in ("By message", "Of batches")
-        for row in table(section(DOCS / "errors.md", heading), "message")
-    ]
-    for cell, _ in explained:
-        (message,) = names(cell)
-        if message.startswith("password: "):
-            message = message.removeprefix("password: ")
+    for message in explained("message", "answer"):
         assert any(message in text for text in said), message
+
+
+def test_every_error_is_explained_in_its_own_words() -> None:
+    known = explained("message", "answer", "reason")
+    found = raised()
+    assert len(found) > 80
+    assert not [text for text in found if not any(message in text for message in known)]
+
+
+def test_every_code_that_has_advice_is_listed() -> None:
+    listed = {
+        name for cell, _ in table(section(ERRORS, "By Intercom's code"), "status and code") for name in names(cell)
+    }
+    assert errors._ADVICE_BY_CODE.keys() <= listed  # noqa: SLF001 - the table itself

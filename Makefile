@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Nothing is left outside this folder, not even what pip would keep.
 export PIP_NO_CACHE_DIR := 1
 
-.PHONY: help setup demo test test-system test-oldest test-distributed test-browser pictures bench lint typecheck unit format lock build check-release test-wheel clean
+.PHONY: help setup demo test test-system test-oldest test-distributed test-browser pictures bench lint typecheck unit format reference lock build check-release test-wheel clean
 .DEFAULT_GOAL := help
 
 help: ## List what there is to make
@@ -30,9 +30,10 @@ demo: setup ## Send and wait on a real Airflow, against the sandbox
 
 test: lint typecheck unit ## All that CI checks
 
-lint: setup ## ruff
+lint: setup ## ruff, and whether the API reference is what the docstrings say
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m tools.reference --check
 
 typecheck: setup ## mypy --strict
 	@$(PYTHON) -m mypy
@@ -104,6 +105,9 @@ bench: .venv-bench/.installed ## Compare with what one would write instead (fift
 format: setup ## Put the code into its form
 	@$(PYTHON) -m ruff check --fix-only .
 	@$(PYTHON) -m ruff format .
+
+reference: setup ## Write docs/reference.md from the docstrings
+	@$(PYTHON) -m tools.reference
 
 lock: setup ## Pin the newest versions that fit (needs uv: pip install uv)
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements.lock

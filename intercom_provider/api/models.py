@@ -79,6 +79,12 @@ class StatusEvent(_Tolerant):
 
     :param whatsapp_message_id: The message's WhatsApp id; the event's own id stands in where it is missing.
     :param status: ``sent``, ``delivered``, ``read``, ``failed``, or one that is not known yet.
+    :param id: The event's own id.
+    :param conversation_id: The conversation, where there is one.
+    :param user_id: Intercom's id of the contact.
+    :param created_at: When the message was sent, in epoch seconds.
+    :param updated_at: When it came to this status, in epoch seconds.
+    :param template_name: The WhatsApp template.
     """
 
     whatsapp_message_id: str = Field(min_length=1, validation_alias=AliasChoices("whatsapp_message_id", "id"))
@@ -114,7 +120,12 @@ class StatusPage(_Tolerant):
 
 
 class WhatsAppError(_Tolerant):
-    """Why WhatsApp could not deliver a message."""
+    """
+    Why WhatsApp could not deliver a message.
+
+    :param message: WhatsApp's words.
+    :param details: More of them.
+    """
 
     message: str | None = None
     details: str | None = None
@@ -130,6 +141,10 @@ class WhatsAppStatus(_Tolerant):
 
     :param whatsapp_message_id: The message's WhatsApp id, as asked for.
     :param status: ``sent``, ``delivered``, ``read``, ``failed``, or one that is not known yet.
+    :param conversation_id: The conversation, where there is one.
+    :param created_at: When the message was sent, in epoch seconds.
+    :param updated_at: When it came to this status, in epoch seconds.
+    :param template_name: The WhatsApp template.
     :param error: Why it failed; None otherwise.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import json
 import re
@@ -18,7 +19,7 @@ from intercom_provider.api.models import Receipt
 from intercom_provider.api.settings import REGIONS, parse_base_url
 from intercom_provider.batch.input import check_literals
 from intercom_provider.compat import conf
-from intercom_provider.get_provider_info import CONNECTION_FIELDS
+from intercom_provider.get_provider_info import CONNECTION_FIELDS, get_provider_info
 from intercom_provider.hooks.intercom import IntercomHook
 from intercom_provider.links import APPS
 from intercom_provider.notifications.message import IntercomNotifier
@@ -302,3 +303,27 @@ def test_every_code_that_has_advice_is_listed() -> None:
         name for cell, _ in table(section(ERRORS, "By Intercom's code"), "status and code") for name in names(cell)
     }
     assert errors._ADVICE_BY_CODE.keys() <= listed  # noqa: SLF001 - the table itself
+
+
+def test_every_public_class_has_its_place_in_the_reference() -> None:
+    page = (DOCS / "reference.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^### (\w+)$", page, re.MULTILINE))
+    info: Any = get_provider_info()
+    modules = [
+        exceptions,
+        errors,
+        *(
+            importlib.import_module(name)
+            for kind in ("hooks", "operators", "sensors", "triggers")
+            for entry in info[kind]
+            for name in entry["python-modules"]
+        ),
+    ]
+    public = {
+        name
+        for module in modules
+        for name, found in vars(module).items()
+        if inspect.isclass(found) and found.__module__ == module.__name__ and not name.startswith("_")
+    }
+    assert {"SendMessageOperator", "IntercomHook", "ServerError"} <= public
+    assert public <= listed

@@ -118,11 +118,17 @@ def test_updates_are_asked_for_python_and_for_actions() -> None:
     assert {update["package-ecosystem"] for update in updates} == {"pip", "github-actions"}
 
 
+def test_every_target_that_a_page_names_exists() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"[`$] ?make ([a-z-]+)", page.read_text(encoding="utf-8"))}
+    assert {"test", "demo", "reference"} <= named
+    assert named <= TARGETS
+
+
 def test_contributing_names_four_commands_and_folders_that_exist() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     commands = re.findall(r"^\$ make ([a-z-]+) ", page, re.MULTILINE)
     assert len(commands) == 4
-    assert set(re.findall(r"[`$] ?make ([a-z-]+)", page)) <= TARGETS
     named = re.findall(r"`((?:\w+/)+(?:\w+\.\w+)?)`", page)
     assert named
     for name in named:

@@ -109,7 +109,8 @@ def test_the_xcom_of_all_is_listed(run_dag: Any, sandbox: Sandbox) -> None:
         send = SendMessageOperator(task_id="send", **whatsapp)
         MessageStatusSensor(task_id="wait", sent=send.output)
         SendMessageBatchOperator(task_id="batch", messages=[whatsapp])
-        MessageReplySensor(task_id="reply", message_id=send.output["id"], timeout=0.1, on_timeout="report")  # type: ignore[index]
+        sent: Any = send.output
+        MessageReplySensor(task_id="reply", message_id=sent["id"], timeout=0.1, poke_interval=0.1, on_timeout="report")
     run = run_dag(dag)
     assert len(sandbox.messages) == 2
     for task_id, page, heading in (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote
 
 from intercom_provider.api.errors import InvalidInputError, NotFoundError, PagingError
@@ -27,6 +27,8 @@ PER_PAGE: Final = 100
 """Statuses a page: the most that Intercom gives."""
 
 _EMPTY_PAGES_ALLOWED: Final = 10
+_MOST_CONVERSATIONS: Final = 150
+_DAY: Final = 86_400
 # A list may grow while it is read, and repeat itself; beyond twice its announced size it does not end.
 _EVENTS_TOO_MANY_ALLOWED: Final = 1_000
 # Without a sender, a recipient and a body, each of which Intercom requires: no message can come of it.
@@ -202,6 +204,30 @@ def find_conversation_about(message_id: str, patience: Patience = PATIENT) -> Fl
     return attempt(_about(message_id), _conversation, patience)
 
 
+def conversations_of(contact_id: str, since: float, patience: Patience = PATIENT) -> Flow[list[Conversation]]:
+    """
+    Find the latest conversations of a contact (``POST /conversations/search``).
+
+    :param contact_id: Intercom's id of the contact.
+    :param since: Epoch seconds; those that began earlier are left out.
+    :param patience: When to give up.
+    :return: The conversations, at most 150.
+    :raises IntercomError: When Intercom cannot be asked or refuses.
+    """
+    # Some of Intercom's searches know times by the day only, in the workspace's time zone.
+    filters = [
+        {"field": "contact_ids", "operator": "=", "value": contact_id},
+        {"field": "created_at", "operator": ">", "value": str(int(since) - 2 * _DAY)},
+    ]
+    query = {"query": {"operator": "AND", "value": filters}, "pagination": {"per_page": _MOST_CONVERSATIONS}}
+    found = yield from attempt(
+        Request("POST", "/conversations/search", json=query),
+        lambda reply: ConversationList.model_validate_json(reply.body).conversations,
+        patience,
+    )
+    return [each for each in found if each.created_at is not None and each.created_at >= since]
+
+
 def _about(message_id: str) -> Request:
     query = {"query": {"field": "source.id", "operator": "=", "value": str(message_id)}}
     return Request("POST", "/conversations/search", json=query)
@@ -229,9 +255,8 @@ def find_contact(
     if is_missing(external_id) == is_missing(email):
         raise InvalidInputError.of("external_id", "give either external_id or email")
     if external_id is None or is_missing(external_id):
-        query = {"query": {"field": "email", "operator": "=", "value": email}}
-        request = Request("POST", "/contacts/search", json=query, private=[str(email)])
-        return (yield from attempt(request, lambda reply: _first_id(reply, "data"), patience))
+        found = yield from find_contacts("email", str(email), patience)
+        return found[0] if found else None
     if external_id in (".", ".."):
         # In a path they would name another call.
         raise InvalidInputError.of("external_id", "must be an id")
@@ -243,11 +268,30 @@ def find_contact(
         return None
 
 
+def find_contacts(field: Literal["email", "phone"], value: str, patience: Patience = PATIENT) -> Flow[list[str]]:
+    """
+    Find the contacts with an email address or a phone (``POST /contacts/search``).
+
+    :param field: Which of the two.
+    :param value: The address or the number.
+    :param patience: When to give up.
+    :return: Their ids, in Intercom's order, at most 50.
+    :raises IntercomError: When Intercom cannot be asked or refuses.
+    """
+    query = {"query": {"field": field, "operator": "=", "value": value}}
+    request = Request("POST", "/contacts/search", json=query, private=[value])
+    return attempt(request, lambda reply: _ids(reply, "data"), patience)
+
+
 def _first_id(reply: Reply, name: str) -> str | None:
+    return next(iter(_ids(reply, name)), None)
+
+
+def _ids(reply: Reply, name: str) -> list[str]:
     found = as_object(reply).get(name)
     if not isinstance(found, list):
         raise ValueError(name)  # noqa: TRY004 - an unreadable reply, whatever stands there
-    return str(found[0]["id"]) if found and isinstance(found[0], dict) and found[0].get("id") else None
+    return [str(each["id"]) for each in found if isinstance(each, dict) and each.get("id")]
 
 
 def _own_id(reply: Reply) -> str | None:

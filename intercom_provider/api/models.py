@@ -166,6 +166,27 @@ class _Statistics(_Tolerant):
     last_contact_reply_at: Moment = None
 
 
+class _Author(_Tolerant):
+    type: str = ""
+    id: str | None = None
+
+
+class Source(_Tolerant):
+    """
+    What a conversation began with.
+
+    :param id: The message's id.
+    :param type: ``conversation`` (in-app), ``email``, ``sms``, ``whatsapp``, or another origin.
+    :param author: Who wrote it.
+    """
+
+    id: str | None = None
+    type: str | None = None
+    author: _Author = _Author()
+    subject: str | None = Field(default=None, repr=False)
+    body: str | None = Field(default=None, repr=False)
+
+
 class Conversation(_Tolerant):
     """
     One conversation, as ``POST /conversations/search`` lists it.
@@ -175,9 +196,13 @@ class Conversation(_Tolerant):
     :param id: The conversation's id.
     :param first_contact_reply: The contact's first answer; None before.
     :param statistics: Times of answers, of which only the contact's count here.
+    :param created_at: When it began, in epoch seconds.
+    :param source: What it began with.
     """
 
     id: str = Field(min_length=1)
+    created_at: Moment = None
+    source: Source | None = None
     first_contact_reply: _FirstReply | None = None
     statistics: _Statistics | None = None
 

@@ -25,6 +25,7 @@ class Line:
     whatsapp_message_id: str | None = None
     key: Key = None
     reason: str | None = None
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,5 +118,10 @@ def _listed(folder: str) -> list[tuple[int, int, str]]:
 def _line(text: str) -> Line:
     data = json.loads(text)
     return Line(
-        data.get("index"), str(data["outcome"]), data.get("whatsapp_message_id"), data.get("key"), data.get("reason")
+        data.get("index"),
+        str(data["outcome"]),
+        data.get("whatsapp_message_id"),
+        data.get("key"),
+        data.get("reason"),
+        data.get("id"),
     )

@@ -1,8 +1,9 @@
-"""``unconfirmed``: the messages of a batch that may have been sent or not."""
+"""``unconfirmed``: the messages of a batch that may have been sent or not, and which of them did go out."""
 
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api.errors import InvalidInputError
@@ -11,26 +12,41 @@ from intercom_provider.cli.lines import STDOUT, write_lines
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import TextIO
 
+    from intercom_provider.batch.parts import Line
+    from intercom_provider.cli.traces import Trace
     from intercom_provider.sources import Row
 
-_ADVICE: Final = """\
-Intercom names no message where its answer was lost, so none of these can be looked up by an id: look in Intercom for
-the contact that your own list has at that index or under that key. Then clear the task, with on_unconfirmed="resend"
-if none of them arrived, with on_unconfirmed="assume_sent" if all did. If some did, send the others as a batch of their
-own."""
+_WAYS_ON: Final = """\
+Clear the task, with on_unconfirmed="resend" if none of them arrived, with on_unconfirmed="assume_sent" if all did. If
+some did, send the others as a batch of their own."""
+_ADVICE: Final = f"""\
+Intercom names no message where its answer was lost, so none of these can be looked up by an id. What contacts have
+answered is found with --messages. For the others look in Intercom for the contact that your own list has at that index
+or under that key. {_WAYS_ON}"""
+_LIMITS: Final = f"""\
+A message has no conversation before its contact answers, so whatever is unknown may have arrived as well as not; look
+at what is "perhaps". {_WAYS_ON}"""
+_SAID: Final = {
+    "found": "found: conversation {id} began with it ({began})",
+    "perhaps": "perhaps: conversation {id} ({began}) may have begun with it, by its words one cannot tell",
+    "unknown": "unknown: no conversation began with it",
+}
 
 
 def run(options: argparse.Namespace, out: TextIO) -> int:
     """
     List what is unconfirmed.
 
-    :param options: ``results_path``, ``try_number`` and ``output``.
+    :param options: ``results_path``, ``try_number`` and ``output``; to look in Intercom as well ``messages``,
+        ``defaults``, ``since`` and ``conn_id``.
     :param out: Where its result goes.
     :return: 0, whether there are any or none.
     """
+    if options.messages is None and (options.defaults or options.since):
+        raise InvalidInputError.of("--messages", "is missing: --defaults and --since are of use with it only")
     try:
         tries = {parts.try_number: parts for parts in Parts.of_tries(options.results_path)}
         chosen = _choose(tries, options)
@@ -40,19 +56,49 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
         raise
     except ValueError as error:
         raise InvalidInputError.of("RESULTS_PATH", f"can not be read: {error}") from None
+    traces = _trace(options, tries, found, total) if options.messages is not None and found else None
     told = sys.stderr if options.output == STDOUT else out
     told.write(f"{len(found):,} of {total:,} messages are unconfirmed (try {chosen})\n")
     if before > total:
         told.write(f"An earlier try tells of {before:,}: this one was cut short, or got another list (--try)\n")
+    if traces is not None:
+        went = sum(trace.finding == "found" for trace in traces)
+        told.write(f"{went:,} of them did go out\n")
     if options.output:
-        write_lines(iter(found), options.output, out)
+        rows: list[Row] = [{"index": line.index, "key": line.key, "reason": line.reason} for line in found]
+        for row, trace in zip(rows, traces or (), strict=traces is not None):
+            row |= {"finding": trace.finding, "conversation_id": trace.conversation and trace.conversation.id}
+        write_lines(iter(rows), options.output, out)
     else:
-        for row in found:
-            name = f"message {row['index']}" + ("" if row["key"] is None else f", key {row['key']}")
-            told.write(f"  {name}: {row['reason']}\n")
+        for place, line in enumerate(found):
+            name = f"message {line.index}" + ("" if line.key is None else f", key {line.key}")
+            told.write(f"  {name}: {line.reason if traces is None else _said(traces[place])}\n")
     if found:
-        told.write(f"\n{_ADVICE}\n")
+        told.write(f"\n{_ADVICE if traces is None else _LIMITS}\n")
     return 0
+
+
+def _trace(options: argparse.Namespace, tries: Mapping[int, Parts], found: Sequence[Line], total: int) -> list[Trace]:
+    from intercom_provider.batch.input import BatchInput  # noqa: PLC0415 - only where it is wanted
+    from intercom_provider.cli.connection import open_hook  # noqa: PLC0415
+    from intercom_provider.cli.traces import messages_of, read_defaults, read_since, trace  # noqa: PLC0415
+
+    since = read_since(options.since)
+    hook = open_hook(options.conn_id)
+    defaults = read_defaults(options.defaults)
+    with BatchInput(options.messages, defaults, duplicates="skip", salt="", settings=hook.settings) as batch:
+        messages = messages_of(batch, found, total)
+    with hook.get_conn() as client:
+        known = (line.id for parts in tries.values() for line in parts.lines() if line.id is not None)
+        return trace(client, hook.settings, messages, since, known)
+
+
+def _said(trace: Trace) -> str:
+    conversation = trace.conversation
+    if conversation is None:
+        return _SAID[trace.finding]
+    began = datetime.fromtimestamp(conversation.created_at or 0, UTC)
+    return _SAID[trace.finding].format(id=conversation.id, began=f"{began:%Y-%m-%d %H:%M} UTC")
 
 
 def _choose(tries: Mapping[int, Parts], options: argparse.Namespace) -> int:
@@ -67,11 +113,11 @@ def _choose(tries: Mapping[int, Parts], options: argparse.Namespace) -> int:
     return int(options.try_number)
 
 
-def _read(parts: Parts) -> tuple[int, list[Row]]:
+def _read(parts: Parts) -> tuple[int, list[Line]]:
     total = 0
-    found: list[Row] = []
+    found: list[Line] = []
     for line in parts.lines():
         total += 1
         if line.outcome == "unconfirmed":
-            found.append({"index": line.index, "key": line.key, "reason": line.reason})
+            found.append(line)
     return total, found

@@ -125,8 +125,13 @@ def _whatsapp_status(call: Call) -> dict[str, Any]:
 
 
 def _search_conversations(call: Call) -> dict[str, Any]:
-    _, value = _filter(call, ("source.id",))
-    found = call.state.world.conversations_about(value, call.now)
+    filters = _filters(call, {"source.id": "=", "contact_ids": "=", "created_at": ">"})
+    found = call.state.world.conversations(
+        call.now,
+        message_id=filters.get("source.id"),
+        contact_id=filters.get("contact_ids"),
+        after=_time(filters.get("created_at", "0")),
+    )
     pages = {"type": "pages", "page": 1, "per_page": 20, "total_pages": len(found)}
     return {
         "type": "conversation.list",
@@ -137,21 +142,38 @@ def _search_conversations(call: Call) -> dict[str, Any]:
 
 
 def _search_contacts(call: Call) -> dict[str, Any]:
-    field, value = _filter(call, ("email", "external_id", "id"))
+    filters = _filters(call, dict.fromkeys(("email", "phone", "external_id", "id"), "="))
+    if len(filters) > 1:
+        raise ApiError(400, "parameter_invalid", "The sandbox searches for contacts by one field", "query")
+    [(field, value)] = filters.items()
     contact = call.state.world.contacts.find(field, value, call.now)
     found = [contact] if contact else []
     pages = {"type": "pages", "page": 1, "per_page": 50, "total_pages": len(found)}
     return {"type": "list", "data": found, "total_count": len(found), "pages": pages}
 
 
-def _filter(call: Call, fields: tuple[str, ...]) -> tuple[str, str]:
+def _filters(call: Call, operators: dict[str, str]) -> dict[str, str]:
     query = call.json().get("query")
+    group = [query]
     if isinstance(query, dict) and query.get("operator") == "AND" and isinstance(query.get("value"), list):
-        query = query["value"][0] if len(query["value"]) == 1 else None
-    if not isinstance(query, dict) or query.get("operator") != "=" or query.get("field") not in fields:
-        known = " or ".join(fields)
-        raise ApiError(400, "parameter_invalid", f"The sandbox searches for one {known} with the operator =", "query")
-    return query["field"], str(query.get("value"))
+        group = query["value"]
+    found = {
+        each["field"]: str(each.get("value"))
+        for each in group
+        if isinstance(each, dict)
+        and isinstance(each.get("field"), str)
+        and operators.get(each["field"], "") == each.get("operator")
+    }
+    if not found or len(found) < len(group):
+        known = ", ".join(f"{field} {operator}" for field, operator in operators.items())
+        raise ApiError(400, "parameter_invalid", f"The sandbox searches for {known}, each once, joined by AND", "query")
+    return found
+
+
+def _time(text: str) -> float:
+    if not text.isdecimal():
+        raise ApiError(400, "parameter_invalid", "created_at is a unix timestamp", "query")
+    return float(text)
 
 
 def _find_by_external_id(call: Call) -> dict[str, Any]:

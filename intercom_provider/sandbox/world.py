@@ -227,21 +227,35 @@ class World:
             message.replied_at = now
         return message.conversation_id or self._open_conversation(message, now)
 
-    def conversations_about(self, message_id: str, now: float) -> list[dict[str, Any]]:
-        """List what a search finds that began with a message: one conversation, or none (yet).
+    def conversations(
+        self, now: float, *, message_id: str | None = None, contact_id: str | None = None, after: float = 0.0
+    ) -> list[dict[str, Any]]:
+        """List what a search finds (by now).
 
-        :param message_id: Intercom's id of the message.
         :param now: unix time.
+        :param message_id: Intercom's id of the message that they began with; None for any.
+        :param contact_id: the Intercom id of a contact who takes part; None for anybody.
+        :param after: unix time after which they began.
         """
-        message = self._by_id.get(message_id)
-        if message is None or message.conversation_id is None:
-            return []
+        messages = self.messages
+        if message_id is not None:
+            messages = [self._by_id[message_id]] if message_id in self._by_id else []
+        shown = (self._shown(message, now) for message in messages if message.conversation_id)
+        return [
+            each
+            for each in shown
+            if each is not None
+            and each["created_at"] > after
+            and (contact_id is None or contact_id in [contact["id"] for contact in each["contacts"]["contacts"]])
+        ]
+
+    def _shown(self, message: Message, now: float) -> dict[str, Any] | None:
         shortest, longest = INDEX_LAG
         lag = (shortest + (longest - shortest) * message.draw[7] / 255) / self.settings.speed
         if now < message.conversation_at + lag:
-            return []
+            return None
         replied = message.replied_at is not None and now >= message.replied_at + lag
-        return [self._conversation(message, replied=replied)]
+        return self._conversation(message, replied=replied)
 
     def _place(self, whatsapp_message_id: str, now: float) -> tuple[Ruleset, int]:
         for ruleset in self.rulesets.values():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,9 +75,43 @@ def test_a_filter_may_stand_in_a_group(sandbox: Sandbox, api: httpx.Client) -> N
     assert eventually(lambda: api.post("/conversations/search", json={"query": query}).json()["total_count"] == 1)
 
 
+def test_the_conversations_of_a_contact_are_found_by_when_they_began(sandbox: Sandbox, api: httpx.Client) -> None:
+    phone = "+447700900123"
+    ids = {sandbox.reply(api.post("/messages", json=whatsapp(phone)).json()["id"]) for _ in range(2)}
+    sandbox.reply(api.post("/messages", json=whatsapp("+447700900124")).json()["id"])
+    by_phone = {"query": {"field": "phone", "operator": "=", "value": phone}}
+    [contact] = api.post("/contacts/search", json=by_phone).json()["data"]
+
+    def began_after(moment: float) -> set[str]:
+        filters = [
+            {"field": "contact_ids", "operator": "=", "value": contact["id"]},
+            {"field": "created_at", "operator": ">", "value": str(int(moment))},
+        ]
+        found = api.post("/conversations/search", json={"query": {"operator": "AND", "value": filters}})
+        return {each["id"] for each in found.raise_for_status().json()["conversations"]}
+
+    assert eventually(lambda: began_after(time.time() - 60) == ids)
+    assert began_after(time.time() + 60) == set()
+
+
 @pytest.mark.parametrize(
     "query",
-    [None, {}, {"field": "state", "operator": "=", "value": "open"}, {"operator": "OR", "value": []}, {"field": [[]]}],
+    [
+        None,
+        {},
+        {"field": "state", "operator": "=", "value": "open"},
+        {"operator": "OR", "value": []},
+        {"field": [[]]},
+        {"operator": "AND", "value": []},
+        {
+            "operator": "AND",
+            "value": [
+                {"field": "state", "operator": "=", "value": "open"},
+                {"field": "source.id", "operator": "=", "value": "1"},
+            ],
+        },
+        {"field": "created_at", "operator": ">", "value": "yesterday"},
+    ],
 )
 def test_other_searches_are_refused_rather_than_answered_wrongly(
     api: httpx.Client, query: dict[str, object] | None

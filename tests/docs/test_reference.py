@@ -299,11 +299,10 @@ def test_every_error_is_explained_in_its_own_words() -> None:
     assert not [text for text in found if not any(message in text for message in known)]
 
 
-def test_every_code_that_has_advice_is_listed() -> None:
-    listed = {
-        name for cell, _ in table(section(ERRORS, "By Intercom's code"), "status and code") for name in names(cell)
-    }
-    assert errors._ADVICE_BY_CODE.keys() <= listed  # noqa: SLF001 - the table itself
+def test_every_code_and_status_that_has_advice_is_listed() -> None:
+    cells = [cell for cell, _ in table(section(ERRORS, "By Intercom's code"), "status and code")]
+    assert errors._ADVICE_BY_CODE.keys() <= {name for cell in cells for name in names(cell)}  # noqa: SLF001 - the table itself
+    assert errors._ADVICE_BY_STATUS.keys() <= {int(number) for cell in cells for number in re.findall(r"\d{3}", cell)}  # noqa: SLF001
 
 
 def test_every_public_class_has_its_place_in_the_reference() -> None:

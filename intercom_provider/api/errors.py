@@ -216,7 +216,6 @@ _ADVICE_OTHERWISE = f"See {REFERENCE}."
 _ADVICE_BY_CODE = {
     "intercom_version_invalid": _VERSION,
     "api_plan_restricted": "The workspace's plan does not include this; it is changed in Intercom, not here.",
-    "token_unauthorized": _REGENERATE,
     "token_revoked": f"The token was revoked. {_CHECK_TOKEN}",
     "token_blocked": f"The token was blocked. {_CHECK_TOKEN}",
     "token_suspended": f"The token was suspended. {_CHECK_TOKEN}",

@@ -29,6 +29,7 @@ DOCUMENTED: list[tuple[int, str, str, str]] = [
     (401, "missing_authorization", "UnauthorizedError", "access token"),
     (401, "unauthorized", "UnauthorizedError", "access token"),
     (401, "token_unauthorized", "UnauthorizedError", "must be regenerated"),
+    (401, "token_unauthorized", "UnauthorizedError", "Check the connection's access token"),
     (401, "token_revoked", "UnauthorizedError", "was revoked"),
     (401, "token_blocked", "UnauthorizedError", "was blocked"),
     (401, "token_suspended", "UnauthorizedError", "was suspended"),

@@ -369,5 +369,5 @@ def test_an_execution_timeout_leaves_nothing_unconfirmed_and_the_retry_sends_the
     assert "AirflowTaskTimeout" in capfd.readouterr().out
     told = counts(run)
     assert told["already_sent"] > 0
-    assert told["sent"] + told["already_sent"] == 150
+    assert told.get("sent", 0) + told["already_sent"] == 150
     assert sorted(int(each["to"]["id"]) for each in server.created) == list(range(150))

@@ -45,8 +45,8 @@ async def ends_of(triggers: list[MessageStatusTrigger]) -> list[Any]:
     return await asyncio.gather(*map(end_of, triggers), return_exceptions=True)
 
 
-def pending(sandbox: Sandbox, ruleset_id: str, number: int = 1) -> Watch:
-    events = [{"whatsapp_message_id": f"wamid.{ruleset_id}.{each}=", "status": "sent"} for each in range(number)]
+def pending(sandbox: Sandbox, ruleset_id: str, number: int = 1, status: str = "sent") -> Watch:
+    events = [{"whatsapp_message_id": f"wamid.{ruleset_id}.{each}=", "status": status} for each in range(number)]
     sandbox.add_ruleset(ruleset_id, events=events)
     return Watch(ruleset_id=ruleset_id)
 
@@ -60,9 +60,9 @@ def test_those_that_watch_the_same_look_at_it_together(sandbox: Sandbox) -> None
 
 
 def test_those_that_are_taken_up_at_once_do_not_look_at_once(sandbox: Sandbox) -> None:
-    watches = [pending(sandbox, str(number)) for number in range(100)]
-    ends = asyncio.run(ends_of([trigger(watch, interval=0.6, lasts=4.0) for watch in watches]))
-    assert ends == ["deadline"] * 100
+    watches = [pending(sandbox, str(number), status="read") for number in range(100)]
+    ends = asyncio.run(ends_of([trigger(watch, interval=0.6, lasts=60.0) for watch in watches]))
+    assert ends == ["settled"] * 100
     first: dict[str, float] = {}
     for request in sandbox.requests:
         first.setdefault(request.params["ruleset_id"], request.time)

@@ -131,17 +131,13 @@ def test_storage_that_fails_for_a_while_is_waited_for(sandbox: Sandbox, tmp_path
     ids = known(sandbox, 1_100, "sent")
     trigger = deferred(sent=leave(ids, tmp_path / "batch"), poke_interval=0.3, timeout=20).trigger
     part = tmp_path / "batch" / "try-1-part-1.jsonl"
-    kept = part.read_bytes()
-    part.unlink()
-    part.mkdir()
+    kept = part.rename(tmp_path / "kept")
+    part.symlink_to(tmp_path)
     for id_ in ids:
         sandbox.set_status(id_, "read")
 
-    def mend() -> None:
-        part.rmdir()
-        part.write_bytes(kept)
-
-    mending = threading.Timer(1.0, mend)
+    # At no moment is there nothing.
+    mending = threading.Timer(1.0, kept.replace, [part])
     mending.start()
     (event,) = events_of(revived(trigger))
     mending.join()

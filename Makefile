@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Nothing is left outside this folder, not even what pip would keep.
 export PIP_NO_CACHE_DIR := 1
 
-.PHONY: help setup demo test test-system test-oldest test-distributed test-browser pictures bench lint typecheck unit format reference lock build check-release test-wheel clean
+.PHONY: help bootstrap setup demo test test-system test-matrix test-distributed test-browser pictures bench lint typecheck unit format reference lock build check-release test-wheel clean
 .DEFAULT_GOAL := help
 
 help: ## List what there is to make
@@ -17,8 +17,10 @@ help: ## List what there is to make
 
 setup: $(INSTALLED) ## Make the virtual environment from the lock
 
-$(INSTALLED): requirements.lock pyproject.toml
+bootstrap:
 	@$(BOOTSTRAP_PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; name one: make BOOTSTRAP_PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
+
+$(INSTALLED): requirements.lock pyproject.toml | bootstrap
 	@echo "Making the virtual environment (a minute or two, once)"
 	@$(BOOTSTRAP_PYTHON) -m venv .venv
 	@$(PYTHON) -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
@@ -48,18 +50,9 @@ unit: setup ## The tests alone, side by side; some of them in one process (make 
 test-system: setup ## Kill, clear and hand over tasks on a real Airflow (five minutes; ARGS as above)
 	@$(PYTHON) -m pytest tests/system $(ARGS)
 
-OLDEST := .venv-oldest/bin/python
-
-.venv-oldest/.installed: requirements-oldest.lock pyproject.toml
-	@echo "Making a virtual environment with the oldest Airflow that is supported (a minute or two, once)"
-	@$(BOOTSTRAP_PYTHON) -m venv .venv-oldest
-	@$(OLDEST) -m pip install --quiet --no-deps --require-hashes --requirement requirements-oldest.lock
-	@$(OLDEST) -m pip install --quiet --no-deps --no-build-isolation --editable .
-	@touch $@
-
-# Airflow 3.1 warns of itself, so warnings are no errors here.
-test-oldest: .venv-oldest/.installed ## The tests that run DAGs, on the oldest Airflow
-	@$(OLDEST) -m pytest -o filterwarnings=default -p no:warnings tests/oldest tests/airflow/test_send.py tests/airflow/test_waiting_modes.py $(ARGS)
+# An environment for each cell in .venv-matrix; a Python is found by its name, such as python3.13.
+test-matrix: bootstrap ## The tests on all versions of Airflow and Python (make test-matrix CELLS="lowest 3.2-py3.12")
+	@$(BOOTSTRAP_PYTHON) -m tools.matrix $(CELLS) --pytest $(PARALLEL) $(ARGS)
 
 DISTRIBUTED := .venv-distributed/bin/python
 
@@ -111,7 +104,8 @@ reference: setup ## Write docs/reference.md from the docstrings
 
 lock: setup ## Pin the newest versions that fit (needs uv: pip install uv)
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements.lock
-	@uv pip compile pyproject.toml --group oldest --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-oldest.lock
+	@uv pip compile pyproject.toml --group airflow-3.1 --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-3.1.lock
+	@uv pip compile pyproject.toml --group airflow-3.2 --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-3.2.lock
 	@uv pip compile pyproject.toml --group distributed --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-distributed.lock
 	@uv pip compile pyproject.toml --group browser --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-browser.lock
 	@uv pip compile pyproject.toml --group bench --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-bench.lock
@@ -126,4 +120,4 @@ test-wheel: build ## Send with the built wheel, from a fresh environment
 	@$(PYTHON) -m tools.wheel
 
 clean: ## Remove all that was made
-	@rm -rf .venv .venv-oldest .venv-distributed .venv-browser .venv-bench .airflow build dist .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-matrix .venv-distributed .venv-browser .venv-bench .airflow build dist .mypy_cache .pytest_cache .ruff_cache

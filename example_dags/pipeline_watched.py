@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+# Airflow 3.2 and later; in 3.1 the first three are in airflow.sdk.definitions.deadline.
 from airflow.sdk import (  # type: ignore[attr-defined]  # Airflow's stub names not all that there is
     AsyncCallback,
     DeadlineAlert,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox
     from intercom_provider.sandbox.settings import Options
 
+pytest_plugins = ["tests.features"]
+
 HOMES = Path(__file__).resolve().parent.parent / ".airflow"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Whoever started this process has a home as well, and removes it when all have ended, even one that was killed.

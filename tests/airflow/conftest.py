@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import time
@@ -14,12 +15,19 @@ from intercom_provider.operators.message import SendMessageOperator
 from tests.conftest import as_new
 from tests.hostile import Hostile
 
+try:
+    from airflow.sdk.exceptions import TaskDeferred
+except ImportError:  # before 3.2
+    from airflow.exceptions import TaskDeferred  # type: ignore[no-redef]
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.sdk import DAG, Context
 
     from intercom_provider.sandbox import Sandbox
+
+__all__ = ["TaskDeferred"]
 
 _SLEEP = time.sleep
 
@@ -82,6 +90,7 @@ class FailsAfterwards(SendMessageOperator):
 @pytest.fixture(scope="session")
 def _airflow() -> None:
     from airflow.sdk import DAG, BaseOperator
+    from airflow.sdk.execution_time import supervisor, task_runner
     from airflow.utils.db import initdb
 
     class Nothing(BaseOperator):
@@ -91,11 +100,21 @@ def _airflow() -> None:
             pass
 
     initdb()
+    if not hasattr(supervisor.in_process_api_server, "cache_info"):
+        # Before 3.3 an API server is made for each try of a task, which takes a second or more.
+        supervisor.in_process_api_server = functools.cache(supervisor.in_process_api_server)
+        # And what a worker tells its callbacks, `dag.test()` does not.
+        task_runner.finalize = functools.partial(_with_exception, task_runner.finalize)
     # Airflow loads seconds' worth of modules with its first run: not within a test that looks at the clock.
     with DAG("first") as dag:
         Nothing(task_id="nothing")
     _store(dag)
     dag.test()
+
+
+def _with_exception(finalize: Any, instance: Any, state: Any, context: Any, log: Any, error: Any = None) -> None:
+    context["exception"] = error
+    finalize(instance, state, context, log, error)
 
 
 @pytest.fixture

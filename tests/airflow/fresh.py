@@ -57,7 +57,9 @@ def added_by(module: str) -> dict[str, list[str]]:
     classes = {found for name in own for found in vars(sys.modules[name]).values() if isinstance(found, type)}
     return {
         "own": sorted(name.removeprefix(_OWN) for name in own),
-        "others": sorted({name.partition(".")[0] for name in added - own} - sys.stdlib_module_names),
+        "others": sorted(
+            {name.partition(".")[0] for name in added - own} - {"intercom_provider"} - sys.stdlib_module_names
+        ),
         "generated": sorted(
             found.__name__
             for found in classes
@@ -106,7 +108,6 @@ def _serve() -> None:
 
 def _load_airflow() -> None:
     import airflow.sdk
-    import airflow.sdk.configuration
     import airflow.triggers.base
     import httpx
     import jinja2
@@ -115,9 +116,22 @@ def _load_airflow() -> None:
     import structlog
     import tenacity
 
+    try:
+        import airflow.sdk.configuration
+    except ImportError:  # before 3.2
+        import airflow.configuration
+
     del httpx, jinja2, pendulum, pydantic, structlog, tenacity
     # The SDK loads these when they are asked for.
-    for name in ("DAG", "BaseHook", "BaseOperator", "BaseOperatorLink", "BaseSensorOperator", "Connection"):
+    for name in (
+        "DAG",
+        "BaseHook",
+        "BaseNotifier",
+        "BaseOperator",
+        "BaseOperatorLink",
+        "BaseSensorOperator",
+        "Connection",
+    ):
         getattr(airflow.sdk, name)
 
 

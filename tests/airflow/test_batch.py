@@ -161,6 +161,7 @@ def test_one_wrong_message_keeps_all_of_them_back_and_is_named(
     assert "messages[200].to.phone" in said
 
 
+@pytest.mark.needs("task_state_store")
 def test_a_retry_sends_only_what_was_refused_and_its_summary_is_complete(
     run_dag: Any, server: Hostile, tmp_path: Path
 ) -> None:
@@ -187,7 +188,9 @@ def test_a_retry_sends_only_what_was_refused_and_its_summary_is_complete(
         (hostile.error(422, "parameter_invalid", "no"), None, "success", 1),
         (hostile.drop(), 0, "failed", 1),
         (hostile.drop(), 2, "success", 1),
-        (hostile.error(404, "not_found", "no"), 0, "success", 2),
+        pytest.param(
+            *(hostile.error(404, "not_found", "no"), 0, "success", 2), marks=pytest.mark.needs("task_state_store")
+        ),
     ],
 )
 def test_max_failed_is_judged_after_everything_was_sent(
@@ -231,7 +234,9 @@ def test_the_error_tells_how_many_why_and_what_to_do(
     assert 'on_unconfirmed="resend"' in said
 
 
-@pytest.mark.parametrize("on_unconfirmed", ["resend", "assume_sent"])
+@pytest.mark.parametrize(
+    "on_unconfirmed", [pytest.param("resend", marks=pytest.mark.needs("task_state_store")), "assume_sent"]
+)
 def test_what_is_unconfirmed_follows_what_was_asked_for(run_dag: Any, server: Hostile, on_unconfirmed: str) -> None:
     server.script(hostile.drop())
     with DAG("unconfirmed") as dag:
@@ -283,6 +288,7 @@ class Overtaken:
         self._is_overtaken = key.count("/") > 2
 
 
+@pytest.mark.needs("task_state_store")
 @pytest.mark.parametrize("finds", [{"writer": "another"}, None])
 def test_a_try_that_another_one_has_overtaken_says_nothing_more(run_dag: Any, server: Hostile, finds: Any) -> None:
     def overtake(context: Context) -> None:
@@ -358,6 +364,7 @@ def test_the_log_names_no_recipient(run_dag: Any, capfd: pytest.CaptureFixture[s
     assert "4479009" not in capfd.readouterr().out
 
 
+@pytest.mark.needs("task_state_store")
 def test_an_execution_timeout_leaves_nothing_unconfirmed_and_the_retry_sends_the_rest(
     run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -101,6 +101,7 @@ def test_an_alert_goes_out_only_when_the_pipeline_fails(run_dag: Any, sandbox: S
     assert len(sandbox.messages) == alerts
 
 
+@pytest.mark.needs("deadline_imports")
 @pytest.mark.parametrize(("rows", "told"), [(100, []), (0, ["data-on-call", "shop-owner-7"])])
 def test_a_watched_pipeline_tells_each_of_them_once(run_dag: Any, sandbox: Sandbox, rows: int, told: list[str]) -> None:
     dag = example("pipeline_watched")

@@ -52,7 +52,14 @@ FAULTS: dict[str, tuple[list[hostile.Act], int, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        # It is retried, and the retry has to know that nothing was sent.
+        pytest.param(fault, marks=pytest.mark.needs("task_state_store")) if fault == "404 for ever" else fault
+        for fault in FAULTS
+    ],
+)
 def test_after_any_fault_there_is_one_message_at_most_and_the_truth_is_told(
     run_dag: Any, server: Hostile, fault: str
 ) -> None:
@@ -66,6 +73,7 @@ def test_after_any_fault_there_is_one_message_at_most_and_the_truth_is_told(
     assert run.xcom("send", "outcome") == outcome
 
 
+@pytest.mark.needs("task_state_store")
 def test_a_retry_finds_what_was_sent_and_sends_nothing(
     run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +95,7 @@ def test_a_retry_finds_what_was_sent_and_sends_nothing(
     assert when[1] in [time.strftime("%H:%M:%S", time.gmtime(second)) for second in seconds]
 
 
+@pytest.mark.needs("task_state_store")
 @pytest.mark.parametrize(
     "to",
     [
@@ -105,6 +114,7 @@ def test_it_is_the_same_person_with_another_name_or_role(run_dag: Any, server: H
     assert len(server.created) == 1
 
 
+@pytest.mark.needs("task_state_store")
 def test_somebody_else_is_somebody_else(run_dag: Any, server: Hostile) -> None:
     with DAG("somebody_else") as dag:
         FailsAfterwards(**message(to={"type": "user", "id": "contact-{{ ti.try_number }}"}))
@@ -112,6 +122,7 @@ def test_somebody_else_is_somebody_else(run_dag: Any, server: Hostile) -> None:
     assert len(server.created) == 2
 
 
+@pytest.mark.needs("task_state_store")
 def test_execution_timeout_while_waiting_for_a_contact_leaves_it_to_the_retry(run_dag: Any, server: Hostile) -> None:
     server.script(*[hostile.error(404, "not_found", "Not found")] * 3)
     with DAG("struck_between") as dag:
@@ -143,6 +154,7 @@ def test_always_sends_with_every_try(run_dag: Any, server: Hostile) -> None:
     assert len(server.created) == 2
 
 
+@pytest.mark.needs("task_state_store")
 def test_a_retry_is_no_clear(run_dag: Any, server: Hostile) -> None:
     with DAG("no_clear") as dag:
         FailsAfterwards(**message(repeat="on_clear"))
@@ -150,6 +162,7 @@ def test_a_retry_is_no_clear(run_dag: Any, server: Hostile) -> None:
     assert len(server.created) == 1
 
 
+@pytest.mark.needs("task_state_store")
 def test_a_contact_that_is_there_for_the_retry_is_messaged_once(
     run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,6 +177,7 @@ def test_a_contact_that_is_there_for_the_retry_is_messaged_once(
     assert "the sender's admin id" in said
 
 
+@pytest.mark.needs("task_state_store")
 def test_an_unconfirmed_attempt_says_what_to_check_and_the_ways_on(
     run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,6 +213,7 @@ def test_assume_sent_goes_on_and_calls_it_unconfirmed(run_dag: Any, server: Host
     assert len(server.created) == 1
 
 
+@pytest.mark.needs("task_state_store")
 def test_what_certainly_was_not_sent_is_tried_again(run_dag: Any, server: Hostile) -> None:
     # Too long to wait for in the call: the task has to come again.
     server.script(hostile.rate_limited(retry_after="120"))
@@ -220,6 +235,7 @@ def test_execution_timeout_while_sending_is_called_unconfirmed(run_dag: Any, ser
     assert len(server.created) == 1
 
 
+@pytest.mark.needs("task_state_store")
 def test_a_dry_run_leaves_no_trace_in_the_ledger(
     run_dag: Any, server: Hostile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +253,7 @@ def test_a_dry_run_leaves_no_trace_in_the_ledger(
     assert len(server.created) == 1
 
 
+@pytest.mark.needs("task_state_store")
 def test_the_ledger_names_nobody(run_dag: Any, server: Hostile) -> None:
     from airflow.models.task_state_store import TaskStateStoreModel
     from airflow.utils.session import create_session
@@ -262,6 +279,7 @@ class FullStore:
         raise OSError("no space left")
 
 
+@pytest.mark.needs("task_state_store")
 def test_where_the_intent_cannot_be_written_nothing_is_sent(
     run_dag: Any, server: Hostile, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -279,6 +297,7 @@ def test_where_the_intent_cannot_be_written_nothing_is_sent(
     assert server.requests == []
 
 
+@pytest.mark.needs("task_state_store")
 def test_a_store_that_forgets_on_success_is_warned_of(
     run_dag: Any, server: Hostile, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,6 +68,7 @@ def test_mapped_instances_have_buttons_of_their_own(run_dag: Any, sandbox: Sandb
     assert links == {f"{INBOX}/sandbox1/inbox/conversation/{each.conversation_id}" for each in sandbox.messages}
 
 
+@pytest.mark.needs("task_state_store")
 def test_a_retry_that_sends_nothing_still_leads_to_the_conversation(run_dag: Any, sandbox: Sandbox) -> None:
     with DAG("button_of_a_retry") as dag:
         FailsAfterwards(task_id="send", retries=1, retry_delay=0.1, **AT_ONCE)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 from airflow.sdk import DAG, BaseOperator
 
 from intercom_provider.exceptions import InvalidFieldError
@@ -99,6 +100,7 @@ def test_without_once_every_callback_alerts(run_dag: Any, server: Hostile) -> No
     ]
 
 
+@pytest.mark.needs("task_state_store")
 def test_one_person_is_told_once_by_two_notifiers(run_dag: Any, server: Hostile) -> None:
     with DAG("twice") as dag:
         Fails(task_id="load", on_failure_callback=[alert(), alert(body="Again"), alert(body="By key", key="other")])
@@ -132,6 +134,7 @@ def test_what_was_not_sent_is_sent_by_the_next(
     assert "The alert was not sent. Intercom answered 422 parameter_invalid" in logged
 
 
+@pytest.mark.needs("task_state_store")
 def test_what_may_have_been_sent_is_not_repeated(
     run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,7 +249,10 @@ def deadline_alert() -> dict[str, Any]:
 
 
 def test_airflows_trigger_for_an_async_callback_alerts(server: Hostile) -> None:
-    from airflow.triggers.callback import CallbackTrigger
+    try:
+        from airflow.triggers.callback import CallbackTrigger
+    except ImportError:  # before 3.2
+        from airflow.triggers.deadline import DeadlineCallbackTrigger as CallbackTrigger  # type: ignore[import-not-found,no-redef]
 
     async def run() -> list[Any]:
         trigger = CallbackTrigger(f"{IntercomNotifier.__module__}.IntercomNotifier", deadline_alert())
@@ -256,12 +262,21 @@ def test_airflows_trigger_for_an_async_callback_alerts(server: Hostile) -> None:
     assert len(server.created) == 1
 
 
+@pytest.mark.needs("sync_callback")
 def test_airflows_executor_of_a_sync_callback_alerts(server: Hostile) -> None:
-    import structlog
-    from airflow.sdk.execution_time.callback_supervisor import execute_callback
+    path, log = f"{IntercomNotifier.__module__}.IntercomNotifier", structlog.get_logger()
+    try:
+        from airflow.sdk.execution_time.callback_supervisor import execute_callback
+    except ImportError:  # before 3.3
+        from airflow.executors.workloads import callback
 
-    path = f"{IntercomNotifier.__module__}.IntercomNotifier"
-    assert execute_callback(path, deadline_alert(), Path(), None, structlog.get_logger()) == (True, None)
+        stored = callback.CallbackDTO(
+            id="1", fetch_method="import_path", data={"path": path, "kwargs": deadline_alert()}
+        )
+        ended = callback.execute_callback_workload(stored, log)  # type: ignore[attr-defined]
+    else:
+        ended = execute_callback(path, deadline_alert(), Path(), None, log)
+    assert ended == (True, None)
     assert len(server.created) == 1
 
 

@@ -52,7 +52,14 @@ def fresh() -> Iterator[Fresh]:
         yield process
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=pytest.mark.needs("deadline_imports")) if path.stem == "pipeline_watched" else path
+        for path in EXAMPLES
+    ],
+    ids=lambda path: path.stem,
+)
 def test_an_example_is_parsed_without_a_request_or_a_connection(path: Path, fresh: Fresh) -> None:
     assert fresh.ask("parsed", str(path))
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import TaskDeferred
 
 from intercom_provider.sensors.message_status import MessageStatusSensor
 from intercom_provider.triggers.message_status import MessageStatusTrigger
 
-from .conftest import connect
+from .conftest import TaskDeferred, connect
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox

@@ -28,6 +28,14 @@ def ruleset(**fields: Any) -> MessageStatusSensor:
     return MessageStatusSensor(**{**usual, **fields})
 
 
+# Between two looks in reschedule mode only the store remembers.
+_REMEMBERING = [
+    {"mode": "poke"},
+    pytest.param({"mode": "reschedule"}, marks=pytest.mark.needs("task_state_store")),
+    {"deferrable": True},
+]
+
+
 @pytest.mark.parametrize("ruleset_id", ["77", 77])
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_every_page_of_a_ruleset_is_read(
@@ -50,7 +58,7 @@ def test_every_page_of_a_ruleset_is_read(
     assert "WhatsApp ruleset 77: 1250 of 1250 settled (" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("mode", [{"mode": "poke"}, {"mode": "reschedule"}, {"deferrable": True}])
+@pytest.mark.parametrize("mode", _REMEMBERING)
 def test_an_empty_ruleset_that_fills_and_grows_is_waited_for_until_it_stops(
     run_dag: Any, sandbox: Sandbox, mode: dict[str, Any]
 ) -> None:
@@ -170,6 +178,7 @@ class SlowStore:
         return json.loads(stored)
 
 
+@pytest.mark.needs("task_state_store")
 def test_time_that_passes_while_the_state_is_written_is_no_time_out_of_airflows_own(
     run_dag: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,7 +235,7 @@ def test_a_sent_that_is_empty_is_settled_with_nothing(run_dag: Any, sandbox: San
     assert sandbox.requests == []
 
 
-@pytest.mark.parametrize("mode", [{"mode": "poke"}, {"mode": "reschedule"}, {"deferrable": True}])
+@pytest.mark.parametrize("mode", _REMEMBERING)
 def test_a_long_list_is_read_in_full_at_the_beginning_and_at_the_end(
     run_dag: Any, sandbox: Sandbox, mode: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,10 @@ MODES: dict[str, dict[str, Any]] = {
     "reschedule": {"mode": "reschedule"},
     "deferrable": {"deferrable": True},
 }
+# Between two looks in reschedule mode only the store remembers.
+REMEMBERING = [
+    pytest.param(mode, marks=pytest.mark.needs("task_state_store")) if mode == "reschedule" else mode for mode in MODES
+]
 INTERVAL = 0.25
 PASSING: dict[str, hostile.Act] = {
     "500": hostile.error(500, "server_error"),
@@ -85,7 +89,7 @@ def test_what_is_permanent_ends_the_wait_at_once_in_its_own_words(
     assert "words of Intercom" in said
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", REMEMBERING)
 @pytest.mark.parametrize("fault", ["500", "late", "429"])
 def test_the_deadline_strikes_within_one_interval_whatever_the_server_does(
     run_dag: Any, server: Hostile, mode: str, fault: str
@@ -116,7 +120,7 @@ def test_when_nothing_was_ever_seen_the_time_out_is_no_report(run_dag: Any, serv
     assert run_dag(dag).states == {"wait": "failed"}
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", REMEMBERING)
 def test_too_many_failed_looks_in_a_row_are_left_to_a_retry(run_dag: Any, server: Hostile, mode: str) -> None:
     server.always(PASSING["500"])
     with DAG(f"too_many_{mode}") as dag:
@@ -198,7 +202,7 @@ def test_a_list_that_is_always_shorter_than_announced_is_believed_in_the_end(run
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", REMEMBERING)
 def test_intercoms_word_on_when_to_come_back_counts_more_than_the_interval(
     run_dag: Any, server: Hostile, mode: str
 ) -> None:

@@ -46,6 +46,7 @@ def test_airflow_offers_what_python_does_with_the_same_options(capsys: pytest.Ca
         assert shown == set(re.findall(r"--[a-z-]+", parser_of(each).format_help()))
 
 
+@pytest.mark.needs("provider_commands")
 def test_airflows_own_command_line_runs_a_command(sandbox: Sandbox) -> None:
     ended = start("airflow", "intercom", "check", "--probe-send")
     assert ended.returncode == 0, ended.stderr

@@ -6,6 +6,7 @@ import ast
 import html
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from intercom_provider.api.settings import Settings
     from intercom_provider.sandbox import Sandbox
 
+# What a page imports that not every Airflow has.
+NEEDS = {"docs/alerts.md": "deadline_imports", "docs/hook.md": "async_tasks", "docs/reliability.md": "retry_policy"}
+
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -38,7 +42,14 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[tuple[DAG, Any]]
     DagContext.autoregistered_dags.clear()
 
 
-@by_page
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.needs(NEEDS[name])] if name in NEEDS else [], id=name)
+        for page in PAGES
+        for name in [str(page.relative_to(ROOT))]
+    ],
+)
 def test_every_block_of_python_runs(
     page: Path,
     run_dag: Any,
@@ -95,6 +106,7 @@ def test_params_arrive_as_the_page_says(run_dag: Any, sandbox: Sandbox, register
     assert texts == {"+447900123456": ["Ada", "$5"], "+447900654321": ["there", "$7"]}
 
 
+@pytest.mark.needs("deadline_imports")
 def test_the_alerts_that_are_shown_are_what_is_sent(
     run_dag: Any, sandbox: Sandbox, registered: set[tuple[DAG, Any]]
 ) -> None:
@@ -145,8 +157,12 @@ def test_every_connection_shown_is_one(page: Path, monkeypatch: pytest.MonkeyPat
 )
 def test_json_and_uri_are_the_same_connection(page: str, heading: str, monkeypatch: pytest.MonkeyPatch) -> None:
     as_uri, as_json = connections(section(ROOT / page, heading))
-    read = settings_of(as_uri, monkeypatch)
-    assert read == settings_of(as_json, monkeypatch)
+    # Airflow 3.1 takes the digits in a URI for a number.
+    read, other = (
+        replace(settings, admin_id=str(settings.admin_id))
+        for settings in (settings_of(as_uri, monkeypatch), settings_of(as_json, monkeypatch))
+    )
+    assert read == other
     assert (read.token, read.url, read.admin_id) == ("dG9rOmV4YW1wbGU=", "https://api.eu.intercom.io", "814860")
 
 

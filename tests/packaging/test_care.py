@@ -64,7 +64,7 @@ def test_the_tests_run_on_the_lowest_and_the_highest_python() -> None:
     ci, release = (jobs(ROOT / ".github" / "workflows" / name) for name in ("ci.yml", "release.yml"))
     assert ci["test"]["strategy"]["matrix"]["python"] == [lowest, highest]
     fixed = {
-        step["with"]["python-version"]
+        step["with"]["python-version"].split()[-1]
         for job in (ci["airflow"], release["build"])
         for step in job["steps"]
         if "setup-python" in step.get("uses", "")

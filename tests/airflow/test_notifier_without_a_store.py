@@ -1,19 +1,19 @@
-"""Alerts before Airflow 3.3, where nothing remembers what a task has alerted of; `make test-oldest` runs these."""
+"""Alerts before Airflow 3.3, where nothing remembers what a task has alerted of."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from airflow.sdk import DAG
 
-from tests.airflow.conftest import _airflow, run_dag, server
-from tests.airflow.test_notifier import Fails, alert, awaited, bodies
+from .test_notifier import Fails, alert, awaited, bodies
 
 if TYPE_CHECKING:
     from tests.hostile import Hostile
 
-__all__ = ["_airflow", "run_dag", "server"]
+pytestmark = pytest.mark.lacks("task_state_store")
 
 
 def test_retries_end_in_one_alert(run_dag: Any, server: Hostile) -> None:

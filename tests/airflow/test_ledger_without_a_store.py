@@ -1,4 +1,4 @@
-"""Before Airflow 3.3 nothing remembers what a try has sent; `make test-oldest` runs these on Airflow 3.1."""
+"""Before Airflow 3.3 nothing remembers what a try has sent."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from airflow.sdk import DAG
 from intercom_provider.operators.message import SendMessageOperator
 from intercom_provider.sensors.message_status import MessageStatusSensor
 from tests import hostile
-from tests.airflow.conftest import FailsAfterwards, _airflow, run_dag, server
+
+from .conftest import FailsAfterwards
 
 if TYPE_CHECKING:
     from tests.hostile import Hostile
 
-__all__ = ["_airflow", "run_dag", "server"]
+pytestmark = pytest.mark.lacks("task_state_store")
 
 
 def message(**fields: Any) -> dict[str, Any]:

@@ -6,9 +6,15 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
-
 from intercom_provider.api.errors import RateLimitedError
+
+try:
+    from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
+except ImportError as error:
+    raise ImportError(
+        "IntercomRetryPolicy needs Airflow 3.3 or later. Leave retry_policy out: a task is then retried after its "
+        "retry_delay"
+    ) from error
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

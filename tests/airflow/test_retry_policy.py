@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pytest
 from airflow.sdk import DAG
 
 from intercom_provider.operators.message import SendMessageOperator
-from intercom_provider.retry import IntercomRetryPolicy
 from tests import hostile
 
 from .conftest import connect
 
-if TYPE_CHECKING:
-    import pytest
 
-
+@pytest.mark.needs("retry_policy")
 def test_the_task_comes_back_when_the_limit_opens_and_not_after_its_retry_delay(
     run_dag: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from intercom_provider.retry import IntercomRetryPolicy
+
     with hostile.Hostile() as server:
         connect(monkeypatch, server.connection)
         # Five tries within the task meet a limit that opens soon; the task itself would wait ten minutes.
@@ -43,6 +44,15 @@ def test_the_task_comes_back_when_the_limit_opens_and_not_after_its_retry_delay(
         assert time.monotonic() - started < 60
 
 
+@pytest.mark.needs("retry_policy")
 def test_any_other_error_keeps_the_tasks_own_delay() -> None:
+    from intercom_provider.retry import IntercomRetryPolicy
+
     decision = IntercomRetryPolicy().evaluate(RuntimeError("no"), 1, 3)
     assert decision.action.value == "default"
+
+
+@pytest.mark.lacks("retry_policy")
+def test_without_retry_policies_importing_one_says_what_to_do() -> None:
+    with pytest.raises(ImportError, match=r"needs Airflow 3\.3 or later\. Leave retry_policy out"):
+        importlib.import_module("intercom_provider.retry")

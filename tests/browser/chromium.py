@@ -7,7 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver import ActionChains
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -77,8 +81,16 @@ class Browser:
             return []
 
     def click(self, xpath: str) -> None:
-        """Click on an element."""
-        self.see(xpath).click()
+        """Click on an element, once it holds still."""
+        until(lambda: self._clicked(xpath), f"{xpath} to click on", within=30)
+
+    def _clicked(self, xpath: str) -> bool:
+        try:
+            self.see(xpath).click()
+        except (ElementClickInterceptedException, ElementNotInteractableException, StaleElementReferenceException):
+            # Something is folded, or the page is drawn anew.
+            return False
+        return True
 
     def hover(self, element: Any) -> None:
         """Put the pointer over an element."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.airflow_instance import Task
+from tests.airflow_instance import Task, until
 from tests.browser.people import BODY, CODE, NAME, PHONE
 
 if TYPE_CHECKING:
@@ -24,11 +24,13 @@ def ended(airflow: AirflowInstance) -> dict[str, Task]:
         "sent": Task(airflow, "order_shipped", "order-1001", "tell_customer"),
         "refused": Task(airflow, "order_refunded", "order-1002", "tell_customer"),
         "waited": Task(airflow, "autumn_offer", "first-customers", "wait"),
+        "waiting": Task(airflow, "appointments", "tomorrow", "wait"),
     }
     for task in tasks.values():
         task.start_run()
-    states = {name: task.end(within=180) for name, task in tasks.items()}
-    assert states == {"sent": "success", "refused": "failed", "waited": "success"}
+    over = ("success", "failed", "upstream_failed", "deferred")
+    states = {name: task.reach(*over, within=180) for name, task in tasks.items()}
+    assert states == {"sent": "success", "refused": "failed", "waited": "success", "waiting": "deferred"}
     return {**tasks, "batch": tasks["waited"].sibling("send")}
 
 
@@ -39,7 +41,7 @@ def open_task(page: Browser, task: Task, tab: str = "") -> None:
 def test_the_button_leads_to_the_conversation(page: Browser, ended: dict[str, Task], sandbox: Sandbox) -> None:
     open_task(page, ended["sent"], "details")
     button = page.see(BUTTON)
-    (message,) = sandbox.messages[:1]
+    (message,) = [each for each in sandbox.messages if each.id == ended["sent"].xcom("id")]
     assert message.conversation_id
     assert button.get_attribute("href") == (
         f"https://app.eu.intercom.com/a/inbox/sandbox1/inbox/conversation/{message.conversation_id}"
@@ -60,7 +62,7 @@ def test_a_task_that_failed_says_why_and_what_to_do(page: Browser, ended: dict[s
     assert "is it a contact of this workspace, with this role?" in text
     assert BODY not in text
     open_task(page, ended["refused"], "details")
-    assert page.see(BUTTON).get_attribute("href") == "https://app.eu.intercom.com/a/inbox"
+    assert page.see(BUTTON).get_attribute("href") == "https://app.intercom.com/a/inbox"
 
 
 def test_the_pages_of_a_batch_show_nobody(page: Browser, ended: dict[str, Task]) -> None:
@@ -73,6 +75,22 @@ def test_the_pages_of_a_batch_show_nobody(page: Browser, ended: dict[str, Task])
     page.resize(480)
     page.read("20 of 20: 20 sent")
     page.picture("batch-log")
+
+
+def test_a_wait_that_holds_no_worker_tells_how_far_it_is(page: Browser, ended: dict[str, Task]) -> None:
+    # First told by the worker, then by the triggerer.
+    told = "5 WhatsApp messages: 4 of 5 settled"
+    until(lambda: shown(page, ended["waiting"]).count(told) > 1, "the triggerer's look", within=60, every=3)
+    page.read("Deferred")
+    page.picture("wait-deferred")
+    open_task(page, ended["waiting"], "details")
+    assert page.see(BUTTON).get_attribute("href") == "https://app.intercom.com/a/inbox"
+
+
+def shown(page: Browser, task: Task) -> str:
+    open_task(page, task)
+    page.resize(480)
+    return page.read("trigger", "starting")
 
 
 def test_the_log_of_a_wait_tells_the_counts(page: Browser, ended: dict[str, Task]) -> None:

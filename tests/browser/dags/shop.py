@@ -1,4 +1,4 @@
-"""What people look at in Airflow: a message that was sent, one that was refused, and a campaign."""
+"""What people look at in Airflow: messages that were sent, refused or are on their way, and a campaign."""
 
 from __future__ import annotations
 
@@ -30,6 +30,15 @@ with DAG("order_refunded", schedule=None, tags=["intercom"], default_args=ARGS):
         body=BODY,
         contact_wait=0,
     )
+
+with DAG("appointments", schedule=None, tags=["intercom"], default_args=ARGS):
+    remind = SendMessageBatchOperator(
+        task_id="remind",
+        # One of the phones is off.
+        messages=[{"to": {"phone": f"+44790012{number:05}"}} for number in (1, 2, 3, 4, 99902)],
+        defaults={"message_type": "whatsapp", "template": "appointment_tomorrow"},
+    )
+    MessageStatusSensor(task_id="wait", sent=remind.output, deferrable=True, poke_interval=5, max_failed=None)
 
 with DAG("autumn_offer", schedule=None, tags=["intercom"], default_args=ARGS):
 

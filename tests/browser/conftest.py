@@ -42,7 +42,7 @@ def sandbox() -> Iterator[Sandbox]:
 def airflow(sandbox: Sandbox) -> Iterator[AirflowInstance]:
     """Start an Airflow in which connections may be tested."""
     end_on_signals()
-    # No region: Intercom's own word counts for a conversation, and Airflow warns of values as short as that in each log.
+    # No region: for a conversation Intercom's own word counts, and of values as short as that Airflow warns each time.
     connection = {**sandbox.connection, "extra": {"admin_id": "814860"}}
     settings = {"AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
     with AirflowInstance(HOME / "airflow", DAGS, {"intercom_shop": connection}, settings=settings) as instance:

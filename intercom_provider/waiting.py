@@ -7,7 +7,7 @@ A sensor runs it on a worker and a trigger in the triggerer, so that both decide
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from intercom_provider.api.errors import RateLimitedError
@@ -64,7 +64,7 @@ class Waiting:
         """
         if self.is_due(now):
             first = Patience(attempts=1, deadline=now + _LAST_LOOK_LASTS, timeout=_LAST_LOOK_TIMEOUT)
-            return first, replace(first, attempts=2)
+            return first, first._replace(attempts=2)
         return Patience(attempts=1, deadline=self.deadline), Patience(attempts=4, deadline=self.deadline)
 
     def stumbled(self, error: IntercomError, now: float, allowed: int | None = FAILED_LOOKS_ALLOWED) -> Verdict:

@@ -11,7 +11,7 @@ import json
 import random
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 from intercom_provider.api.discretion import quote
 from intercom_provider.api.errors import (
@@ -107,8 +107,7 @@ class Reply:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(NamedTuple):
     """
     No reply: a value, not an exception.
 
@@ -130,16 +129,14 @@ Flow: TypeAlias = Generator[Request, Outcome, T]
 Read: TypeAlias = Callable[[Reply], T]
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(NamedTuple):
     """A judge's word that the request may be repeated: what to raise when patience is over, when to ask again."""
 
     error: IntercomError
     wait: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(NamedTuple):
     """
     How long one request is tried.
 

@@ -42,7 +42,8 @@ _TEST_TIMEOUT: Final = 10.0
 class _Extra(BaseModel):
     """The connection's extra; booleans and numbers may be text, as a URI makes them."""
 
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, coerce_numbers_to_str=True)
+    # Built when the first connection is read, and not when a DAG file imports the hook.
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, coerce_numbers_to_str=True, defer_build=True)
 
     region: str = DEFAULT_REGION
     api_version: str = DEFAULT_API_VERSION

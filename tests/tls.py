@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HERE: Final = "127.0.0.1"
+ELSEWHERE: Final = "intercom.test"
+"""A host that is not this machine's, for which the certificate is good as well."""
+
 _MOST: Final = 16
 # All of a record is read at once, so that nothing is left inside where no select sees it.
 _RECORD: Final = 1 << 16
@@ -41,7 +44,9 @@ def write_certificate(path: Path) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(_HERE))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address(_HERE)), x509.DNSName(ELSEWHERE)]), critical=False
+        )
         .sign(key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM

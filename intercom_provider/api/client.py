@@ -36,10 +36,6 @@ _LONGEST_CONNECT: Final = 10.0
 _NAP: Final = 0.25
 _WORTH_A_LOG_LINE: Final = 5.0
 
-# Raised before the first byte of a request is written: Intercom cannot have seen it.
-_UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-
-
 # What httpcore calls its steps, after the name of the part that takes them.
 _HEAD: Final = "send_request_headers.started"
 _BODY: Final = "send_request_body.started"
@@ -106,14 +102,18 @@ def _written(
     )
 
 
-def _no_whole_reply(seconds: float) -> Broken:
-    return Broken(f"no whole reply within {seconds:.3g} s", sent=True, now=time.time())
+def _no_whole_reply(seconds: float, *, sent: bool) -> Broken:
+    return Broken(f"no whole reply within {seconds:.3g} s", sent=sent, now=time.time())
 
 
-def _keep_deadline(request: Request) -> None:
-    """Stop a message from being written past its time, however long the connection took."""
+def _goes_out(request: Request, step: str, info: Mapping[str, Any]) -> bool:
+    """Tell whether with this step the request itself is written, which stops it past its time."""
+    # A proxy is asked for a way first: until that is open, Intercom can have seen nothing.
+    if not step.endswith(_HEAD) or info["request"].method == b"CONNECT":
+        return False
     if not request.safe and request.deadline is not None and time.time() >= request.deadline:
         raise httpx.ConnectTimeout("its time passed before it could be written")
+    return True
 
 
 def _hold(request: Request, pacer: Pacer, turn: Turn) -> float | Broken:
@@ -132,14 +132,14 @@ async def _at_once(step: Callable[[], T], /) -> T:
     return step()
 
 
-def _broken(error: httpx.HTTPError | httpx.InvalidURL) -> Broken:
+def _broken(error: httpx.HTTPError | httpx.InvalidURL, *, sent: bool) -> Broken:
     # Only the network's own words: others hold what the other end wrote, which may repeat the token.
     said = str(error).splitlines() if isinstance(error, httpx.NetworkError | httpx.ConnectTimeout) else []
-    return Broken(
-        f"{type(error).__name__}: {said[0][:200] if said else 'the reply broke off, or is no HTTP'}",
-        sent=not isinstance(error, _UNSENT),
-        now=time.time(),
-    )
+    if isinstance(error, httpx.ProxyError):
+        status = str(error).partition(" ")[0]
+        said = [f"the proxy that the environment names answered {status if status.isdigit() else 'no'}"]
+    why = f"{type(error).__name__}: {said[0][:200] if said else 'the reply broke off, or is no HTTP'}"
+    return Broken(why, sent=sent, now=time.time())
 
 
 class IntercomClient:
@@ -160,6 +160,7 @@ class IntercomClient:
         self._give_up = 0.0
         self._head = b""
         self._is_head = False
+        self._is_out = False
         self._may_be_broken_off = False
         self.may_have_sent = False
         """Whether the last request that creates something may have reached Intercom."""
@@ -239,20 +240,20 @@ class IntercomClient:
     def _ask(self, request: Request) -> Outcome:
         seconds = _seconds_for(request, self.settings, time.time())
         self._give_up = time.monotonic() + seconds
-        self._head, self._is_head = b"", False
+        self._head, self._is_head, self._is_out = b"", False, False
         self._may_be_broken_off = request.safe
         try:
             notice = functools.partial(self._notice, request)
             response = self._http.send(_written(request, self.settings, self._http.headers, seconds, notice))
         except httpx.ReadTimeout:
-            return _no_whole_reply(seconds)
+            return _no_whole_reply(seconds, sent=self._is_out)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return _broken(error)
+            return _broken(error, sent=self._is_out)
         return Reply(response.status_code, response.headers, response.content, time.time(), self.settings.token)
 
     def _notice(self, request: Request, step: str, info: Mapping[str, Any]) -> None:
+        self._is_out = _goes_out(request, step, info) or self._is_out
         if step.endswith(_HEAD):
-            _keep_deadline(request)
             self._head, self._is_head = b"", True
         elif step.endswith(_BODY):
             self._is_head = False
@@ -357,15 +358,17 @@ class AsyncIntercomClient:
     async def _ask(self, request: Request) -> Outcome:
         seconds = _seconds_for(request, self.settings, time.time())
 
-        async def notice(step: str, _: Mapping[str, Any]) -> None:
-            if step.endswith(_HEAD):
-                _keep_deadline(request)
+        is_out = False
+
+        async def notice(step: str, info: Mapping[str, Any]) -> None:
+            nonlocal is_out
+            is_out = _goes_out(request, step, info) or is_out
 
         try:
             async with asyncio.timeout(seconds):
                 response = await self._http.send(_written(request, self.settings, self._http.headers, seconds, notice))
         except (TimeoutError, httpx.ReadTimeout):
-            return _no_whole_reply(seconds)
+            return _no_whole_reply(seconds, sent=is_out)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return _broken(error)
+            return _broken(error, sent=is_out)
         return Reply(response.status_code, response.headers, response.content, time.time(), self.settings.token)

@@ -1,0 +1,159 @@
+"""A way to Intercom through a proxy that the environment names, and what happens on it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from intercom_provider.api.errors import UnconfirmedError, UnreachableError
+from intercom_provider.api.flow import Patience
+from tests.hostile import TOKEN, Hostile, drop
+from tests.tls import ELSEWHERE, over_tls
+
+from .drivers import DRIVERS, send, settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from intercom_provider.api.settings import Settings
+
+OPEN: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+class Proxy:
+    """
+    A proxy that is asked for a way to another host.
+
+    :param port: Where the way leads on this machine, whatever it is asked for.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.answers: list[bytes | None] = []
+        """What it says next, instead of opening a way; None for nothing as long as it is waited for."""
+
+        self.asked: list[bytes] = []
+        self._port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    @property
+    def url(self) -> str:
+        return f"http://ada:pr0xy-word@127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def stop(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                wire, _ = self._listener.accept()
+                self._threads.append(threading.Thread(target=self._serve, args=[wire]))
+                self._threads[-1].start()
+
+    def _serve(self, wire: socket.socket) -> None:
+        with wire, suppress(OSError):
+            self.asked.append(wire.recv(1 << 16))
+            answer = self.answers.pop(0) if self.answers else OPEN
+            if answer is None:
+                wire.recv(1)
+            elif answer != OPEN:
+                wire.sendall(answer)
+            else:
+                with socket.create_connection(("127.0.0.1", self._port)) as behind:
+                    wire.sendall(OPEN)
+                    back = threading.Thread(target=_pass_on, args=[behind, wire])
+                    back.start()
+                    _pass_on(wire, behind)
+                    back.join(5)
+
+
+def _pass_on(source: socket.socket, to: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            to.sendall(data)
+    with suppress(OSError):
+        to.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def server() -> Iterator[Hostile]:
+    with Hostile(elsewhere=False) as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(server: Hostile, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    with over_tls(server.url, certificate) as url, _running(int(url.rpartition(":")[2])) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        yield proxy
+
+
+@contextmanager
+def _running(port: int) -> Iterator[Proxy]:
+    proxy = Proxy(port)
+    try:
+        yield proxy
+    finally:
+        proxy.stop()
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return settings_for(f"https://{ELSEWHERE}", timeout=1.0)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_proxy_opens_the_way_and_hears_no_word_of_what_is_said(
+    server: Hostile, proxy: Proxy, settings: Settings, driver: str
+) -> None:
+    DRIVERS[driver](settings, *(send(settings, Patience(), body=f"Hello {number}") for number in range(2)))
+    assert [each["body"] for each in server.created] == ["Hello 0", "Hello 1"]
+    [asked] = proxy.asked
+    assert asked.startswith(f"CONNECT {ELSEWHERE}:443 ".encode())
+    assert TOKEN.encode() not in asked
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"no HTTP\r\n\r\n", b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", None],
+    ids=["breaks off", "makes no sense", "refuses", "says nothing"],
+)
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_message_for_which_no_way_was_opened_was_not_sent_and_goes_out_once_there_is_one(
+    server: Hostile, proxy: Proxy, settings: Settings, driver: str, answer: bytes | None
+) -> None:
+    proxy.answers = [answer]
+    [receipt] = DRIVERS[driver](settings, send(settings, Patience(attempts=2)))
+    assert receipt.outcome == "sent"
+    assert len(server.created) == 1
+    assert len(proxy.asked) == 2
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_message_that_is_lost_on_an_open_way_may_have_arrived(
+    server: Hostile, proxy: Proxy, settings: Settings, driver: str
+) -> None:
+    server.script(drop(created=True))
+    with pytest.raises(UnconfirmedError):
+        DRIVERS[driver](settings, send(settings, Patience(attempts=5)))
+    assert len(server.created) == len(proxy.asked) == 1
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_proxy_that_refuses_is_named_with_its_status_and_without_its_password(
+    proxy: Proxy, settings: Settings, driver: str
+) -> None:
+    proxy.answers = [b"HTTP/1.1 407 Not for ada:pr0xy-word\r\nContent-Length: 0\r\n\r\n"]
+    with pytest.raises(UnreachableError, match="the proxy that the environment names answered 407") as raised:
+        DRIVERS[driver](settings, send(settings, Patience(attempts=1)))
+    assert "The message was not sent" in str(raised.value)
+    assert "pr0xy-word" not in str(raised.value)

@@ -189,7 +189,7 @@ class Wait(Waiting):
     def _quiet(self, total: int, now: float) -> str:
         if self.criteria.expected_count is not None or not self.criteria.settle_for or not total:
             return ""
-        return f"no growth for {now - self.growth.since:.0f} of {self.criteria.settle_for:.3g} s"
+        return f"no growth for {now - self.growth.since:.0f} of {self.criteria.settle_for:.9g} s"
 
     def state(self) -> dict[str, Any]:
         """

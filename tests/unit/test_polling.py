@@ -214,6 +214,14 @@ def test_one_message_that_never_settles_costs_a_request_a_poll_and_a_full_look_n
     assert wait.asked == 21
 
 
+@pytest.mark.parametrize("settle_for", [0.5, 1_800, 86_400])
+def test_how_long_a_list_has_to_rest_is_told_as_it_was_given(sandbox: Sandbox, settle_for: float) -> None:
+    ruleset(sandbox, 1, "read")
+    wait = waiting(sandbox, settle_for=settle_for)
+    assert wait.poll() == "wait"
+    assert f"no growth for 0 of {settle_for} s" in wait.line
+
+
 def test_while_a_list_grows_a_poll_costs_one_request(sandbox: Sandbox) -> None:
     ruleset(sandbox, 21, "read")
     wait = waiting(sandbox, settle_for=300)

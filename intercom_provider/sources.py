@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError
-from intercom_provider.api.values import as_data, is_missing
+from intercom_provider.api.values import as_data, is_missing, is_word
 
 if TYPE_CHECKING:
     from intercom_provider.batch.parts import Key, Line, Parts
@@ -63,7 +63,7 @@ def read_ruleset_id(value: object) -> str | None:
     """
     if is_missing(value):
         return None
-    if isinstance(value, bool) or not isinstance(value, str | int) or len(str(value).split()) != 1:
+    if isinstance(value, bool) or not isinstance(value, str | int) or not is_word(str(value)):
         raise InvalidInputError.of("ruleset_id", "must be one ruleset's id, as text or a whole number")
     return str(value).strip()
 
@@ -88,7 +88,7 @@ def _message_id(name: str, value: object) -> str:
         raise InvalidInputError.of(
             name, "holds a message without an id (it was not accepted): give sent=send.output, which knows why"
         )
-    if not isinstance(value, str) or len(value.split()) != 1:
+    if not isinstance(value, str) or not is_word(value):
         raise InvalidInputError.of(name, "must be WhatsApp's ids (wamid...), each as text")
     if value.strip().isdigit():
         raise InvalidInputError.of(

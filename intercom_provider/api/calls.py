@@ -33,6 +33,7 @@ _DAY: Final = 86_400
 _EVENTS_TOO_MANY_ALLOWED: Final = 1_000
 # Without a sender, a recipient and a body, each of which Intercom requires: no message can come of it.
 _NO_MESSAGE: Final = {"message_type": "inapp"}
+_WHATSAPP_ID: Final = "wamid"
 _NOT_ACCEPTED: Final = "WhatsApp did not accept the message: Intercom's answer has no whatsapp_message_id"
 _DRY_RUN: Final = "the connection has dry_run set"
 
@@ -113,6 +114,9 @@ def whatsapp_status(whatsapp_message_id: str, patience: Patience = PATIENT) -> F
 
     def read(reply: Reply) -> WhatsAppStatus:
         status = WhatsAppStatus.model_validate_json(reply.body)
+        told = status.whatsapp_message_id
+        if told.startswith(_WHATSAPP_ID) and told != whatsapp_message_id:
+            raise ValueError("another message")
         return status.model_copy(update={"whatsapp_message_id": whatsapp_message_id})
 
     request = Request("GET", "/messages/whatsapp/status", params={"message_id": whatsapp_message_id})

@@ -79,6 +79,16 @@ def is_place(value: object) -> bool:
     return isinstance(value, str | os.PathLike) or (hasattr(value, "protocol") and hasattr(value, "conn_id"))
 
 
+def is_word(text: str) -> bool:
+    """
+    Tell whether a text can be an id.
+
+    :param text: Any text.
+    :return: True for characters of ASCII without white space between them.
+    """
+    return text.isascii() and len(text.split()) == 1
+
+
 def as_datetime(value: object) -> datetime:
     """
     Read a moment in time.

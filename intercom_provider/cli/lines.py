@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from intercom_provider.api.errors import IntercomError, InvalidInputError
 from intercom_provider.report import write_rows
 
 if TYPE_CHECKING:
@@ -25,9 +26,15 @@ def write_lines(rows: Iterator[Row], output: str, out: TextIO) -> None:
     :param output: A path, an object-storage URI, or ``-`` for the standard output.
     :param out: The standard output.
     :raises OSError: When they can not be written.
+    :raises InvalidInputError: When there is no such storage.
     """
     if output == STDOUT:
         out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         return
-    written = write_rows(rows, output)
+    try:
+        written = write_rows(rows, output)
+    except (IntercomError, OSError):
+        raise
+    except Exception as error:
+        raise InvalidInputError.of("--output", f"can not be written: {error}") from error
     sys.stderr.write(f"{written:,} lines written to {output}\n")

@@ -17,6 +17,7 @@ from intercom_provider.delivery import Criteria
 from intercom_provider.looks import Look, Watch
 from intercom_provider.report import Report
 from intercom_provider.sources import read_message_ids, read_ruleset_id
+from intercom_provider.terms import read_expected_count, read_settle_for
 from intercom_provider.watch import Wait
 
 if TYPE_CHECKING:
@@ -69,11 +70,14 @@ def _wait(options: argparse.Namespace) -> Wait:
         raise InvalidInputError.of("--ruleset-id, --whatsapp-message-id", "exactly one of them says what to look at")
     if not options.poll >= _SHORTEST_POLL:
         raise InvalidInputError.of("--poll", "must be 1 second or more")
+    if not options.timeout > 0:
+        raise InvalidInputError.of("--timeout", "must be seconds, above 0")
     now = time.time()
+    expected_count, settle_for = read_expected_count(options.expected_count), read_settle_for(options.settle_for)
     criteria = Criteria(
         wait_for=options.wait_for,
-        expected_count=options.expected_count if ruleset_id is not None else len(ids),
-        settle_for=options.settle_for if ruleset_id is not None and options.expected_count is None else 0.0,
+        expected_count=expected_count if ruleset_id is not None else len(ids),
+        settle_for=settle_for if ruleset_id is not None and expected_count is None else 0.0,
     )
     return Wait(
         watch=Watch(ruleset_id=ruleset_id, whatsapp_message_ids=tuple(ids)),

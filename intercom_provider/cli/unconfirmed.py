@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.api.errors import IntercomError, InvalidInputError
 from intercom_provider.batch.parts import Parts
 from intercom_provider.cli.lines import STDOUT, write_lines
 
@@ -52,10 +52,11 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
         chosen = _choose(tries, options)
         total, found = _read(tries[chosen])
         before = max((sum(1 for _ in parts.lines()) for number, parts in tries.items() if number < chosen), default=0)
-    except InvalidInputError:
+    except (IntercomError, OSError):
         raise
-    except ValueError as error:
-        raise InvalidInputError.of("RESULTS_PATH", f"can not be read: {error}") from None
+    except Exception as error:
+        # A storage that is not installed, or whose connection is missing, says so in a way of its own.
+        raise InvalidInputError.of("RESULTS_PATH", f"can not be read: {error}") from error
     traces = _trace(options, tries, found, total) if options.messages is not None and found else None
     told = sys.stderr if options.output == STDOUT else out
     told.write(f"{len(found):,} of {total:,} messages are unconfirmed (try {chosen})\n")

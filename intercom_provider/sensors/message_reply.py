@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
-from intercom_provider.api.values import is_literal, is_missing
+from intercom_provider.api.values import is_literal, is_missing, is_word
 from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import AirflowSensorTimeout, conf, push_before_raising
 from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
@@ -155,7 +155,7 @@ def _message_id(value: object) -> str:
             "message_id",
             "is missing or rendered to nothing: a message that was not sent (rejected, expired, dry run) has no id",
         )
-    if isinstance(value, bool) or not isinstance(value, str | int) or len(str(value).split()) != 1:
+    if isinstance(value, bool) or not isinstance(value, str | int) or not is_word(str(value)):
         raise InvalidInputError.of("message_id", "must be one message's id, as text or a whole number")
     text = str(value).strip()
     if text.startswith(_WHATSAPP_ID):

@@ -76,6 +76,17 @@ def test_a_connection_that_takes_too_long_is_certainly_not_a_send(driver: str) -
 
 
 @both_drivers
+@pytest.mark.parametrize(("told", "believed"), [("wamid.2", False), ("wamid.1", True), ("4711", True), ("", True)])
+def test_an_answer_about_another_message_is_no_answer(driver: str, told: str, believed: bool) -> None:
+    with Hostile() as server:
+        settings = settings_for(server.url)
+        server.always(answer(200, {"message_id": told, "status": "failed"}))
+        end, _, found = ending_of(DRIVERS[driver], settings, status(settings, Patience(attempts=1)))
+        assert end == ("ok" if believed else "UnreachableError")
+        assert not believed or (found.whatsapp_message_id, found.status) == ("wamid.1", "failed")
+
+
+@both_drivers
 def test_a_send_goes_out_once_when_the_server_comes_back(driver: str) -> None:
     with Hostile() as server:
         server.script(rate_limited())

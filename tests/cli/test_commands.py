@@ -259,6 +259,9 @@ def test_people_see_a_bar(run: Run, sandbox: Sandbox, monkeypatch: pytest.Monkey
         (("--ruleset-id", "1", "--whatsapp-message-id", "wamid.1"), "exactly one of them"),
         (("--whatsapp-message-id", "403900001"), "it is the message's id"),
         (("--ruleset-id", "1", "--poll", "0"), "--poll: must be 1 second or more"),
+        (("--ruleset-id", "1", "--timeout", "nan"), "--timeout: must be seconds, above 0"),
+        (("--ruleset-id", "1", "--settle-for", "nan"), "settle_for: must be seconds"),
+        (("--ruleset-id", "1", "--expected-count", "-3"), "expected_count: must be a whole number from 0 on"),
     ],
 )
 def test_a_status_of_nothing_in_particular_is_refused(
@@ -306,6 +309,14 @@ def test_a_folder_without_results_or_with_others_is_told_in_a_line(run: Run, tmp
     missing = run("unconfirmed", str(tmp_path / "none"))
     assert missing.code == 1
     assert "Traceback" not in missing.err
+
+
+def test_storage_that_is_not_there_is_told_in_a_line_with_its_option(run: Run, tmp_path: Path) -> None:
+    write_try(tmp_path, 1, "unconfirmed")
+    for place in ("nowhere://bucket/left", "s3://no_such_conn@bucket/left"):
+        assert run("unconfirmed", place).err.startswith("RESULTS_PATH: can not be read: ")
+        ended = run("unconfirmed", str(tmp_path), "--output", place)
+        assert (ended.code, ended.err.partition(": ")[0]) == (1, "--output")
 
 
 def test_what_a_batch_left_is_read(run: Run, server: Hostile, run_dag: Any, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_a_ruleset_is_read(given: object, read: str | None) -> None:
     assert read_ruleset_id(given) == read
 
 
-@pytest.mark.parametrize("given", [True, 1.5, "4711 4712", ["4711"], {"id": 1}])
+@pytest.mark.parametrize("given", [True, 1.5, "4711 4712", ["4711"], {"id": 1}, "4711\ud800"])
 def test_what_is_no_ruleset_is_told(given: object) -> None:
     with pytest.raises(InvalidInputError) as caught:
         read_ruleset_id(given)
@@ -63,6 +63,8 @@ def test_one_id_or_none_is_read(given: object, read: list[str]) -> None:
         ({"a": "wamid.1"}, "wamid"),
         ({"wamid.1"}, "wamid"),
         ([["wamid.1"]], "wamid"),
+        ("wamid.\ud800", "wamid"),
+        ("wamid.é", "wamid"),
         ([f"wamid.{n}" for n in range(1_001)], "1,000"),
     ],
 )

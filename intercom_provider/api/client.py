@@ -160,10 +160,9 @@ class IntercomClient:
         self._give_up = 0.0
         self._head = b""
         self._is_head = False
-        self._is_out = False
         self._may_be_broken_off = False
         self.may_have_sent = False
-        """Whether the last request that creates something may have reached Intercom."""
+        """Whether the last request may have reached Intercom."""
 
         self._http = httpx.Client(**_options(settings))
 
@@ -224,7 +223,6 @@ class IntercomClient:
                 if isinstance(hold, Broken):
                     return hold
                 time.sleep(min(hold, _NAP))
-            self.may_have_sent = not request.safe
             outcome = self._ask(request)
             if isinstance(outcome, Reply):
                 self._pacer.heard(outcome.status, outcome.headers, outcome.now)
@@ -240,19 +238,19 @@ class IntercomClient:
     def _ask(self, request: Request) -> Outcome:
         seconds = _seconds_for(request, self.settings, time.time())
         self._give_up = time.monotonic() + seconds
-        self._head, self._is_head, self._is_out = b"", False, False
+        self._head, self._is_head = b"", False
         self._may_be_broken_off = request.safe
         try:
             notice = functools.partial(self._notice, request)
             response = self._http.send(_written(request, self.settings, self._http.headers, seconds, notice))
         except httpx.ReadTimeout:
-            return _no_whole_reply(seconds, sent=self._is_out)
+            return _no_whole_reply(seconds, sent=self.may_have_sent)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return _broken(error, sent=self._is_out)
+            return _broken(error, sent=self.may_have_sent)
         return Reply(response.status_code, response.headers, response.content, time.time(), self.settings.token)
 
     def _notice(self, request: Request, step: str, info: Mapping[str, Any]) -> None:
-        self._is_out = _goes_out(request, step, info) or self._is_out
+        self.may_have_sent = _goes_out(request, step, info) or self.may_have_sent
         if step.endswith(_HEAD):
             self._head, self._is_head = b"", True
         elif step.endswith(_BODY):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
+import traceback
+import warnings
 from functools import partial
 from typing import Any
 
@@ -73,6 +76,27 @@ def test_a_connection_that_takes_too_long_is_certainly_not_a_send(driver: str) -
         settings = settings_for(url, timeout=0.6)
         end, problem, _ = ending_of(DRIVERS[driver], settings, send(settings, Patience(attempts=1)))
     assert (end, "was not sent" in str(problem)) == ("UnreachableError", True)
+
+
+def test_who_is_torn_away_before_a_word_was_written_has_sent_nothing() -> None:
+    class TaskTimeoutError(BaseException):
+        """As Airflow raises it, from a signal handler in the midst of anything."""
+
+    def strike(*_: object) -> None:
+        raise TaskTimeoutError
+
+    before = signal.signal(signal.SIGALRM, strike)
+    try:
+        with never_accepting() as url, IntercomClient(settings_for(url)) as client:
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            with pytest.raises(TaskTimeoutError) as raised:
+                client.run(send(client.settings, Patience()))
+            assert not client.may_have_sent
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    with warnings.catch_warnings(action="ignore"):
+        # Python's own create_connection leaves its socket open where it is torn away.
+        traceback.clear_frames(raised.tb)
 
 
 @both_drivers

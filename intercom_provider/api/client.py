@@ -36,9 +36,14 @@ _LONGEST_CONNECT: Final = 10.0
 _NAP: Final = 0.25
 _WORTH_A_LOG_LINE: Final = 5.0
 
+# Raised before the first byte of a request is written: Intercom cannot have seen it.
+_UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
 # What httpcore calls its steps, after the name of the part that takes them.
 _HEAD: Final = "send_request_headers.started"
 _BODY: Final = "send_request_body.started"
+_CONNECTING: Final = ("connect_tcp.started", "start_tls.started")
+_CLOSED: Final = "response_closed.started"
 _CONNECTED: Final = ("connect_tcp.complete", "start_tls.complete")
 
 
@@ -106,12 +111,15 @@ def _no_whole_reply(seconds: float, *, sent: bool) -> Broken:
     return Broken(f"no whole reply within {seconds:.3g} s", sent=sent, now=time.time())
 
 
-def _goes_out(request: Request, step: str, info: Mapping[str, Any]) -> bool:
-    """Tell whether with this step the request itself is written, which stops it past its time."""
+def _goes_out(request: Request, step: str, info: Mapping[str, Any]) -> bool | None:
+    """Tell whether with this step the request itself is written, which stops it past its time; None for no news."""
+    if not step.endswith(".started") or step.endswith(_CLOSED):
+        return None
     # A proxy is asked for a way first: until that is open, Intercom can have seen nothing.
-    if not step.endswith(_HEAD) or info["request"].method == b"CONNECT":
+    asked = info.get("request")
+    if step.endswith(_CONNECTING) or (asked is not None and asked.method == b"CONNECT"):
         return False
-    if not request.safe and request.deadline is not None and time.time() >= request.deadline:
+    if step.endswith(_HEAD) and not request.safe and request.deadline is not None and time.time() >= request.deadline:
         raise httpx.ConnectTimeout("its time passed before it could be written")
     return True
 
@@ -139,7 +147,7 @@ def _broken(error: httpx.HTTPError | httpx.InvalidURL, *, sent: bool) -> Broken:
         status = str(error).partition(" ")[0]
         said = [f"the proxy that the environment names answered {status if status.isdigit() else 'no'}"]
     why = f"{type(error).__name__}: {said[0][:200] if said else 'the reply broke off, or is no HTTP'}"
-    return Broken(why, sent=sent, now=time.time())
+    return Broken(why, sent=sent and not isinstance(error, _UNSENT), now=time.time())
 
 
 class IntercomClient:
@@ -240,6 +248,8 @@ class IntercomClient:
         self._give_up = time.monotonic() + seconds
         self._head, self._is_head = b"", False
         self._may_be_broken_off = request.safe
+        # Until a step says otherwise: one of an httpx that names its steps differently says nothing.
+        self.may_have_sent = True
         try:
             notice = functools.partial(self._notice, request)
             response = self._http.send(_written(request, self.settings, self._http.headers, seconds, notice))
@@ -250,7 +260,8 @@ class IntercomClient:
         return Reply(response.status_code, response.headers, response.content, time.time(), self.settings.token)
 
     def _notice(self, request: Request, step: str, info: Mapping[str, Any]) -> None:
-        self.may_have_sent = _goes_out(request, step, info) or self.may_have_sent
+        goes_out = _goes_out(request, step, info)
+        self.may_have_sent = self.may_have_sent if goes_out is None else goes_out
         if step.endswith(_HEAD):
             self._head, self._is_head = b"", True
         elif step.endswith(_BODY):
@@ -356,17 +367,18 @@ class AsyncIntercomClient:
     async def _ask(self, request: Request) -> Outcome:
         seconds = _seconds_for(request, self.settings, time.time())
 
-        is_out = False
+        may_have_sent = True
 
         async def notice(step: str, info: Mapping[str, Any]) -> None:
-            nonlocal is_out
-            is_out = _goes_out(request, step, info) or is_out
+            nonlocal may_have_sent
+            goes_out = _goes_out(request, step, info)
+            may_have_sent = may_have_sent if goes_out is None else goes_out
 
         try:
             async with asyncio.timeout(seconds):
                 response = await self._http.send(_written(request, self.settings, self._http.headers, seconds, notice))
         except (TimeoutError, httpx.ReadTimeout):
-            return _no_whole_reply(seconds, sent=is_out)
+            return _no_whole_reply(seconds, sent=may_have_sent)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return _broken(error, sent=is_out)
+            return _broken(error, sent=may_have_sent)
         return Reply(response.status_code, response.headers, response.content, time.time(), self.settings.token)

@@ -8,9 +8,10 @@ import threading
 import pytest
 
 from intercom_provider.api.client import IntercomClient
-from intercom_provider.api.flow import Reply, Request
+from intercom_provider.api.flow import Patience, Reply, Request
+from tests.hostile import Hostile, drop
 
-from .drivers import settings_for
+from .drivers import DRIVERS, Seen, see, settings_for
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,18 @@ def test_a_request_leaves_in_one_piece_each_time(request_: Request) -> None:
         assert head.startswith(target + b" HTTP/1.1\r\n")
         assert head.count(b"\r\nAuthorization: Bearer ") == head.count(b"\r\nHost: 127.0.0.1:") == 1
         assert body == (b'{"body":"Hello"}' if request_.json else b"")
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_an_httpx_that_says_nothing_of_its_steps_makes_no_message_unsent(
+    driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr("httpcore._trace.Trace.trace", lambda *_: None)
+    monkeypatch.setattr("httpcore._trace.Trace.atrace", silent)
+    with Hostile() as server:
+        server.script(drop(created=True))
+        seen = see(server, driver, "send", settings_for(server.url), Patience(attempts=2))
+    assert seen == Seen("UnconfirmedError", 1, 1)

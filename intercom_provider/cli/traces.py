@@ -121,14 +121,16 @@ def trace(
     taken: set[str | None] = {each for each in explained if each in sources}
     traces = [Trace()] * len(messages)
     # What has the message's own words comes first, so that no other message takes it.
-    for finding in ("found", "perhaps"):
+    for by_words in (True, False):
         for place, wire in enumerate(wires):
             for each in candidates[place] if traces[place].conversation is None else ():
                 source = each.source
-                if source is None or source.id in taken or (finding == "found" and not _has_words_of(wire, source)):
+                if source is None or source.id in taken or (by_words and not _has_words_of(wire, source)):
                     continue
                 taken.add(source.id)
-                traces[place] = Trace("found" if finding == "found" else "perhaps", each)
+                # A contact's name stands in other templates, too.
+                is_sure = by_words and "components" not in wire
+                traces[place] = Trace("found" if is_sure else "perhaps", each)
                 break
     return traces
 

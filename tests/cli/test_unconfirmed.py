@@ -94,7 +94,7 @@ def test_a_message_that_its_contact_has_answered_did_go_out(batch: Batch, messag
     conversation_id = batch.send(message, answered=True)
     [(finding, found)] = batch.findings()
     assert found == conversation_id
-    # The sandbox knows no words of a WhatsApp template.
+    # The words of a WhatsApp template are not in the message.
     assert finding == ("perhaps" if message["message_type"] == "whatsapp" else "found")
 
 
@@ -110,23 +110,30 @@ SHIPPED: Final = {
 
 
 @pytest.mark.parametrize(
-    ("components", "body", "finding"),
+    ("components", "bodies", "place"),
     [
-        (SHIPPED["components"], "<p>Ada &amp; Ben, A-17 is on its way</p>", "found"),
-        (SHIPPED["components"], "<p>Ada, A-17 is on its way</p>", "perhaps"),
-        (SHIPPED["components"], None, "perhaps"),
-        ([], "<p>All is on its way</p>", "perhaps"),
+        (SHIPPED["components"], ["<p>Ada &amp; Ben, how was A-16?</p>", "<p>Ada &amp; Ben, A-17 is on its way</p>"], 1),
+        (SHIPPED["components"], ["<p>Ada &amp; Ben, A-17 is on its way</p>", "<p>Ada &amp; Ben, A-17 was lost</p>"], 0),
+        (SHIPPED["components"], [None, "<p>Ada, A-17 is on its way</p>"], 0),
+        ([], ["<p>All is on its way</p>"], 0),
     ],
 )
-def test_a_whatsapp_message_is_known_by_the_words_that_it_brought_into_its_template(
-    run: Run, server: Hostile, tmp_path: Path, components: list[Any], body: str | None, finding: str
+def test_by_the_words_that_it_brought_into_its_template_a_whatsapp_message_is_known_perhaps(
+    run: Run, server: Hostile, tmp_path: Path, components: list[Any], bodies: list[str | None], place: int
 ) -> None:
-    source = {"type": "whatsapp", "id": "1", "author": {"type": "admin", "id": "814860"}, "body": body}
-    conversations = [{"id": "215", "created_at": int(time.time()) + 5, "source": source}]
+    author = {"type": "admin", "id": "814860"}
+    conversations = [
+        {
+            "id": str(number),
+            "created_at": int(time.time()) + 5,
+            "source": {"type": "whatsapp", "id": f"1{number}", "author": author, "body": body},
+        }
+        for number, body in enumerate(bodies)
+    ]
     server.always(hostile.answer(200, {"conversations": conversations}), path="/conversations/search")
     batch = Batch(run, tmp_path, server)
     batch.add({**SHIPPED, "components": components})
-    assert batch.findings() == [(finding, "215")]
+    assert batch.findings() == [("perhaps", str(place))]
 
 
 def test_a_permission_that_is_missing_is_told_with_what_to_do(run: Run, server: Hostile, tmp_path: Path) -> None:

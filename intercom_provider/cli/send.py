@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.api import calls
-from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.api.errors import InvalidInputError, UnconfirmedError
 from intercom_provider.api.message import parse_message
 from intercom_provider.cli.connection import open_hook
 
@@ -42,7 +42,12 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
         if not options.yes and not _agreed(options, hook.settings, client.run(calls.me())):
             sys.stderr.write("Nothing was sent.\n")
             return 1
-        receipt = client.run(flow)
+        try:
+            receipt = client.run(flow)
+        except KeyboardInterrupt:
+            if client.may_have_sent:
+                raise UnconfirmedError("the command was interrupted") from None
+            raise
     out.write(json.dumps(receipt.model_dump(), ensure_ascii=False) + "\n")
     return 0 if receipt.outcome in ("sent", "dry_run") else 1
 

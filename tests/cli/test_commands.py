@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -271,6 +274,29 @@ def test_a_status_of_nothing_in_particular_is_refused(
     assert ended.code == 1
     assert said in ended.err
     assert not sandbox.requests
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_send_that_is_interrupted_says_whether_the_message_may_be_out(
+    run: Run, server: Hostile, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    server.always(hostile.late(20.0, created=True) if written else hostile.rate_limited(retry_after="20"), "/messages")
+    connect(monkeypatch, server.connection, timeout=30)
+
+    def interrupt() -> None:
+        while not [request for request in server.requests if request.path == "/messages"]:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    ended = run("send", "--type", "in_app", "--to", "user:ada", "--body", "Hi", "--yes")
+    assert ended.out == ""
+    if written:
+        assert len(server.created) == ended.code == 1
+        assert ended.err.startswith("unconfirmed: the command was interrupted. Intercom may or may not have created")
+    else:
+        assert (ended.code, ended.err) == (130, "")
 
 
 def write_try(folder: Path, number: int, *outcomes: str) -> None:

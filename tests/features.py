@@ -49,6 +49,12 @@ FEATURES: Final = {
         "docs/reliability.md#when-the-rate-limit-is-used-up",
     ),
     "async_tasks": Feature("asynchronous tasks", "airflow.sdk", "BaseAsyncOperator", "docs/hook.md#async"),
+    "dag_test_waits": Feature(
+        "a dag.test() that waits until its API server has started",
+        "airflow.sdk.execution_time.supervisor",
+        "in_process_api_server.cache_info",
+        "docs/testing.md#the-fixture",
+    ),
     "deadline_imports": Feature(
         "deadline alerts among the names of airflow.sdk", "airflow.sdk", "AsyncCallback", "docs/alerts.md#deadlines"
     ),

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from intercom_provider.sandbox import Sandbox
 from intercom_provider.sandbox.settings import Settings
 
@@ -45,6 +47,7 @@ def lay_out(folder: Path) -> int:
     return sum(block.text.count("\ndef test_") for block in files)
 
 
+@pytest.mark.needs("dag_test_waits")
 def test_a_user_can_test_a_dag_as_the_page_says(tmp_path: Path) -> None:
     number = lay_out(tmp_path)
     said = run_pytest(tmp_path)

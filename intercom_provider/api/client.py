@@ -13,7 +13,7 @@ import httpcore
 import httpx
 
 from intercom_provider import __version__
-from intercom_provider.api.errors import IntercomError, StoppedError
+from intercom_provider.api.errors import IntercomError, InvalidInputError, StoppedError
 from intercom_provider.api.flow import Broken, Outcome, Reply, Request
 from intercom_provider.api.pacing import Pacer, Turn
 from intercom_provider.api.settings import is_loopback
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+C = TypeVar("C")
 T = TypeVar("T")
 
 _LONGEST_CONNECT: Final = 10.0
@@ -50,7 +51,21 @@ _CONNECTED: Final = ("connect_tcp.complete", "start_tls.complete")
 @functools.cache
 def _tls() -> ssl.SSLContext:
     # Reading the certificates takes some 20 ms and blocks: once a process.
-    return httpx.create_ssl_context()
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        why = f"names no certificates that can be read ({type(error).__name__}): give a PEM file of authorities"
+        raise InvalidInputError.of("SSL_CERT_FILE", why) from None
+
+
+def _made(kind: Callable[..., C], settings: Settings) -> C:
+    options = _options(settings)
+    try:
+        return kind(**options)
+    except (ValueError, ImportError, httpx.InvalidURL):
+        # What is said of it may hold a part of the proxy's password.
+        why = "names no proxy that can be used: give http://HOST:PORT, user and password percent-encoded before it"
+        raise InvalidInputError.of("HTTPS_PROXY", why) from None
 
 
 def _options(settings: Settings) -> dict[str, Any]:
@@ -172,7 +187,7 @@ class IntercomClient:
         self.may_have_sent = False
         """Whether the last request may have reached Intercom."""
 
-        self._http = httpx.Client(**_options(settings))
+        self._http = _made(httpx.Client, settings)
 
     def __enter__(self) -> Self:
         return self
@@ -306,7 +321,7 @@ class AsyncIntercomClient:
     def __init__(self, settings: Settings, *, pacer: Pacer | None = None) -> None:
         self.settings = settings
         self._pacer = pacer or Pacer()
-        self._http = httpx.AsyncClient(**_options(settings))
+        self._http = _made(httpx.AsyncClient, settings)
 
     async def __aenter__(self) -> Self:
         return self

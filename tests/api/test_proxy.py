@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from intercom_provider.api.errors import UnconfirmedError, UnreachableError
+from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
+from intercom_provider.api.errors import InvalidInputError, UnconfirmedError, UnreachableError
 from intercom_provider.api.flow import Patience
 from tests.hostile import TOKEN, Hostile, drop
 from tests.tls import ELSEWHERE, over_tls
@@ -17,7 +21,7 @@ from tests.tls import ELSEWHERE, over_tls
 from .drivers import DRIVERS, send, settings_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from intercom_provider.api.settings import Settings
@@ -157,3 +161,34 @@ def test_a_proxy_that_refuses_is_named_with_its_status_and_without_its_password(
         DRIVERS[driver](settings, send(settings, Patience(attempts=1)))
     assert "The message was not sent" in str(raised.value)
     assert "pr0xy-word" not in str(raised.value)
+
+
+@pytest.mark.parametrize("client", [IntercomClient, AsyncIntercomClient])
+@pytest.mark.parametrize("named", ["ftp://ada:pr0xy-word@proxy:1", "http://ada:pr0xy/word@proxy:1"])
+def test_a_proxy_that_is_none_is_refused_by_the_name_of_its_variable(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, client: Callable[[Settings], object], named: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", named)
+    with pytest.raises(InvalidInputError, match="HTTPS_PROXY: names no proxy that can be used") as raised:
+        client(settings)
+    assert "pr0xy" not in str(raised.value)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_certificates_that_cannot_be_read_are_refused_by_the_name_of_their_variable(
+    tmp_path: Path, exists: bool
+) -> None:
+    named = tmp_path / "authorities.pem"
+    if exists:
+        named.write_text("no certificate")
+    code = "from intercom_provider.api.client import _tls; _tls()"
+    # They are read once a process.
+    ended = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code],
+        env={**os.environ, "SSL_CERT_FILE": str(named)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "InvalidInputError: SSL_CERT_FILE: names no certificates that can be read (" in ended.stderr

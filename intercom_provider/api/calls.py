@@ -205,7 +205,7 @@ def find_conversation_about(message_id: str, patience: Patience = PATIENT) -> Fl
     :return: The conversation, of several one with an answer; None when there is none yet.
     :raises IntercomError: When Intercom cannot be asked or refuses.
     """
-    return attempt(_about(message_id), _conversation, patience)
+    return attempt(_about(message_id), lambda reply: _conversation(reply, str(message_id)), patience)
 
 
 def conversations_of(contact_id: str, since: float, patience: Patience = PATIENT) -> Flow[list[Conversation]]:
@@ -237,8 +237,9 @@ def _about(message_id: str) -> Request:
     return Request("POST", "/conversations/search", json=query)
 
 
-def _conversation(reply: Reply) -> Conversation | None:
-    found = ConversationList.model_validate_json(reply.body).conversations
+def _conversation(reply: Reply, message_id: str) -> Conversation | None:
+    listed = ConversationList.model_validate_json(reply.body).conversations
+    found = [each for each in listed if each.source is None or each.source.id in (None, message_id)]
     return next((each for each in found if each.replied_at is not None), found[0] if found else None)
 
 

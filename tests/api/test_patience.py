@@ -111,6 +111,18 @@ def test_an_answer_about_another_message_is_no_answer(driver: str, told: str, be
 
 
 @both_drivers
+def test_a_conversation_about_another_message_is_no_answer_to_this_one(driver: str) -> None:
+    other = {"id": "1", "source": {"id": "999"}, "statistics": {"first_contact_reply_at": 1_700_000_000}}
+    with Hostile() as server:
+        settings = settings_for(server.url)
+        answers = [other], [other, {**other, "source": None}]
+        server.script(*(answer(200, {"conversations": given}) for given in answers))
+        found = DRIVERS[driver](settings, *(calls.find_conversation_about("403") for _ in range(2)))
+    assert [each and each.source for each in found] == [None, None]
+    assert [each and each.id for each in found] == [None, "1"]
+
+
+@both_drivers
 def test_a_send_goes_out_once_when_the_server_comes_back(driver: str) -> None:
     with Hostile() as server:
         server.script(rate_limited())

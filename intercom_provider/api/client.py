@@ -62,6 +62,8 @@ def _made(kind: Callable[..., C], settings: Settings) -> C:
     options = _options(settings)
     try:
         return kind(**options)
+    except UnicodeError:
+        raise
     except (ValueError, ImportError, httpx.InvalidURL):
         # What is said of it may hold a part of the proxy's password.
         why = "names no proxy that can be used: give http://HOST:PORT, user and password percent-encoded before it"

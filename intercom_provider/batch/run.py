@@ -16,6 +16,7 @@ from intercom_provider.api.errors import (
     ExpiredError,
     ForbiddenError,
     IntercomError,
+    InvalidInputError,
     RateLimitedError,
     StoppedError,
     UnauthorizedError,
@@ -430,7 +431,8 @@ class BatchRun:
 
 def _stops_all(error: IntercomError) -> bool:
     """Tell what every message would meet for as long as anybody waits."""
-    if isinstance(error, UnauthorizedError | ForbiddenError):
+    # What is wrong with a message was found before the first was sent; this is about the way to Intercom.
+    if isinstance(error, UnauthorizedError | ForbiddenError | InvalidInputError):
         return True
     if isinstance(error, RateLimitedError) and error.retry_at is not None:
         return error.retry_at > time.time() + LONGEST_HOLD

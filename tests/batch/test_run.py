@@ -59,9 +59,10 @@ def run(
     stopped: Any = lambda: False,
     timeout: float = 5.0,
     token: str = hostile.TOKEN,
+    url: str | None = None,
     **terms: Any,
 ) -> BatchRun:
-    settings = Settings(token=token, base_url=server.url, timeout=timeout)
+    settings = Settings(token=token, base_url=url or server.url, timeout=timeout)
     with BatchInput(messages, DEFAULTS, duplicates="skip", salt="run", settings=settings) as batch:
         total = batch.check()
         ledger = BatchLedger(store, Attempt(number=attempt, max_tries=2, retries=2))
@@ -261,6 +262,17 @@ def test_where_no_lane_can_be_opened_the_batch_fails_and_nothing_is_unconfirmed(
     assert server.requests == []
     again = run(server, people(300), store, attempt=2)
     assert (again.counts.sent, again.counts.unconfirmed) == (300, 0)
+
+
+def test_a_proxy_that_can_not_be_used_stops_the_batch_before_anything_is_sent(
+    server: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store()
+    monkeypatch.setenv("HTTPS_PROXY", "nonsense://proxy")
+    made = run(server, people(300), store, url="https://intercom.test")
+    assert "HTTPS_PROXY" in str(made.fatal)
+    assert (made.counts.sent, made.counts.unconfirmed) == (0, 0)
+    assert run(server, people(300), store, attempt=2).counts.sent == 300
 
 
 def test_a_machine_that_gives_no_more_threads_has_the_batch_sent_by_those_there_are(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
@@ -52,17 +53,28 @@ def headers(token: str) -> dict[str, str]:
 
 def async_sdk(url: str, token: str, contacts: Sequence[str], at_once: int) -> None:
     """Send with AsyncIntercom, a task a message under a semaphore."""
+    asyncio.run(_gather(AsyncIntercom(base_url=url, token=token), contacts, at_once))
+
+
+def async_sdk_kept(url: str, token: str, contacts: Sequence[str], at_once: int) -> None:
+    """Send with AsyncIntercom as before, with a client that keeps as many connections as are in use."""
+    limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
 
     async def send() -> None:
-        client, limit = AsyncIntercom(base_url=url, token=token), asyncio.Semaphore(at_once)
-
-        async def one(contact: str) -> None:
-            async with limit:
-                await client.messages.create(request=_request(contact))
-
-        await asyncio.gather(*map(one, contacts))
+        async with httpx.AsyncClient(limits=limits) as client:
+            await _gather(AsyncIntercom(base_url=url, token=token, httpx_client=client), contacts, at_once)
 
     asyncio.run(send())
+
+
+async def _gather(intercom: AsyncIntercom, contacts: Sequence[str], at_once: int) -> None:
+    limit = asyncio.Semaphore(at_once)
+
+    async def one(contact: str) -> None:
+        async with limit:
+            await intercom.messages.create(request=_request(contact))
+
+    await asyncio.gather(*map(one, contacts))
 
 
 def sync_sdk(url: str, token: str, contacts: Sequence[str], _: int) -> None:
@@ -122,7 +134,8 @@ def bare_aiohttp(url: str, token: str, contacts: Sequence[str], at_once: int) ->
                 await reply.json()
 
     async def send() -> None:
-        connector = aiohttp.TCPConnector(limit=at_once)
+        # What aiohttp makes itself, it makes when it is imported.
+        connector = aiohttp.TCPConnector(limit=at_once, ssl=ssl.create_default_context())
         async with aiohttp.ClientSession(url, headers=headers(token), connector=connector) as session:
             await asyncio.gather(*(lane(session) for _ in range(at_once)))
 

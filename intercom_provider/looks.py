@@ -280,40 +280,27 @@ class Watch:
         :raises IntercomError: When a message could not be asked for.
         """
         try:
-            return (yield from self._ask(known, criteria, growth, now, care, most=most, hint=hint))
+            asking = _Round(self.whatsapp_message_ids, known, criteria, care)
+            in_turn = asking.in_turn(most)
+            for first in in_turn:
+                asking.take_in_turn((yield from first))
+                yield Together(in_turn, asking.take_in_turn)
+            summary = known.summary(refused=self.refused, untraceable=self.untraceable)
+            may_be_settled = criteria.is_settled(summary, growth, now)
+            if most is not None and (hint or not may_be_settled):
+                return Glance(
+                    may_be_settled=may_be_settled,
+                    total=summary.total,
+                    tally=asking.tally,
+                    summary=summary,
+                    unasked=asking.unasked,
+                )
+            yield Together(asking.rest(), asking.take)
+            asking.tally.fold()
+            return Look(known.summary(refused=self.refused, untraceable=self.untraceable), asking.tally)
         finally:
             if isinstance(self.whatsapp_message_ids, StreamedIds):
                 self.whatsapp_message_ids.close()
-
-    def _ask(
-        self,
-        known: Known,
-        criteria: Criteria,
-        growth: Growth,
-        now: float,
-        care: Care,
-        *,
-        most: int | None,
-        hint: bool,
-    ) -> Wide[Look | Glance]:
-        asking = _Round(self.whatsapp_message_ids, known, criteria, care)
-        in_turn = asking.in_turn(most)
-        for first in in_turn:
-            asking.take_in_turn((yield from first))
-            yield Together(in_turn, asking.take_in_turn)
-        summary = known.summary(refused=self.refused, untraceable=self.untraceable)
-        may_be_settled = criteria.is_settled(summary, growth, now)
-        if most is not None and (hint or not may_be_settled):
-            return Glance(
-                may_be_settled=may_be_settled,
-                total=summary.total,
-                tally=asking.tally,
-                summary=summary,
-                unasked=asking.unasked,
-            )
-        yield Together(asking.rest(), asking.take)
-        asking.tally.fold()
-        return Look(known.summary(refused=self.refused, untraceable=self.untraceable), asking.tally)
 
     def _pending_on(
         self, page: StatusPage, settled: frozenset[str], tally: Tally, earlier: Tally, observe: Observe

@@ -14,14 +14,14 @@ from demo.machinery import sandbox
 from intercom_provider.api import calls
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.settings import Settings
-from intercom_provider.delivery import Criteria, Summary
-from intercom_provider.looks import Watch
-from intercom_provider.triggers.shared import shared_client
-from intercom_provider.watch import Wait
+from intercom_provider.triggers.shared_client import shared_client
+from intercom_provider.waiting.delivery_wait import Wait
+from intercom_provider.waiting.poll import Watch
+from intercom_provider.waiting.statuses import Criteria, Summary
 
 if TYPE_CHECKING:
-    from intercom_provider.api.together import Wide
-    from intercom_provider.looks import Glance, Look
+    from intercom_provider.api.parallel import Wide
+    from intercom_provider.waiting.poll import Glance, Look
 
 _MESSAGES: Final = 100
 _IDS: Final = tuple(f"wamid.{number:05}" for number in range(_MESSAGES))

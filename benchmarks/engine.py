@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.senders import ADMIN, BODY
 from intercom_provider.api.settings import Settings
-from intercom_provider.batch.input import BatchInput
-from intercom_provider.batch.ledger import BatchLedger
-from intercom_provider.batch.results import Results
-from intercom_provider.batch.run import BatchRun, Counts, Terms
-from intercom_provider.ledger import Attempt
+from intercom_provider.ledger.ledger import Attempt
+from intercom_provider.ledger.task_state import BatchLedger
+from intercom_provider.results.writer import Results
+from intercom_provider.sending.batch.input import BatchInput
+from intercom_provider.sending.batch.run import BatchRun, Counts, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def send(url: str, token: str, contacts: Sequence[str], *, pause: float = 0.0, *
     :param token: The access token.
     :param contacts: The contacts' ids.
     :param pause: Seconds that each call of the ledger's store takes (default 0).
-    :param terms: Fields of :class:`intercom_provider.batch.run.Terms`.
+    :param terms: Fields of :class:`intercom_provider.sending.batch.run.Terms`.
     :return: What became of the messages.
     """
     settings = Settings(token=token, base_url=url)

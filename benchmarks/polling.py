@@ -13,9 +13,9 @@ from benchmarks.table import Row
 from demo.machinery import sandbox
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.settings import Settings
-from intercom_provider.delivery import Criteria, Summary
-from intercom_provider.looks import Watch
-from intercom_provider.watch import Wait
+from intercom_provider.waiting.delivery_wait import Wait
+from intercom_provider.waiting.poll import Watch
+from intercom_provider.waiting.statuses import Criteria, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,16 +25,16 @@ from demo.machinery import sandbox
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.flow import PATIENT, Reply
 from intercom_provider.api.settings import Settings
-from intercom_provider.delivery import Criteria
-from intercom_provider.looks import Care, Watch
+from intercom_provider.waiting.poll import Care, Watch
+from intercom_provider.waiting.statuses import Criteria
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from demo.machinery import Sandbox
     from intercom_provider.api.flow import Flow
-    from intercom_provider.delivery import Summary
-    from intercom_provider.looks import Look
+    from intercom_provider.waiting.poll import Look
+    from intercom_provider.waiting.statuses import Summary
 
 _MESSAGES: Final = 100_000
 _RULESET: Final = "4711"

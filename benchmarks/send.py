@@ -20,7 +20,7 @@ from benchmarks import engine, senders
 from benchmarks.measure import in_turns
 from benchmarks.table import Row
 from demo.machinery import sandbox
-from tests.tls import write_certificate
+from tests.support.tls import write_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -123,10 +123,10 @@ async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
 
 def _trigger(ruleset: str, interval: float) -> MessageStatusTrigger:
     # Imported here: not before Airflow's home is set.
-    from intercom_provider.delivery import Criteria  # noqa: PLC0415
-    from intercom_provider.looks import Watch  # noqa: PLC0415
     from intercom_provider.triggers.message_status import MessageStatusTrigger  # noqa: PLC0415
-    from intercom_provider.watch import Wait  # noqa: PLC0415
+    from intercom_provider.waiting.delivery_wait import Wait  # noqa: PLC0415
+    from intercom_provider.waiting.poll import Watch  # noqa: PLC0415
+    from intercom_provider.waiting.statuses import Criteria  # noqa: PLC0415
 
     now = time.time()
     watch, criteria = Watch(ruleset_id=ruleset), Criteria(settle_for=600)

@@ -1,4 +1,4 @@
-"""A home of its own for Airflow, before anything imports it; and one sandbox for all tests of a process."""
+"""A home of its own for Airflow, before anything imports it."""
 
 from __future__ import annotations
 
@@ -6,19 +6,9 @@ import atexit
 import os
 import shutil
 import tempfile
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
 
-import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from intercom_provider.sandbox import Sandbox
-    from intercom_provider.sandbox.settings import Options
-
-pytest_plugins = ["tests.features"]
+pytest_plugins = ["tests.support.features", "tests.support.sandbox", "tests.support.dags"]
 
 HOMES = Path(__file__).resolve().parent.parent / ".airflow"
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -37,23 +27,3 @@ os.environ |= {
 }
 for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
     del os.environ[name]
-
-
-@pytest.fixture(scope="session")
-def running() -> Iterator[Sandbox]:
-    """Start one server for all tests: starting and stopping one costs more than most of them."""
-    from intercom_provider.sandbox import Sandbox
-
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-def as_new(sandbox: Sandbox, **options: Unpack[Options]) -> Sandbox:
-    """Give a sandbox other settings, and let it forget what happened."""
-    from intercom_provider.sandbox.settings import Settings
-
-    settings = Settings(**options)
-    for each in fields(Settings):
-        setattr(sandbox.settings, each.name, getattr(settings, each.name))
-    sandbox.reset()
-    return sandbox

@@ -16,16 +16,16 @@ from intercom_provider import __version__
 from intercom_provider.api.errors import IntercomError, InvalidInputError, StoppedError
 from intercom_provider.api.flow import Broken, Outcome, Reply, Request
 from intercom_provider.api.pacing import Pacer, Turn
+from intercom_provider.api.parallel import Together, in_tasks, in_threads
 from intercom_provider.api.settings import is_loopback
-from intercom_provider.api.together import Together, in_tasks, in_threads
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
+    from intercom_provider.api.parallel import Wide
     from intercom_provider.api.settings import Settings
-    from intercom_provider.api.together import Wide
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
-from intercom_provider.api.discretion import quote
 from intercom_provider.api.errors import (
     ApiError,
     ContactNotFoundError,
@@ -26,6 +25,7 @@ from intercom_provider.api.errors import (
     error_class,
 )
 from intercom_provider.api.pacing import LONGEST_HOLD, seconds_until_open
+from intercom_provider.api.redaction import quote
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, Strict, field_validator
 
-from intercom_provider.api.discretion import quote_about_somebody
+from intercom_provider.api.redaction import quote_about_somebody
 from intercom_provider.api.values import Identifier, as_datetime
 
 

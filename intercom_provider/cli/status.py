@@ -12,13 +12,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError
 from intercom_provider.cli.connection import open_hook
-from intercom_provider.cli.lines import STDOUT, write_lines
-from intercom_provider.delivery import Criteria
-from intercom_provider.looks import Look, Watch
-from intercom_provider.report import Report
-from intercom_provider.sources import read_message_ids, read_ruleset_id
-from intercom_provider.terms import read_expected_count, read_settle_for
-from intercom_provider.watch import Wait
+from intercom_provider.cli.output import STDOUT, write_lines
+from intercom_provider.fields import read_expected_count, read_settle_for
+from intercom_provider.waiting.delivery_wait import Wait
+from intercom_provider.waiting.poll import Look, Watch
+from intercom_provider.waiting.report import Report
+from intercom_provider.waiting.sent import read_message_ids, read_ruleset_id
+from intercom_provider.waiting.statuses import Criteria
 
 if TYPE_CHECKING:
     import argparse

@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError
-from intercom_provider.batch.parts import Parts
-from intercom_provider.cli.lines import STDOUT, write_lines
+from intercom_provider.cli.output import STDOUT, write_lines
+from intercom_provider.results.reader import Parts
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
     from typing import TextIO
 
-    from intercom_provider.batch.parts import Line
-    from intercom_provider.cli.traces import Trace
-    from intercom_provider.sources import Row
+    from intercom_provider.cli.reconcile import Trace
+    from intercom_provider.results.reader import Line
+    from intercom_provider.waiting.sent import Row
 
 _WAYS_ON: Final = """\
 Clear the task, with on_unconfirmed="resend" if none of them arrived, with on_unconfirmed="assume_sent" if all did. If
@@ -80,9 +80,9 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
 
 
 def _trace(options: argparse.Namespace, tries: Mapping[int, Parts], found: Sequence[Line], total: int) -> list[Trace]:
-    from intercom_provider.batch.input import BatchInput  # noqa: PLC0415 - only where it is wanted
     from intercom_provider.cli.connection import open_hook  # noqa: PLC0415
-    from intercom_provider.cli.traces import messages_of, read_defaults, read_since, trace  # noqa: PLC0415
+    from intercom_provider.cli.reconcile import messages_of, read_defaults, read_since, trace  # noqa: PLC0415
+    from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415 - only where it is wanted
 
     since = read_since(options.since)
     hook = open_hook(options.conn_id)

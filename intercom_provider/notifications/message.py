@@ -22,9 +22,9 @@ from intercom_provider.api.message import MESSAGE_FIELDS, parse_message
 from intercom_provider.api.values import is_literal, is_missing
 from intercom_provider.compat import AirflowException, task_state_store
 from intercom_provider.exceptions import InvalidFieldError
-from intercom_provider.ledger import identity_of
-from intercom_provider.notifications.occasion import Occasion, read_occasion, without_secrets
-from intercom_provider.operators.fields import read_attempt, salt_of
+from intercom_provider.ledger.ledger import identity_of
+from intercom_provider.notifications.alert import Occasion, read_occasion, without_secrets
+from intercom_provider.sending.options import read_attempt, salt_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

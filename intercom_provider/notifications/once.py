@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.api.errors import IntercomError, UnconfirmedError
-from intercom_provider.ledger import Ledger
+from intercom_provider.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from intercom_provider.api.models import Receipt
-    from intercom_provider.ledger import Attempt, Entry, Store
-    from intercom_provider.notifications.occasion import Occasion
+    from intercom_provider.ledger.ledger import Attempt, Entry, Store
+    from intercom_provider.notifications.alert import Occasion
 
 KEY: Final = "intercom/alerts"
 """Where in Airflow's task state store the alerts of a task instance are."""
@@ -54,7 +54,7 @@ class Memory:
 
     :param store: Airflow's ``task_state_store``; None where there is none.
     :param attempt: The try that alerts; None where there is no task.
-    :param identity: What names the alert: see :func:`intercom_provider.ledger.identity_of`.
+    :param identity: What names the alert: see :func:`intercom_provider.ledger.ledger.identity_of`.
     :param log: The log of the callback.
     """
 

@@ -13,9 +13,11 @@ from intercom_provider.api.values import is_literal, is_missing, is_place
 from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import AirflowException, is_unmapped, push_before_raising
 from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
+from intercom_provider.fields import Limit, allowance, parse_limit
+from intercom_provider.ledger.mapped import Siblings
 from intercom_provider.links import IntercomLink, inbox_url, show_link
-from intercom_provider.operators.alarm import HeldAlarm
-from intercom_provider.operators.fields import (
+from intercom_provider.sending.held_timeout import HeldAlarm
+from intercom_provider.sending.options import (
     find_problems,
     is_mapped,
     open_store,
@@ -24,8 +26,6 @@ from intercom_provider.operators.fields import (
     salt_of,
     was_cleared,
 )
-from intercom_provider.operators.siblings import Siblings
-from intercom_provider.terms import Limit, allowance, parse_limit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
-    from intercom_provider.batch.ledger import BatchLedger
-    from intercom_provider.batch.results import Results
-    from intercom_provider.batch.run import BatchRun, Counts
-    from intercom_provider.ledger import OnUnconfirmed, Repeat
+    from intercom_provider.ledger.ledger import OnUnconfirmed, Repeat
+    from intercom_provider.ledger.task_state import BatchLedger
+    from intercom_provider.results.writer import Results
+    from intercom_provider.sending.batch.run import BatchRun, Counts
 
 Duplicates: TypeAlias = Literal["skip", "send", "fail"]
 
@@ -168,11 +168,11 @@ class SendMessageBatchOperator(BaseOperator):
         self._killed = True
 
     def _send(self, context: Context) -> dict[str, Any]:
-        from intercom_provider.batch.input import BatchInput  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.batch.ledger import BatchLedger  # noqa: PLC0415
-        from intercom_provider.batch.results import Results  # noqa: PLC0415
-        from intercom_provider.batch.run import BatchRun, Terms  # noqa: PLC0415
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
+        from intercom_provider.ledger.task_state import BatchLedger  # noqa: PLC0415
+        from intercom_provider.results.writer import Results  # noqa: PLC0415
+        from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.sending.batch.run import BatchRun, Terms  # noqa: PLC0415
 
         self._check()
         attempt = read_attempt(self, context)
@@ -286,7 +286,7 @@ class SendMessageBatchOperator(BaseOperator):
         """Find what is wrong already when the DAG is parsed; the rest shows when the task runs."""
         lazy = {name for name in self.template_fields if not is_literal(getattr(self, name))}
         self._check(lazy)
-        from intercom_provider.batch.input import check_literals  # noqa: PLC0415 - only where there is something to check
+        from intercom_provider.sending.batch.input import check_literals  # noqa: PLC0415 - only where there is something to check
 
         try:
             check_literals(self.messages, self.defaults)
@@ -347,7 +347,7 @@ def _is_list(messages: object) -> bool:
 
 
 def _values(counts: Counts, results: Results) -> dict[str, Any]:
-    from intercom_provider.batch.run import MOST_IDS, MOST_REASONS  # noqa: PLC0415 - not when a DAG is parsed
+    from intercom_provider.sending.batch.run import MOST_IDS, MOST_REASONS  # noqa: PLC0415 - not when a DAG is parsed
 
     ids = counts.whatsapp_message_ids
     return {

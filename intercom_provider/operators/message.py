@@ -34,10 +34,11 @@ from intercom_provider.exceptions import (
     MessageUnconfirmedError,
     as_airflow_errors,
 )
-from intercom_provider.ledger import Ledger, OnUnconfirmed, Repeat, identity_of
+from intercom_provider.ledger.ledger import Ledger, OnUnconfirmed, Repeat, identity_of
+from intercom_provider.ledger.mapped import Siblings
 from intercom_provider.links import IntercomLink, conversation_url, inbox_url, show_link
 from intercom_provider.operators.batch import SendMessageBatchOperator
-from intercom_provider.operators.fields import (
+from intercom_provider.sending.options import (
     find_problems,
     is_mapped,
     open_store,
@@ -46,7 +47,6 @@ from intercom_provider.operators.fields import (
     salt_of,
     was_cleared,
 )
-from intercom_provider.operators.siblings import Siblings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from intercom_provider.api.message import Message
     from intercom_provider.api.models import Outcome, Receipt
     from intercom_provider.hooks.intercom import IntercomHook
-    from intercom_provider.ledger import Entry
+    from intercom_provider.ledger.ledger import Entry
 
 __all__ = ["OnRejected", "SendMessageBatchOperator", "SendMessageOperator"]
 

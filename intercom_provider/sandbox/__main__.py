@@ -13,7 +13,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, NamedTuple
 
 from intercom_provider.sandbox.contacts import MAGIC_NAMES
-from intercom_provider.sandbox.fate import MAGIC_ENDINGS
+from intercom_provider.sandbox.delivery import MAGIC_ENDINGS
 from intercom_provider.sandbox.server import Sandbox
 from intercom_provider.sandbox.settings import Settings
 

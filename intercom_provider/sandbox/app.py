@@ -17,7 +17,7 @@ from intercom_provider.sandbox.api_error import ApiError
 from intercom_provider.sandbox.call import Call, Content, Endpoint, Endpoints, parsed
 from intercom_provider.sandbox.request_log import RequestRecord
 from intercom_provider.sandbox.versions import need, parse_version
-from intercom_provider.sandbox.world import NotThereError
+from intercom_provider.sandbox.workspace import NotThereError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

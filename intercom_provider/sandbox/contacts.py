@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from intercom_provider.sandbox.fate import Draws
+from intercom_provider.sandbox.delivery import Draws
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox.settings import Settings

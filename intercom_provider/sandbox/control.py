@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.sandbox.api_error import ApiError
 from intercom_provider.sandbox.call import Call, Endpoint, Endpoints
-from intercom_provider.sandbox.world import NotThereError
+from intercom_provider.sandbox.workspace import NotThereError
 
 if TYPE_CHECKING:
-    from intercom_provider.sandbox.world import Message
+    from intercom_provider.sandbox.workspace import Message
 
 _SHOWN: Final = 100
 

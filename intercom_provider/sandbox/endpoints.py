@@ -11,7 +11,7 @@ from intercom_provider.sandbox.contacts import WORKSPACE
 from intercom_provider.sandbox.exports import BusyError
 from intercom_provider.sandbox.message_rules import check_message
 from intercom_provider.sandbox.versions import WHATSAPP, WHATSAPP_IDS
-from intercom_provider.sandbox.world import ADMINS, NotThereError
+from intercom_provider.sandbox.workspace import ADMINS, NotThereError
 
 _REGION_NAMES: Final = {"us": "US", "eu": "Europe", "au": "AU"}
 _PAGE_SIZES: Final = {str(size): size for size in range(1, 101)}

@@ -8,13 +8,13 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from intercom_provider.sandbox.fate import Draws
-from intercom_provider.sandbox.world import NotThereError
+from intercom_provider.sandbox.delivery import Draws
+from intercom_provider.sandbox.workspace import NotThereError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from intercom_provider.sandbox.world import Message, World
+    from intercom_provider.sandbox.workspace import Message, World
 
 # Sandbox seconds after which a job is in progress, and done.
 _PROGRESS_AFTER: Final = 2.0

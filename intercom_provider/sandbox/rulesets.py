@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from intercom_provider.sandbox.fate import Draws, failure_of, fate_of, number_in, status_at, whatsapp_id
+from intercom_provider.sandbox.delivery import Draws, failure_of, fate_of, number_in, status_at, whatsapp_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from intercom_provider.sandbox.request_log import RequestRecord
     from intercom_provider.sandbox.settings import Options
-    from intercom_provider.sandbox.world import Message
+    from intercom_provider.sandbox.workspace import Message
 
 
 class Sandbox:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from intercom_provider.sandbox.exports import Exports
 from intercom_provider.sandbox.rate_limit import RateLimit
 from intercom_provider.sandbox.request_log import RequestLog
-from intercom_provider.sandbox.world import ADMINS, World
+from intercom_provider.sandbox.workspace import ADMINS, World
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox.settings import Settings

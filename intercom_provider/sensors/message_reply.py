@@ -11,7 +11,7 @@ from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import AirflowSensorTimeout, conf, push_before_raising
 from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
 from intercom_provider.links import conversation_url, show_link
-from intercom_provider.sensors.waiting import WaitingSensor, choose
+from intercom_provider.sensors.base import WaitingSensor, choose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from intercom_provider.replies import ReplyWait
     from intercom_provider.triggers.message_reply import MessageReplyTrigger
+    from intercom_provider.waiting.reply_wait import ReplyWait
 
 _WHATSAPP_ID: Final = "wamid"
 
@@ -83,7 +83,7 @@ class MessageReplySensor(WaitingSensor):
         self._read_message_id(parsing=True)
 
     def _begin(self, context: Context) -> ReplyWait:  # noqa: ARG002 - as every sensor has it
-        from intercom_provider.replies import ReplyWait  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.waiting.reply_wait import ReplyWait  # noqa: PLC0415 - not when a DAG is parsed
 
         deadline = self._deadline_of_try()
         return ReplyWait(message_id=self._read_message_id(), started=deadline - self.timeout, deadline=deadline)

@@ -16,9 +16,7 @@ from intercom_provider.compat import (
     task_state_store,
 )
 from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
-from intercom_provider.sensors.waiting import WaitingSensor, choose
-from intercom_provider.sources import Sent, read_message_ids, read_ruleset_id, read_sent
-from intercom_provider.terms import (
+from intercom_provider.fields import (
     Limit,
     WaitFor,
     check_status_version,
@@ -27,6 +25,8 @@ from intercom_provider.terms import (
     read_expected_count,
     read_settle_for,
 )
+from intercom_provider.sensors.base import WaitingSensor, choose
+from intercom_provider.waiting.sent import Sent, read_message_ids, read_ruleset_id, read_sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from intercom_provider.api.client import IntercomClient
-    from intercom_provider.delivery import Summary
-    from intercom_provider.looks import Glance, Look
-    from intercom_provider.report import Report, Results
-    from intercom_provider.sources import Row
     from intercom_provider.triggers.message_status import MessageStatusTrigger
-    from intercom_provider.waiting import Verdict
-    from intercom_provider.watch import Wait
+    from intercom_provider.waiting.delivery_wait import Wait
+    from intercom_provider.waiting.poll import Glance, Look
+    from intercom_provider.waiting.report import Report, Results
+    from intercom_provider.waiting.sent import Row
+    from intercom_provider.waiting.statuses import Summary
+    from intercom_provider.waiting.wait import Verdict
 
 T = TypeVar("T")
 
@@ -156,9 +156,9 @@ class MessageStatusSensor(WaitingSensor):
         self._read_fields(parsing=True)
 
     def _begin(self, context: Context) -> Wait:
-        from intercom_provider.delivery import Criteria  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.looks import Watch  # noqa: PLC0415
-        from intercom_provider.watch import Wait  # noqa: PLC0415
+        from intercom_provider.waiting.delivery_wait import Wait  # noqa: PLC0415
+        from intercom_provider.waiting.poll import Watch  # noqa: PLC0415
+        from intercom_provider.waiting.statuses import Criteria  # noqa: PLC0415 - not when a DAG is parsed
 
         plan = self._plan = self._read_fields()
         sent, count = plan.sent, plan.expected_count
@@ -191,8 +191,8 @@ class MessageStatusSensor(WaitingSensor):
 
     def _look(self, context: Context, wait: Wait, *, full: bool = False, once_more: bool = False) -> Row | None:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.looks import Look  # noqa: PLC0415
-        from intercom_provider.report import Report  # noqa: PLC0415
+        from intercom_provider.waiting.poll import Look  # noqa: PLC0415
+        from intercom_provider.waiting.report import Report  # noqa: PLC0415
 
         plan = self._plan
         hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
@@ -268,7 +268,7 @@ class MessageStatusSensor(WaitingSensor):
 
     def _write(self, report: Report, look: Look, values: Row) -> InvalidFieldError | None:
         """Write the rows that were asked for; what keeps them from being written must not cost the counts."""
-        from intercom_provider.report import write_rows  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.waiting.report import write_rows  # noqa: PLC0415 - not when a DAG is parsed
 
         if is_missing(self.results_path):
             return None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from intercom_provider.triggers.waiting import WaitingTrigger
+from intercom_provider.triggers.base import WaitingTrigger
 
 if TYPE_CHECKING:
     from intercom_provider.api.models import Conversation
-    from intercom_provider.replies import ReplyWait
-    from intercom_provider.triggers.shared import SharedClient
+    from intercom_provider.triggers.shared_client import SharedClient
+    from intercom_provider.waiting.reply_wait import ReplyWait
 
 
 class MessageReplyTrigger(WaitingTrigger):
@@ -23,7 +23,7 @@ class MessageReplyTrigger(WaitingTrigger):
     :param intercom_conn_id: The connection.
     :param api_version: Replaces the connection's API version; None for the connection's.
     :param message_id: Intercom's id of the message.
-    :param state: How far the wait is: what :meth:`intercom_provider.replies.ReplyWait.state` gives.
+    :param state: How far the wait is: what :meth:`intercom_provider.waiting.reply_wait.ReplyWait.state` gives.
     :param poke_interval: Seconds between two looks, and before the first.
     :param exponential_backoff: Whether each wait is twice the one before (default False).
     :param max_wait: The longest such wait in seconds; None for no limit.
@@ -67,7 +67,7 @@ class MessageReplyTrigger(WaitingTrigger):
 
         :return: The wait.
         """
-        from intercom_provider.replies import ReplyWait  # noqa: PLC0415 - not before it runs
+        from intercom_provider.waiting.reply_wait import ReplyWait  # noqa: PLC0415 - not before it runs
 
         wait = ReplyWait(message_id=self.message_id, started=0.0, deadline=0.0)
         wait.resume(self.state)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from intercom_provider.triggers.waiting import WaitingTrigger
+from intercom_provider.triggers.base import WaitingTrigger
 
 if TYPE_CHECKING:
-    from intercom_provider.looks import Glance, Look
-    from intercom_provider.triggers.shared import SharedClient
-    from intercom_provider.watch import Wait
+    from intercom_provider.triggers.shared_client import SharedClient
+    from intercom_provider.waiting.delivery_wait import Wait
+    from intercom_provider.waiting.poll import Glance, Look
 
 
 class MessageStatusTrigger(WaitingTrigger):
@@ -22,9 +22,9 @@ class MessageStatusTrigger(WaitingTrigger):
 
     :param intercom_conn_id: The connection.
     :param api_version: Replaces the connection's API version; None for the connection's.
-    :param watch: What to look at: what :meth:`intercom_provider.looks.Watch.state` gives.
-    :param criteria: When it is over: the fields of :class:`intercom_provider.delivery.Criteria`.
-    :param state: How far the wait is: what :meth:`intercom_provider.watch.Wait.state` gives.
+    :param watch: What to look at: what :meth:`intercom_provider.waiting.poll.Watch.state` gives.
+    :param criteria: When it is over: the fields of :class:`intercom_provider.waiting.statuses.Criteria`.
+    :param state: How far the wait is: what :meth:`intercom_provider.waiting.delivery_wait.Wait.state` gives.
     :param poke_interval: Seconds between two looks, and before the first.
     :param exponential_backoff: Whether each wait is twice the one before (default False).
     :param max_wait: The longest such wait in seconds; None for no limit.
@@ -70,9 +70,9 @@ class MessageStatusTrigger(WaitingTrigger):
 
         :return: The wait.
         """
-        from intercom_provider.delivery import Criteria  # noqa: PLC0415 - not before it runs
-        from intercom_provider.looks import Watch  # noqa: PLC0415
-        from intercom_provider.watch import Wait  # noqa: PLC0415
+        from intercom_provider.waiting.delivery_wait import Wait  # noqa: PLC0415
+        from intercom_provider.waiting.poll import Watch  # noqa: PLC0415
+        from intercom_provider.waiting.statuses import Criteria  # noqa: PLC0415 - not before it runs
 
         wait = Wait(watch=Watch.resume(self.watch), criteria=Criteria(**self.criteria), started=0.0, deadline=0.0)
         wait.resume(self.state)
@@ -95,7 +95,7 @@ class MessageStatusTrigger(WaitingTrigger):
         :param client: Asks Intercom.
         :return: What was found.
         """
-        from intercom_provider.batch.streamed import StreamedIds  # noqa: PLC0415 - not before it runs
+        from intercom_provider.results.message_ids import StreamedIds  # noqa: PLC0415 - not before it runs
 
         blocking = isinstance(wait.watch.whatsapp_message_ids, StreamedIds)
         return await client.run(wait.look(time.time(), hint=True), blocking=blocking)

@@ -12,23 +12,23 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
 from intercom_provider.api.values import is_missing
 from intercom_provider.exceptions import InvalidFieldError
-from intercom_provider.sources import read_ruleset_id
-from intercom_provider.terms import (
+from intercom_provider.fields import (
     check_status_version,
     parse_limit,
     read_created_after,
     read_expected_count,
     read_settle_for,
 )
-from intercom_provider.triggers.rhythm import first_look, next_look, phase_of
+from intercom_provider.triggers.schedule import first_look, next_look, phase_of
+from intercom_provider.waiting.sent import read_ruleset_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime, timedelta
 
-    from intercom_provider.delivery import Summary
-    from intercom_provider.terms import Limit, WaitFor
-    from intercom_provider.watch import Wait
+    from intercom_provider.fields import Limit, WaitFor
+    from intercom_provider.waiting.delivery_wait import Wait
+    from intercom_provider.waiting.statuses import Summary
 
 _SHORTEST_INTERVAL: Final = 0.1
 _LONGEST_PAUSE: Final = 3_600.0
@@ -151,9 +151,9 @@ class RulesetSettledTrigger(BaseEventTrigger):
                 await self._remember(wait, settled)
 
     def _begin(self) -> Wait:
-        from intercom_provider.delivery import Criteria  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.looks import Watch  # noqa: PLC0415
-        from intercom_provider.watch import Wait  # noqa: PLC0415
+        from intercom_provider.waiting.delivery_wait import Wait  # noqa: PLC0415
+        from intercom_provider.waiting.poll import Watch  # noqa: PLC0415
+        from intercom_provider.waiting.statuses import Criteria  # noqa: PLC0415 - not when a DAG is parsed
 
         return Wait(
             watch=Watch(ruleset_id=self.ruleset_id, created_after=self.created_after),
@@ -173,7 +173,7 @@ class RulesetSettledTrigger(BaseEventTrigger):
         from intercom_provider.api import calls  # noqa: PLC0415 - not when a DAG is parsed
         from intercom_provider.api.flow import Patience  # noqa: PLC0415
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
-        from intercom_provider.triggers.shared import shared_client  # noqa: PLC0415
+        from intercom_provider.triggers.shared_client import shared_client  # noqa: PLC0415
 
         # Anew each time: the token may have been replaced in the meantime.
         settings = await IntercomHook(self.intercom_conn_id, api_version=self.api_version).aget_settings()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tls import write_certificate
+from tests.support.tls import write_certificate
 
 CERTIFICATE = write_certificate(Path(os.environ["AIRFLOW_HOME"]) / "https.pem")
 os.environ["SSL_CERT_FILE"] = str(CERTIFICATE)

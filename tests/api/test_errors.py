@@ -12,9 +12,18 @@ import pytest
 from intercom_provider.api import calls
 from intercom_provider.api.errors import ApiError, IntercomError, UnconfirmedError
 from intercom_provider.api.flow import Flow, Patience, Reply, Request, read_error
-from tests.hostile import TOKEN, Act, Exchange, Hostile, answer, error, html, raw, redirect
-
-from .drivers import CALLS, DRIVERS, ending_of, in_both_drivers, run_async, run_sync, send, settings_for, status
+from tests.support.drivers import (
+    CALLS,
+    DRIVERS,
+    ending_of,
+    in_both_drivers,
+    run_async,
+    run_sync,
+    send,
+    settings_for,
+    status,
+)
+from tests.support.hostile import TOKEN, Act, Exchange, Hostile, answer, error, html, raw, redirect
 
 ONCE = Patience(attempts=1)
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import pytest
 
 from intercom_provider.api.flow import Patience
-from tests.hostile import (
+from tests.support.drivers import CALLS, DRIVERS, GETS, Seen, see, settings_for
+from tests.support.hostile import (
     HTML,
     Act,
     Hostile,
@@ -31,9 +32,7 @@ from tests.hostile import (
     raw,
     redirect,
 )
-from tests.tls import over_tls
-
-from .drivers import CALLS, DRIVERS, GETS, Seen, see, settings_for
+from tests.support.tls import over_tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

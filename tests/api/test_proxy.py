@@ -15,10 +15,9 @@ import pytest
 from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
 from intercom_provider.api.errors import InvalidInputError, UnconfirmedError, UnreachableError
 from intercom_provider.api.flow import Patience
-from tests.hostile import TOKEN, Hostile, drop
-from tests.tls import ELSEWHERE, over_tls
-
-from .drivers import DRIVERS, send, settings_for
+from tests.support.drivers import DRIVERS, send, settings_for
+from tests.support.hostile import TOKEN, Hostile, drop
+from tests.support.tls import ELSEWHERE, over_tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,10 +9,9 @@ import pytest
 from intercom_provider.api.errors import UnreachableError
 from intercom_provider.api.flow import Patience
 from intercom_provider.sandbox import Sandbox
-from tests.hostile import Hostile
-from tests.tls import over_tls, write_certificate
-
-from .drivers import DRIVERS, Call, send, settings_for, status
+from tests.support.drivers import DRIVERS, Call, send, settings_for, status
+from tests.support.hostile import Hostile
+from tests.support.tls import over_tls, write_certificate
 
 if TYPE_CHECKING:
     from pathlib import Path

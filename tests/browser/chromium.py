@@ -16,13 +16,13 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
-from tests.airflow_instance import until
+from tests.support.airflow_instance import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.debian import Packages
+    from tests.support.debian import Packages
 
 _FLAGS: Final = (
     "--headless=new",

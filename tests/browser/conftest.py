@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from intercom_provider.sandbox import Sandbox
-from tests.airflow_instance import PROJECT, AirflowInstance, end_on_signals
 from tests.browser.chromium import Browser, browser
-from tests.debian import MissingError, Packages
+from tests.support.airflow_instance import PROJECT, AirflowInstance, end_on_signals
+from tests.support.debian import MissingError, Packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

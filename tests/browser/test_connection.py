@@ -9,14 +9,14 @@ import httpx
 import pytest
 
 from intercom_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
-from tests.airflow_instance import until
+from tests.support.airflow_instance import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from intercom_provider.sandbox import Sandbox
-    from tests.airflow_instance import AirflowInstance
     from tests.browser.chromium import Browser
+    from tests.support.airflow_instance import AirflowInstance
 
 CONN_ID: Final = "intercom_default"
 FORM: Final = "//*[@role='dialog']"

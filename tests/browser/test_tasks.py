@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.airflow_instance import Task, until
 from tests.browser.people import BODY, CODE, NAME, PHONE
+from tests.support.airflow_instance import Task, until
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox
-    from tests.airflow_instance import AirflowInstance
     from tests.browser.chromium import Browser
+    from tests.support.airflow_instance import AirflowInstance
 
 BUTTON: Final = "//a[.='Open in Intercom']"
 

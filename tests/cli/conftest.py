@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.airflow.conftest import _airflow, run_dag, sandbox, server
-
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-__all__ = ["_airflow", "run_dag", "sandbox", "server"]
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ import pytest
 
 from intercom_provider.__main__ import main
 from intercom_provider.hooks.intercom import IntercomHook
-from tests import hostile
-from tests.airflow.conftest import connect
+from tests.support import hostile
+from tests.support.dags import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from intercom_provider.sandbox import Sandbox
-    from tests.hostile import Hostile
+    from tests.support.hostile import Hostile
 
     from .conftest import Ended
 

@@ -10,13 +10,13 @@ import pytest
 
 from intercom_provider.hooks.intercom import IntercomHook
 from intercom_provider.sandbox import Sandbox
-from tests import hostile
+from tests.support import hostile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.hostile import Hostile
+    from tests.support.hostile import Hostile
 
     from .conftest import Ended
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from demo.machinery import Sandbox, sandbox
-from tests.airflow_instance import PROJECT, AirflowInstance, end_on_signals
-from tests.debian import MissingError
 from tests.distributed.servers import serving
+from tests.support.airflow_instance import PROJECT, AirflowInstance, end_on_signals
+from tests.support.debian import MissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

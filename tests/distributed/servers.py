@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from tests.airflow_instance import free_port, until
-from tests.debian import Packages
+from tests.support.airflow_instance import free_port, until
+from tests.support.debian import Packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.debian import Program
+    from tests.support.debian import Program
 
 _PATIENCE: Final = 120.0
 _OWNER: Final = "airflow"

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.airflow_instance import until
 from tests.distributed.conftest import DAG_ID, LIMIT, SLOTS, WORKERS
+from tests.support.airflow_instance import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from demo.machinery import Sandbox
-    from tests.airflow_instance import AirflowInstance, Task
+    from tests.support.airflow_instance import AirflowInstance, Task
 
 MESSAGES: Final = 5_000
 CHUNK: Final = 500

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.airflow.conftest import _airflow, connect, run_dag, server
-from tests.conftest import as_new
+from tests.support.dags import connect
+from tests.support.sandbox import as_new
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox
-
-__all__ = ["_airflow", "run_dag", "server"]
 
 
 @pytest.fixture

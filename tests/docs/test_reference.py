@@ -17,17 +17,17 @@ from intercom_provider.api import errors
 from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.api.models import Receipt
 from intercom_provider.api.settings import REGIONS, parse_base_url
-from intercom_provider.batch.input import check_literals
 from intercom_provider.compat import conf
 from intercom_provider.get_provider_info import CONNECTION_FIELDS, get_provider_info
 from intercom_provider.hooks.intercom import IntercomHook
 from intercom_provider.links import APPS
 from intercom_provider.notifications.message import IntercomNotifier
 from intercom_provider.operators.message import SendMessageBatchOperator, SendMessageOperator
+from intercom_provider.sending.batch.input import check_literals
 from intercom_provider.sensors.message_reply import MessageReplySensor
 from intercom_provider.sensors.message_status import MessageStatusSensor
 from intercom_provider.triggers.ruleset import RulesetSettledTrigger
-from tests import hostile
+from tests.support import hostile
 
 from .pages import ROOT, blocks, names, section, table
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from intercom_provider.sandbox import Sandbox
-    from tests.hostile import Hostile
+    from tests.support.hostile import Hostile
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"

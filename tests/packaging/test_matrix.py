@@ -11,7 +11,7 @@ import tomllib
 import pytest
 
 from tests.docs.pages import ROOT, anchors, section, table
-from tests.features import FEATURES, Feature
+from tests.support.features import FEATURES, Feature
 from tools.matrix import CELLS, LOCKS, NEXT, PYTHONS
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.conftest import as_new
+from tests.support.sandbox import as_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from intercom_provider.sandbox import Sandbox
-from tests.tls import write_certificate
+from tests.support.tls import write_certificate
 
 from .conftest import eventually
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from intercom_provider.sandbox.world import NotThereError
+from intercom_provider.sandbox.workspace import NotThereError
 
 from .conftest import eventually
 from .wire import in_app, whatsapp

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import httpx
 import psutil  # type: ignore[import-untyped]  # Airflow brings it, without types
 
-from intercom_provider.batch.lanes import MOST_LANES
-from intercom_provider.batch.ledger import BatchLedger
-from intercom_provider.batch.run import AHEAD
-from intercom_provider.ledger import Attempt
-from tests.airflow_instance import PROJECT, until
+from intercom_provider.ledger.ledger import Attempt
+from intercom_provider.ledger.task_state import BatchLedger
+from intercom_provider.sending.batch.run import AHEAD
+from intercom_provider.sending.batch.threads import MOST_LANES
+from tests.support.airflow_instance import PROJECT, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
     from types import TracebackType
 
-    from tests.airflow_instance import AirflowInstance, Task
+    from tests.support.airflow_instance import AirflowInstance, Task
 
 MOST_UNCONFIRMED: Final = MOST_LANES + AHEAD
 """How many messages one kill may leave unconfirmed."""

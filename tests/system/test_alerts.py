@@ -6,11 +6,11 @@ import html
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from tests.airflow_instance import until
+from tests.support.airflow_instance import until
 
 if TYPE_CHECKING:
-    from tests.airflow_instance import AirflowInstance
-    from tests.hostile import Hostile
+    from tests.support.airflow_instance import AirflowInstance
+    from tests.support.hostile import Hostile
 
 
 def test_a_failing_run_alerts_each_of_those_it_concerns_once_and_again_when_it_was_cleared(

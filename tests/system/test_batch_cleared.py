@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.airflow_instance import until
+from tests.support.airflow_instance import until
 
 from .campaign import MOST_UNCONFIRMED, counts, kill, last_results, phone, process_of, start
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.airflow_instance import AirflowInstance
+    from tests.support.airflow_instance import AirflowInstance
 
     from .campaign import SandboxProcess
 

@@ -7,8 +7,8 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from intercom_provider.batch.run import AHEAD
-from tests.airflow_instance import until
+from intercom_provider.sending.batch.run import AHEAD
+from tests.support.airflow_instance import until
 
 from .campaign import (
     CAMPAIGN,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from tests.airflow_instance import AirflowInstance
+    from tests.support.airflow_instance import AirflowInstance
 
     from .campaign import KilledCampaign, SandboxProcess
 

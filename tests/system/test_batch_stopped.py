@@ -6,16 +6,16 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from tests.airflow_instance import until
-from tests.hostile import healthy, late
+from tests.support.airflow_instance import until
+from tests.support.hostile import healthy, late
 
 from .campaign import counts, last_results, process_of, start
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.airflow_instance import AirflowInstance
-    from tests.hostile import Hostile
+    from tests.support.airflow_instance import AirflowInstance
+    from tests.support.hostile import Hostile
 
     from .campaign import SandboxProcess
 

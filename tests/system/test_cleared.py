@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.hostile import drop
+from tests.support.hostile import drop
 
 if TYPE_CHECKING:
-    from tests.airflow_instance import AirflowInstance
-    from tests.hostile import Hostile
+    from tests.support.airflow_instance import AirflowInstance
+    from tests.support.hostile import Hostile
 
 
 @pytest.mark.parametrize(

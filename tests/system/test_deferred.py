@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from tests.airflow_instance import until
-from tests.hostile import TOKEN, event
+from tests.support.airflow_instance import until
+from tests.support.hostile import TOKEN, event
 from tests.system.people import PHONE
 
 if TYPE_CHECKING:
-    from tests.airflow_instance import AirflowInstance
-    from tests.hostile import Hostile, Received
+    from tests.support.airflow_instance import AirflowInstance
+    from tests.support.hostile import Hostile, Received
 
 
 def test_a_deferred_wait_shows_its_progress_and_settles(airflow: AirflowInstance, intercom: Hostile) -> None:

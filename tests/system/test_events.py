@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.airflow_instance import Task, until
+from tests.support.airflow_instance import Task, until
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox
-    from tests.airflow_instance import AirflowInstance
+    from tests.support.airflow_instance import AirflowInstance
 
 DAG_ID = "whatsapp_campaign_settled"
 

@@ -11,8 +11,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tests.airflow_instance import PROJECT
 from tests.docs.pages import blocks, section
+from tests.support.airflow_instance import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.airflow_instance import until
-from tests.hostile import Act
+from tests.support.airflow_instance import until
+from tests.support.hostile import Act
 
 if TYPE_CHECKING:
-    from tests.airflow_instance import AirflowInstance, Task
-    from tests.hostile import Exchange, Hostile
+    from tests.support.airflow_instance import AirflowInstance, Task
+    from tests.support.hostile import Exchange, Hostile
 
 
 def test_killed_before_it_does_anything_a_task_sends_when_retried(airflow: AirflowInstance, intercom: Hostile) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 import psutil  # type: ignore[import-untyped]  # Airflow brings it, without types
 
-from tests.airflow_instance import until
-from tests.hostile import rate_limited
+from tests.support.airflow_instance import until
+from tests.support.hostile import rate_limited
 
 if TYPE_CHECKING:
-    from tests.airflow_instance import AirflowInstance
-    from tests.hostile import Hostile
+    from tests.support.airflow_instance import AirflowInstance
+    from tests.support.hostile import Hostile
 
 # Longer than Airflow needs to tell the task, shorter than the five seconds more that it leaves it to live.
 _WAIT: Final = 4

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from tests.hostile import TOKEN, drop
+from tests.support.hostile import TOKEN, drop
 from tests.system.campaign import counts
 from tests.system.people import BODY, EMAIL, NAME, PHONE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.airflow_instance import AirflowInstance
-    from tests.hostile import Hostile
+    from tests.support.airflow_instance import AirflowInstance
+    from tests.support.hostile import Hostile
 
 _SECRETS: Final = (TOKEN, EMAIL, PHONE.lstrip("+"), BODY, NAME)
 # Not rendered_task_instance_fields: that is Airflow's own Rendered tab, which shows every template field.

@@ -1,0 +1,1 @@
+"""Sending a message, or many: each of them once."""

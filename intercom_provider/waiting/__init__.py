@@ -1,0 +1,1 @@
+"""Waiting until WhatsApp has delivered messages, or until a contact has answered."""

@@ -1,0 +1,246 @@
+"""The ledger of a batch: what a retry, a killed worker and a cleared task find."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from intercom_provider.ledger.ledger import Attempt
+from intercom_provider.ledger.task_state import KEY, BatchLedger, Record, SupersededError
+from tests.support.stores import Store
+
+FIRST = Attempt(number=1, max_tries=2, retries=2)
+SECOND = Attempt(number=2, max_tries=2, retries=2)
+CLEARED = Attempt(number=3, max_tries=4, retries=2)
+
+
+def opened(store: Store | None, attempt: Attempt = FIRST) -> BatchLedger:
+    ledger = BatchLedger(store, attempt)
+    ledger.open()
+    return ledger
+
+
+def state(ledger: BatchLedger, identity: str) -> str | None:
+    found = ledger.find(identity)
+    return found.state if found else None
+
+
+def test_a_retry_finds_what_was_sent_and_what_was_only_intended() -> None:
+    store = Store()
+    ledger = opened(store)
+    ledger.commit({}, ["ada", "bob", "cid"])
+    ledger.commit({"ada": ("7", "wamid.7"), "cid": None}, ["dan"])
+    retry = opened(store, SECOND)
+    assert retry.find("ada") == Record("sent", ("7", "wamid.7"), attempt=1, max_tries=2)
+    assert [state(retry, name) for name in ("bob", "cid", "dan", "eve")] == ["intent", None, "intent", None]
+
+
+def test_many_messages_take_several_values_none_above_64_kb_and_all_are_found() -> None:
+    store, numbers = Store(), random.Random(4)  # noqa: S311 - no secret
+    ledger = opened(store)
+    truth: dict[str, str | None] = {}
+    open_now: list[str] = []
+    for start in range(0, 5_000, 50):
+        results: dict[str, Any] = {}
+        numbers.shuffle(open_now)
+        for name in open_now[: numbers.randint(0, 90)]:
+            results[name] = (name, f"wamid.{name:0>56}") if numbers.random() < 0.8 else None
+            truth[name] = "sent" if results[name] else None
+            open_now.remove(name)
+        names = [f"{number:024}" for number in range(start, start + 50)]
+        ledger.commit(results, names)
+        open_now += names
+        truth |= dict.fromkeys(names, "intent")
+    parts = [len(value) for key, value in store.values.items() if key.count("/") == 3]
+    assert len(parts) > 5
+    assert max(store.sets) < 64_000
+    retry = opened(store, SECOND)
+    assert {name: state(retry, name) for name in truth} == truth
+
+
+def test_an_intent_that_was_carried_into_the_next_value_can_still_be_taken_back() -> None:
+    store = Store()
+    ledger = opened(store)
+    ledger.commit({}, ["slow", "late"])
+    for number in range(0, 1_000, 100):
+        names = [f"{each:024}" for each in range(number, number + 100)]
+        ledger.commit({}, names)
+        ledger.commit({name: (name, "wamid" * 12) for name in names}, [])
+    ledger.commit({"slow": None, "late": ("8", None)}, [])
+    retry = opened(store, SECOND)
+    assert (state(retry, "slow"), state(retry, "late")) == (None, "sent")
+
+
+@pytest.mark.parametrize(
+    ("repeat", "on_unconfirmed", "attempt", "sent", "intended"),
+    [
+        ("never", "fail", SECOND, False, False),
+        ("never", "fail", CLEARED, False, False),
+        ("never", "resend", SECOND, False, True),
+        ("never", "assume_sent", SECOND, False, False),
+        ("on_clear", "fail", SECOND, False, False),
+        ("on_clear", "fail", CLEARED, True, True),
+        ("always", "fail", SECOND, True, True),
+    ],
+)
+def test_what_may_be_sent_again_is_decided_as_for_a_single_message(
+    repeat: str, on_unconfirmed: str, attempt: Attempt, *, sent: bool, intended: bool
+) -> None:
+    store = Store()
+    ledger = opened(store)
+    ledger.commit({}, ["ada", "bob"])
+    ledger.commit({"ada": ("7", None)}, [])
+    later = opened(store, attempt)
+    answers = []
+    for name in ("ada", "bob"):
+        found = later.find(name)
+        assert found is not None
+        answers.append(later.may_send(found, repeat, on_unconfirmed))
+    assert answers == [sent, intended]
+
+
+def test_what_was_to_be_sent_once_more_and_was_not_stands_as_before() -> None:
+    store = Store()
+    ledger = opened(store)
+    ledger.commit({}, ["ada", "bob"])
+    ledger.commit({"ada": ("7", None)}, [])
+    again = opened(store, SECOND)
+    again.commit({}, ["ada", "bob"])
+    again.commit({"ada": None, "bob": None}, [])
+    third = opened(store, Attempt(number=3, max_tries=2, retries=2))
+    assert third.find("ada") == Record("sent", ("7", None), attempt=1, max_tries=2)
+    assert state(third, "bob") == "intent"
+
+
+@pytest.mark.parametrize("between", [0, 1_000])
+def test_what_a_cleared_task_was_to_send_again_and_did_not_is_left_to_its_retry(between: int) -> None:
+    store = Store()
+    ledger = opened(store)
+    ledger.commit({}, ["ada", "bob"])
+    ledger.commit({"ada": ("7", None)}, [])
+    cleared = opened(store, CLEARED)
+    cleared.commit({}, ["ada", "bob"])
+    for number in range(0, between, 100):
+        names = [f"{each:024}" for each in range(number, number + 100)]
+        cleared.commit({}, names)
+        cleared.commit({name: (name, "wamid" * 12) for name in names}, [])
+    cleared.commit({"ada": None, "bob": None}, [])
+    retry = opened(store, Attempt(number=4, max_tries=4, retries=2))
+    records = [retry.find(name) for name in ("ada", "bob")]
+    assert records == [Record("sent", ("7", None), 1, 2), Record("intent", (None, None), 1, 2)]
+    assert [record and retry.may_send(record, "on_clear", "fail") for record in records] == [True, True]
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+@pytest.mark.parametrize("attempts", [(FIRST, FIRST), (FIRST, SECOND)])
+def test_a_ledger_that_could_not_be_written_once_can_be_read_for_ever(attempts: list[Attempt], lost: int) -> None:
+    store = Store()
+    store.fail_after = lost
+    ledger = opened(store)
+    with pytest.raises(ConnectionError):
+        ledger.commit({}, ["ada"])
+    store.fail_after = None
+    ledger.commit({"ada": None}, [])
+    for attempt in attempts:
+        opened(store, attempt).commit({}, [f"bob {attempt.number}"])
+    third = opened(store, Attempt(number=3, max_tries=2, retries=2))
+    assert [state(third, name) for name in ("ada", "bob 1", "eve")] == [None, "intent", None]
+
+
+def test_an_attempt_that_was_given_up_for_dead_stops_before_it_sends() -> None:
+    store = Store()
+    zombie = opened(store)
+    zombie.commit({}, ["ada"])
+    retry = opened(store, SECOND)
+    with pytest.raises(SupersededError):
+        zombie.commit({"ada": ("7", None)}, ["bob"])
+    assert (state(retry, "ada"), state(retry, "bob")) == ("intent", None)
+    retry.commit({}, ["bob"])
+    third = opened(store, Attempt(number=3, max_tries=2, retries=2))
+    assert (state(third, "ada"), state(third, "bob")) == ("sent", "intent")
+
+
+def test_the_same_attempt_that_starts_anew_adds_to_what_it_wrote() -> None:
+    store = Store()
+    opened(store).commit({}, ["ada"])
+    again = opened(store)
+    assert state(again, "ada") == "intent"
+    again.commit({}, ["bob"])
+    third = opened(store, SECOND)
+    assert (state(third, "ada"), state(third, "bob")) == ("intent", "intent")
+
+
+@pytest.mark.parametrize("edited", ["nonsense", ["a"], {"sent": 3}, {"max_tries": 1, "sent": {"a": []}}, 7])
+@pytest.mark.parametrize("key", [f"{KEY}/1", f"{KEY}/1/1"])
+def test_what_was_edited_beyond_recognition_cannot_say_that_nothing_was_sent(key: str, edited: Any) -> None:
+    store = Store()
+    opened(store).commit({}, ["ada"])
+    store.values[key] = json.dumps(edited)
+    retry = opened(store, SECOND)
+    assert state(retry, "eve") == "intent"
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_is_killed_cleared_and_fails_the_ledger_says_of_each_message_what_became_of_it(seed: int) -> None:
+    store, chance = Store(), random.Random(seed)  # noqa: S311 - no secret
+    # Long names, so that a part is full after some writes.
+    names = [f"{number:0500}" for number in range(60)]
+    truth: dict[str, Record | None] = dict.fromkeys(names)
+    number, max_tries = 0, 2
+    for _ in range(chance.randint(2, 6)):
+        # Seldom Airflow starts a try anew; now and then somebody clears the task.
+        number += number == 0 or chance.random() > 0.1
+        max_tries += chance.random() < 0.25
+        ledger = opened(store, Attempt(number, max_tries, 2))
+        assert {name: ledger.find(name) for name in names} == truth
+        before, under_way = dict(truth), set[str]()
+        results: dict[str, tuple[str, None] | None] = {}
+        for _ in range(chance.randint(1, 25)):
+            idle = [name for name in names if name not in under_way and truth[name] == before[name]]
+            intents = [name for name in chance.sample(idle, min(len(idle), 8)) if results.get(name) is None]
+            store.fail_after = len(store.sets) + chance.randint(0, 1) if chance.random() < 0.05 else None
+            try:
+                ledger.commit(results, intents)
+            except ConnectionError:
+                results |= dict.fromkeys(intents)
+            else:
+                truth |= {
+                    name: Record("sent", ids, number, max_tries) if ids else before[name]
+                    for name, ids in results.items()
+                }
+                truth |= {name: Record("intent", (None, None), number, max_tries) for name in intents}
+                under_way.update(intents)
+                results = {}
+            done = {name for name in sorted(under_way) if chance.random() < 0.4}
+            under_way -= done
+            results |= {name: (name[-2:], None) if chance.random() < 0.6 else None for name in sorted(done)}
+        store.fail_after = None
+
+
+def test_without_a_store_a_retry_takes_every_message_for_an_intent() -> None:
+    assert opened(None).find("ada") is None
+    retry = opened(None, SECOND)
+    assert state(retry, "ada") == "intent"
+    cleared = opened(None, Attempt(number=3, max_tries=4, retries=2))
+    found = cleared.find("ada")
+    assert found is not None
+    assert cleared.may_send(found, "on_clear", "fail")
+
+
+def test_ten_thousand_messages_cost_a_known_number_of_calls_and_bytes() -> None:
+    store = Store()
+    ledger = opened(store)
+    calls = len(store.sets) + store.gets
+    assert calls <= 3
+    names = [f"{number:024}" for number in range(10_000)]
+    for start in range(0, 10_000, 75):
+        done = names[max(0, start - 75) : start]
+        ledger.commit({name: (f"1{name[-9:]}", f"wamid.{name:0>56}") for name in done}, names[start : start + 75])
+    ledger.commit({name: (f"1{name[-9:]}", f"wamid.{name:0>56}") for name in names[-75:]}, [])
+    assert len(store.sets) <= 200
+    assert store.gets <= 150
+    assert sum(store.sets) <= 4_000_000
+    assert sum(map(len, store.values.values())) <= 1_800_000

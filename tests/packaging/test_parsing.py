@@ -1,0 +1,109 @@
+"""What parsing a DAG costs: no request, no connection, few imports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk import DAG
+
+from intercom_provider.exceptions import InvalidFieldError
+from intercom_provider.sensors.message_status import MessageStatusSensor
+from tests.support.fresh import Fresh
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "example_dags").glob("*.py"))
+
+# What every error needs, and every field.
+ERRORS = {"api", "api.errors", "compat"}
+BASE = {*ERRORS, "api.values", "exceptions"}
+SENDING = {*BASE, "ledger", "ledger.ledger", "sending", "sending.options"}
+OPERATORS = {
+    *SENDING,
+    "api.version",
+    "fields",
+    "ledger.mapped",
+    "links",
+    "operators",
+    "operators.batch",
+    "sending.held_timeout",
+}
+SENSORS = {*BASE, "api.version", "links", "sensors", "sensors.base"}
+TRIGGERS = {*ERRORS, "triggers", "triggers.schedule"}
+
+# All that importing a public module may load of this package, and nothing of what only runs: no hook, no client, no
+# settings, no statuses, nothing of a batch but its operator. Together they cost most of what a DAG file may pay.
+LOADED = {
+    "operators.message": {*OPERATORS, "operators.message", "api.message"},
+    "operators.batch": OPERATORS,
+    "sensors.message_status": {*SENSORS, "sensors.message_status", "fields", "waiting", "waiting.sent"},
+    "sensors.message_reply": {*SENSORS, "sensors.message_reply"},
+    "triggers.message_status": {*TRIGGERS, "triggers.message_status", "triggers.base"},
+    "triggers.message_reply": {*TRIGGERS, "triggers.message_reply", "triggers.base"},
+    "triggers.ruleset": {*BASE, *TRIGGERS, "triggers.ruleset", "api.version", "fields", "waiting", "waiting.sent"},
+    "notifications.message": {
+        *SENDING,
+        "api.message",
+        "api.version",
+        "notifications",
+        "notifications.message",
+        "notifications.alert",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def fresh() -> Iterator[Fresh]:
+    with Fresh() as process:
+        yield process
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=pytest.mark.needs("deadline_imports")) if path.stem == "pipeline_watched" else path
+        for path in EXAMPLES
+    ],
+    ids=lambda path: path.stem,
+)
+def test_an_example_is_parsed_without_a_request_or_a_connection(path: Path, fresh: Fresh) -> None:
+    assert fresh.ask("parsed", str(path))
+
+
+@pytest.mark.parametrize("module", LOADED)
+def test_a_public_module_loads_what_it_needs_and_nothing_that_airflow_has_not(module: str, fresh: Fresh) -> None:
+    added = fresh.ask("added_by", f"intercom_provider.{module}")
+    assert not added["others"]
+    assert set(added["own"]) == LOADED[module]
+    # Python compiles the methods of each dataclass, and pydantic a validator for each model: a millisecond each.
+    assert not added["generated"]
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("ruleset_id", {}),
+        ("ruleset_id", {"ruleset_id": 1, "whatsapp_message_id": "wamid.x"}),
+        ("whatsapp_message_id", {"whatsapp_message_id": "1488971108"}),
+        ("whatsapp_message_id", {"whatsapp_message_id": [f"wamid.{n}" for n in range(1001)]}),
+        ("max_failed", {"ruleset_id": 1, "max_failed": 1.0}),
+        ("max_failed", {"ruleset_id": 1, "max_failed": True}),
+        ("max_pending", {"ruleset_id": 1, "max_pending": -1}),
+        ("wait_for", {"ruleset_id": 1, "wait_for": "sent"}),
+        ("on_timeout", {"ruleset_id": 1, "on_timeout": "skip"}),
+        ("results", {"ruleset_id": 1, "results": "some"}),
+        ("results_path", {"ruleset_id": 1, "results_path": "s3://bucket/"}),
+        ("settle_for", {"ruleset_id": 1, "settle_for": -5}),
+        ("expected_count", {"ruleset_id": 1, "expected_count": 1.5}),
+        ("created_after", {"ruleset_id": 1, "created_after": "yesterday"}),
+        ("api_version", {"ruleset_id": 1, "api_version": "2"}),
+        ("sent", {"sent": [{"a": 1}]}),
+        ("sent", {"sent": [{"outcome": "sent", "message_type": "email", "id": "1"}]}),
+    ],
+)
+def test_a_wrong_literal_of_the_sensor_fails_when_the_dag_is_parsed(field: str, fields: dict[str, Any]) -> None:
+    with DAG("wrong"), pytest.raises(InvalidFieldError, match=field):
+        MessageStatusSensor(task_id="wait", **fields)

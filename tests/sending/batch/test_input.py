@@ -1,0 +1,540 @@
+from __future__ import annotations
+
+import gc
+import gzip
+import json
+import os
+import random
+import tracemalloc
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.api.message import InAppMessage, WhatsAppMessage
+from intercom_provider.api.settings import Settings
+from intercom_provider.ledger.ledger import identity_of
+from intercom_provider.sending.batch.input import BatchInput, Item, check_literals
+from tests.api.test_values import Lazy
+from tests.support.messages import ADA, BOB, COMPONENTS, email, in_app, sms, whatsapp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SETTINGS = Settings(token="t", admin_id=1)
+PHONE = {"phone": "+447700900124"}
+
+
+def given(messages: object, defaults: object = None, *, settings: Settings = SETTINGS, duplicates: str = "skip") -> Any:
+    return BatchInput(messages, defaults, duplicates=duplicates, salt="run", settings=settings)
+
+
+def items(messages: object, defaults: object = None, **options: Any) -> list[Item]:
+    with given(messages, defaults, **options) as batch:
+        count = batch.check()
+        found = list(batch)
+        assert list(batch) == found
+    assert [item.index for item in found] == list(range(count))
+    assert all((item.message is None) == (item.refusal is not None) for item in found)
+    return found
+
+
+def problems(messages: object, defaults: object = None, **options: Any) -> list[tuple[str, str]]:
+    with given(messages, defaults, **options) as batch:
+        with pytest.raises(InvalidInputError) as caught:
+            batch.check()
+        with pytest.raises(RuntimeError):
+            next(iter(batch))
+    return [(problem.field, problem.text) for problem in caught.value.problems]
+
+
+def write(path: Path, lines: Iterable[object]) -> str:
+    path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+    return str(path)
+
+
+def people(count: int) -> list[dict[str, Any]]:
+    return [in_app(to={"type": "user", "id": f"user-{n}"}, key=n) for n in range(count)]
+
+
+FORMS = [
+    list,
+    tuple,
+    lambda messages: Lazy(*messages),
+    json.dumps,
+    repr,
+    lambda messages: f"\n {json.dumps(messages, indent=1)}\n",
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_list_may_come_in_any_form_that_airflow_hands_over(form: Any) -> None:
+    found = items(form([in_app(), whatsapp(key="b")]))
+    assert [type(item.message) for item in found] == [InAppMessage, WhatsAppMessage]
+    assert [item.key for item in found] == [None, "b"]
+
+
+@pytest.mark.parametrize("empty", [[], (), "[]", Lazy()])
+def test_a_list_may_be_empty(empty: object) -> None:
+    assert items(empty, {"message_type": "email"}) == []
+
+
+def test_a_file_says_the_same_as_a_list(tmp_path: Path) -> None:
+    messages = [*people(30), whatsapp(params={"a": 1}), email(body="${x}", params={}, to=BOB)]
+    path = write(tmp_path / "messages.jsonl", messages)
+    assert items(path) == items(f"file://{path}") == items(f"  {path}\n") == items(Path(path)) == items(messages)
+
+
+def test_airflows_own_path_is_taken(tmp_path: Path) -> None:
+    from airflow.sdk import ObjectStoragePath
+
+    path = write(tmp_path / "messages.jsonl", people(2))
+    assert len(items(ObjectStoragePath(path))) == len(items(ObjectStoragePath(f"file://{path}"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "count"),
+    [
+        (b"", 0),
+        (b"\n\n  \n", 0),
+        (b"%s", 1),
+        (b"\n \r\n%s\r\n\n%s\n", 2),
+        (b"\xef\xbb\xbf%s\n%s", 2),
+        (b"\xef\xbb\xbf\n%s", 1),
+    ],
+)
+def test_blank_lines_and_a_byte_order_mark_do_not_count(tmp_path: Path, content: bytes, count: int) -> None:
+    path = tmp_path / "messages.jsonl"
+    path.write_bytes(content.replace(b"%s", json.dumps(in_app()).encode()))
+    assert len(items(str(path))) == count
+
+
+def test_lines_may_be_packed_and_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "messages.jsonl.gz"
+    messages = [in_app(body="\u00e9" * 200_000 + str(n), to={"type": "user", "id": n}) for n in range(4)]
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(message, ensure_ascii=False) + "\n" for message in messages)
+    found = items(str(path))
+    assert [item.message.wire(1)["body"] for item in found if item.message] == [one["body"] for one in messages]
+    gc.collect()
+
+
+def test_what_was_judged_is_what_is_handed_out(tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "messages.jsonl", people(3)))
+    with given(str(path)) as batch:
+        assert batch.check() == 3
+        path.write_text("gone")
+        assert [item.key for item in batch] == [0, 1, 2]
+
+
+def test_a_file_of_any_size_needs_little_memory(tmp_path: Path) -> None:
+    path = write(tmp_path / "messages.jsonl", (in_app(body="x" * 2_000, key=n) for n in range(3_000)))
+    items(path)
+    with given(path) as batch:
+        tracemalloc.start()
+        try:
+            batch.check()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    # Of the six megabytes: what is kept before it goes to disk, a chunk and its lines, 100 bytes a message.
+    assert peak < 1_000_000 + 4 * (1 << 18) + 3_000 * 100
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("[1]", "no JSON object"),
+        ("5", "no JSON object"),
+        ("null", "no JSON object"),
+        ('"text"', "no JSON object"),
+        ("{broken", "no JSON object"),
+        (json.dumps(in_app()) + ",", "no JSON object"),
+        ("{'message_type': 'sms'}", "no JSON object"),
+        ("[" * 100_000, "no JSON object"),
+        ("x" * 5_000_000, "longer than"),
+    ],
+)
+def test_a_line_that_is_no_object_is_told(tmp_path: Path, line: str, words: str) -> None:
+    [(field, text)] = problems(write(tmp_path / "messages.jsonl", [in_app(), "", line, in_app(to=BOB)]))
+    assert field == "messages, line 3"
+    assert words in text
+
+
+def test_bytes_that_are_no_utf_8_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "messages.jsonl"
+    path.write_bytes(json.dumps(in_app()).encode() + b'\n{"body": "\xe9"}\n')
+    assert problems(str(path)) == [("messages, line 2", "is no UTF-8")]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/no/such/file.jsonl", "FileNotFoundError"),
+        ("file:///no/such/file.jsonl", "FileNotFoundError"),
+        ("nonsense://secret:word@bucket/file.jsonl", "credentials"),
+        ("nonsense://conn@bucket/file.jsonl", "ValueError"),
+        ("Hello, Ada", "FileNotFoundError"),
+        ("{tmp}", "IsADirectoryError"),
+        ("{tmp}/broken.gz", "BadGzipFile"),
+        ("{tmp}/short.gz", "EOFError"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_without_its_name(tmp_path: Path, path: str, reason: str) -> None:
+    (tmp_path / "broken.gz").write_bytes(b"no gzip")
+    (tmp_path / "short.gz").write_bytes(gzip.compress(os.urandom(1_000))[:500])
+    [(field, text)] = problems(path.format(tmp=tmp_path))
+    assert field == "messages"
+    assert reason in text
+    for word in ("secret", "Ada", "file.jsonl", "bucket"):
+        assert word not in text
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        (None, "missing"),
+        ("", "missing"),
+        ("None", "missing"),
+        (in_app(), "single object"),
+        (json.dumps(in_app()), "single object"),
+        ((message for message in [in_app()]), r"list\(...\)"),
+        (iter([in_app()]), r"list\(...\)"),
+        (map(dict, [in_app()]), r"list\(...\)"),
+        (5, "list of messages"),
+        (True, "list of messages"),
+        (b"[]", "list of messages"),
+        ({1, 2}, "list of messages"),
+        (object(), "list of messages"),
+        ("[broken", "no JSON list"),
+        ("{broken", "no JSON list"),
+        ("[" * 100_000, "no JSON list"),
+    ],
+)
+def test_what_is_no_list_is_told(messages: object, words: str) -> None:
+    [(field, text)] = problems(messages)
+    assert field == "messages"
+    assert words.replace("\\", "") in text
+
+
+@pytest.mark.parametrize("entry", [None, "", 5, [in_app()], "in_app", json.dumps(in_app())])
+def test_an_entry_that_is_no_object_is_told(entry: object) -> None:
+    [(field, text)] = problems([in_app(), entry])
+    assert field == "messages[1]"
+    assert "object" in text
+
+
+WRONG = [
+    in_app(),
+    whatsapp(to={"phone": "07700900123"}),
+    email(subject=None, body=5),
+    in_app(to=[ADA, BOB]),
+    in_app(colour="red"),
+    in_app(body="${x}", params={"x": True}),
+    {},
+]
+PLACES = ["1.to.phone", "2.subject", "2.body", "3.to", "4.colour", "5.params.x", "6.message_type"]
+
+
+def test_all_that_is_wrong_in_a_list_is_told_with_its_place() -> None:
+    found = problems(WRONG)
+    expected = ["messages[{}].{}".format(*place.split(".", 1)) for place in PLACES]
+    assert sorted(field for field, _ in found) == sorted(expected)
+    assert "07700900123" not in str(found)
+
+
+def test_all_that_is_wrong_in_a_file_is_told_with_its_line(tmp_path: Path) -> None:
+    found = problems(write(tmp_path / "messages.jsonl", ["", *WRONG]))
+    places = [(int(number) + 2, field) for number, field in (place.split(".", 1) for place in PLACES)]
+    assert sorted(field for field, _ in found) == sorted(f"messages, line {line}: {field}" for line, field in places)
+
+
+def test_ten_problems_are_told_and_how_many_more_there_are() -> None:
+    messages = [whatsapp(to={"phone": "1"}) for _ in range(1_200)]
+    with given(messages) as batch, pytest.raises(InvalidInputError) as caught:
+        batch.check()
+    assert len(caught.value.problems) == 11
+    assert str(caught.value).startswith("messages[0].to.phone: must be in E.164")
+    assert str(caught.value).endswith("and 1,190 more")
+
+
+def test_what_is_wrong_with_the_defaults_is_told_once() -> None:
+    defaults = {"message_type": "whatsapp", "template": 5, "body": "Hello", "components": [{"text": 5}]}
+    found = problems([{"to": PHONE}] * 50, defaults)
+    assert sorted(field for field, _ in found) == ["defaults.body", "defaults.components.0.text", "defaults.template"]
+    assert not any("first in" in text for _, text in found)
+
+
+def test_defaults_that_only_some_types_take_are_told_with_the_first_of_them() -> None:
+    messages = [{"message_type": "email"}, {"message_type": "in_app"}, {"message_type": "in_app"}]
+    found = problems(messages, {"subject": "News", "body": "b", "to": ADA})
+    assert [field for field, _ in found] == ["defaults.subject"]
+    assert found[0][1].endswith("(first in messages[1])")
+
+
+def test_what_a_param_made_wrong_is_told_by_the_message() -> None:
+    messages = [
+        in_app(to={"type": "user", "id": str(n)}, body=None, params={"x": text}) for n, text in enumerate("ab ")
+    ]
+    assert [field for field, _ in problems(messages, {"body": "${x}"})] == ["messages[2].body"]
+
+
+@pytest.mark.parametrize("message", [in_app(), in_app(params={})])
+def test_a_missing_sender_is_told_once(message: dict[str, Any]) -> None:
+    settings = Settings(token="t")
+    [(field, text)] = problems([in_app(from_admin_id=7), message, message], settings=settings)
+    assert field == "from_admin_id"
+    assert "admin_id in the connection" in text
+    assert "messages[1]" in text
+    assert len(items([message], {"from_admin_id": 7}, settings=settings)) == 1
+
+
+def test_what_the_version_lacks_is_told_once() -> None:
+    settings = Settings(token="t", admin_id=1, api_version="2.13")
+    found = problems([in_app(), sms(), sms(), whatsapp(), email(cc=[ADA, BOB])], settings=settings)
+    assert [field for field, _ in found] == ["message_type", "message_type", "cc"]
+    assert "messages[1]" in found[0][1]
+
+
+def test_deep_nesting_is_an_error_and_no_crash() -> None:
+    deep: Any = "${x}"
+    for _ in range(100_000):
+        deep = [deep]
+    for message in (whatsapp(components=deep), whatsapp(components=deep, params={"x": 1}), {"a": deep}):
+        assert problems([message])
+    while isinstance(deep, list):
+        deep = deep.pop()
+
+
+def test_a_missing_param_refuses_its_message_alone() -> None:
+    messages = [
+        {"to": {"type": "user", "id": "a"}, "params": {"first_name": "<Ada>"}},
+        {"to": {"type": "user", "id": "b"}, "params": {"first_name": None}, "key": "B"},
+        {"to": {"type": "user", "id": "c"}},
+        {"to": {"type": "user", "id": "${id}"}, "params": {"first_name": ""}},
+        {"to": {"type": "user", "id": "d"}, "params": {}, "created_at": "${when}"},
+    ]
+    found = items(messages, {"message_type": "in_app", "body": "Hi ${first_name}"})
+    assert [item.refusal for item in found] == [
+        None,
+        "params.first_name is missing",
+        "params.first_name is missing",
+        "params.id is missing",
+        "params.first_name, params.when are missing",
+    ]
+    assert found[0].message is not None
+    assert found[0].message.wire(1)["body"] == "Hi &lt;Ada&gt;"
+    assert found[1].key == "B"
+
+
+def test_what_else_is_wrong_with_a_message_that_lacks_a_param_refuses_all() -> None:
+    message = whatsapp(to={"phone": "${phone}"}, template=5, params={})
+    assert [field for field, _ in problems([message])] == ["messages[0].template"]
+
+
+def identity(message_type: str = "inapp", recipients: object = (("id", "ada"),), key: object = None) -> str:
+    return identity_of(key=key, message_type=message_type, recipients=[*map(list, recipients)], salt="run")  # type: ignore[call-overload]
+
+
+def test_identities_are_those_of_the_ledger() -> None:
+    found = items([in_app(), in_app(key=" k "), in_app(body="${x}", params={}, to=BOB)])
+    assert [item.identity for item in found] == [
+        identity(),
+        identity(key="k"),
+        identity(recipients=[("user_id", "bob")]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"body": "${x}"}, identity()),
+        ({"created_at": "${x}"}, identity()),
+        ({"created_at": "${x}", "key": " k "}, identity(key="k")),
+        ({"to": {"type": "user", "id": "${x}"}, "key": "k"}, identity(key="k")),
+        ({"to": {"type": "${x}", "id": "a"}, "key": " k "}, identity(key="k")),
+    ],
+)
+def test_a_refused_message_is_named_as_far_as_it_can_be_read(fields: dict[str, Any], expected: str) -> None:
+    [item] = items([in_app(params={}, **fields)])
+    assert item.identity == expected
+
+
+def test_refused_messages_whose_recipients_are_not_known_are_not_the_same() -> None:
+    message = in_app(to={"type": "user", "id": "${x}"}, params={})
+    found = items([message, message, in_app()], duplicates="fail")
+    assert len({item.identity for item in found}) == 3
+
+
+TWICE = [in_app(), in_app(to=BOB), in_app(body="again"), whatsapp(), in_app(), in_app(key=1), in_app(key="1", to=BOB)]
+
+
+def test_what_comes_twice_is_skipped() -> None:
+    found = items(TWICE)
+    assert [item.duplicate_of for item in found] == [None, None, 0, None, 0, None, 5]
+
+
+def test_what_comes_twice_is_sent_under_names_that_do_not_hang_on_the_order() -> None:
+    found = items(TWICE, duplicates="send")
+    assert all(item.duplicate_of is None for item in found)
+    assert [item.identity for item in found if item.index in (0, 2, 4)] == [
+        identity(),
+        f"{identity()}#2",
+        f"{identity()}#3",
+    ]
+    assert {item.identity for item in items(TWICE[::-1], duplicates="send")} == {item.identity for item in found}
+
+
+def test_what_comes_twice_is_told_with_both_places(tmp_path: Path) -> None:
+    found = problems(TWICE, duplicates="fail")
+    assert [field for field, _ in found] == ["messages[2]", "messages[4]", "messages[6]"]
+    assert ["messages[0]" in found[0][1], "messages[0]" in found[1][1], "messages[5]" in found[2][1]] == [True] * 3
+    [(field, text)] = problems(write(tmp_path / "m.jsonl", [in_app(), "", "", in_app()]), duplicates="fail")
+    assert field == "messages, line 4"
+    assert "messages, line 1" in text
+    assert len(items([in_app(), in_app(to=BOB)], duplicates="fail")) == 2
+
+
+def test_a_refused_message_keeps_no_other_from_being_sent() -> None:
+    refused = in_app(body="${x}", params={})
+    found = items([refused, in_app(), refused])
+    assert [item.duplicate_of for item in found] == [None, None, None]
+    assert found[1].message is not None
+
+
+def test_a_refused_message_keeps_its_name_where_all_are_sent() -> None:
+    messages = [in_app(body="${x}", params={}), in_app()]
+    refused = [item.identity for item in items(messages, duplicates="send")]
+    messages[0]["params"] = {"x": 1}
+    assert [item.identity for item in items(messages, duplicates="send")] == refused
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_customers_words_arrive_as_written_from_a_file_and_from_a_list(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311
+    pieces = [
+        "${",
+        "${x}",
+        "$${x}",
+        "}",
+        "{{",
+        "{{ x }}",
+        "{%",
+        "\\",
+        "<b>",
+        '"',
+        "'",
+        "&",
+        "\n",
+        "\u2028",
+        "\x85",
+        "\U0001f600",
+    ]
+    words = ["a" + "".join(chance.choices(pieces, k=8)) for _ in range(100)]
+    messages = [
+        whatsapp(
+            to={"phone": f"+4477009{n:05d}", "name": text},
+            components=[{"type": "BODY", "parameters": [{"type": "text", "text": text}]}],
+        )
+        for n, text in enumerate(words)
+    ]
+    for source in (messages, write(tmp_path / "m.jsonl", (json.dumps(one, ensure_ascii=False) for one in messages))):
+        wires = [item.message.wire(1) for item in items(source) if item.message]
+        assert [wire["to"]["name"] for wire in wires] == words
+        assert [wire["components"][0]["parameters"][0]["text"] for wire in wires] == words
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_given_is_a_batch_or_an_error_of_its_input(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311
+    odd = [None, "", "None", 5, 0.5, True, [], {}, "${x}", "{{ x }}", "\ud800", {"x": 1}, {"x": None}, [{}], object(),
+           {1: 2}, b"x", {"phone": "${x}"}, COMPONENTS]  # fmt: skip
+    names = ["to", "body", "params", "key", "message_type", "components", "template", "shared_conversation", "colour"]
+    for _ in range(300):
+        messages: list[Any] = [in_app(), whatsapp(), chance.choice(odd) if chance.random() < 0.1 else email()]
+        defaults: Any = {chance.choice(names): chance.choice(odd) for _ in range(chance.randint(0, 2))}
+        for message in messages:
+            if isinstance(message, dict):
+                message |= {chance.choice(names): chance.choice(odd) for _ in range(chance.randint(0, 2))}
+        for check in (check_literals, lambda *both: items(*both, duplicates=chance.choice(["skip", "send", "fail"]))):
+            try:
+                check(messages, defaults)
+            except InvalidInputError as error:
+                assert all(problem.field.startswith(("messages", "defaults")) for problem in error.problems)  # noqa: PT017
+
+
+class Output:
+    """Another task's output, known when the task runs."""
+
+
+def literal_problems(messages: object, defaults: object = None) -> list[str]:
+    with pytest.raises(InvalidInputError) as caught:
+        check_literals(messages, defaults)
+    return [problem.field for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("messages", "defaults", "fields"),
+    [
+        (WRONG, None, [f"messages[{n}]" for n in (1, 2, 2, 3, 4, 5, 6)]),
+        (json.dumps([{}]), None, ["messages[0].message_type"]),
+        (None, None, ["messages"]),
+        (in_app(), None, ["messages"]),
+        (5, None, ["messages"]),
+        (iter([]), None, ["messages"]),
+        ([None], None, ["messages[0]"]),
+        (Output(), ["x"], ["defaults"]),
+        (Output(), 5, ["defaults"]),
+        (Output(), {"colour": "{{ x }}"}, ["defaults.colour"]),
+        (Output(), {"params": {"a": [1]}}, ["defaults.params.a"]),
+        (Output(), {"message_type": "whatsapp", "template": 5, "to": "{{ x }}"}, ["defaults.template"]),
+        (Output(), {"message_type": "telegram"}, ["defaults.message_type"]),
+        ("{{ uri }}", {"message_type": "email", "components": []}, ["defaults.components"]),
+        ("s3://bucket/m.jsonl", {"message_type": "email", "components": []}, ["defaults.components"]),
+        ([], {"message_type": "email", "components": []}, ["defaults.components"]),
+        ([{"to": PHONE}, {"to": ADA}], {"message_type": "whatsapp", "template": "{{ x }}"}, ["messages[1]"] * 3),
+        ([{"body": Output(), "colour": 1}], {"message_type": "sms", "to": Output()}, ["messages[0].colour"]),
+        ([{"message_type": "sms", "body": 5}], "{{ defaults }}", ["messages[0].body"]),
+        ([{"message_type": "sms", "body": 5}], Output(), ["messages[0].body"]),
+    ],
+)
+def test_what_is_wrong_already_is_found_as_the_dag_is_parsed(
+    messages: object, defaults: object, fields: list[str]
+) -> None:
+    found = literal_problems(messages, defaults)
+    assert len(found) == len(fields)
+    assert all(any(name.startswith(field) for name in found) for field in fields)
+
+
+@pytest.mark.parametrize(
+    ("messages", "defaults"),
+    [
+        ([in_app(body="{{ customer }} ${x}"), whatsapp(), sms()], None),
+        ([], None),
+        ([in_app()] * 100 + [{}], None),
+        ("/no/such/file.jsonl", None),
+        ("nonsense://bucket/file", None),
+        ("{{ ti.xcom_pull('x') }}", None),
+        ("[{{ x }}]", "{{ x }}"),
+        (Output(), None),
+        (Lazy({}), None),
+        (Path("/no/such/file"), None),
+        (Output(), Output()),
+        (Output(), {"message_type": "{{ x }}", "components": 5}),
+        (Output(), {"message_type": "email", "subject": "${x}", "to": {"type": "user", "id": "{{ x }}"}}),
+        ([{"to": ADA}], {"message_type": "{{ x }}"}),
+        ([{"to": ADA}], "{{ x }}"),
+        ([{"to": ADA, "message_type": "sms"}], "{{ x }}"),
+        ([{"to": ADA, "message_type": "sms"}], {"body": "{{ x }}"}),
+        ([{"to": [ADA, BOB], "message_type": "sms", "body": "b"}], {"shared_conversation": "{{ x }}"}),
+        ([whatsapp(to={"phone": "${x}"})], {"params": "{{ x }}"}),
+        ([whatsapp(to={"phone": "${x}"})], "{{ x }}"),
+        ([whatsapp(to={"phone": "${x}"}, params=Output())], None),
+        ([whatsapp(to={"phone": "${x}"}, params={})], None),
+        ([whatsapp(to=Output())], {"locale": None}),
+        ([whatsapp()], "None"),
+    ],
+)
+def test_what_cannot_be_known_yet_is_left_for_the_run(messages: object, defaults: object) -> None:
+    check_literals(messages, defaults)

@@ -1,0 +1,336 @@
+"""A run over a batch, engine alone: what reaches the server, what is told, and what a retry finds."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from intercom_provider.api.errors import RateLimitedError, StoppedError, UnauthorizedError, UnreachableError
+from intercom_provider.api.settings import Settings
+from intercom_provider.ledger.ledger import Attempt
+from intercom_provider.ledger.task_state import BatchLedger, SupersededError
+from intercom_provider.results.writer import Results
+from intercom_provider.sending.batch.input import BatchInput
+from intercom_provider.sending.batch.run import AHEAD, BatchRun, Terms
+from intercom_provider.sending.batch.threads import HOPELESS
+from tests.support import hostile
+from tests.support.hostile import Hostile
+from tests.support.stores import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def server() -> Iterator[Hostile]:
+    with Hostile() as server:
+        yield server
+
+
+class Counting(Store):
+    """Knows how many intents stood without a result at most."""
+
+    most = 0
+
+    def set(self, key: str, value: Any) -> None:
+        super().set(key, value)
+        self.most = max(self.most, len(value["intents"]) if key.count("/") > 2 else 0)
+
+
+def people(number: int, start: int = 0) -> list[dict[str, Any]]:
+    return [{"to": {"type": "user", "id": f"{index}"}, "key": f"k{index}"} for index in range(start, start + number)]
+
+
+DEFAULTS = {"message_type": "in_app", "body": "Hello", "from_admin_id": "1"}
+
+
+def run(
+    server: Hostile,
+    messages: list[dict[str, Any]],
+    store: Store | None = None,
+    *,
+    attempt: int = 1,
+    stopped: Any = lambda: False,
+    timeout: float = 5.0,
+    token: str = hostile.TOKEN,
+    url: str | None = None,
+    **terms: Any,
+) -> BatchRun:
+    settings = Settings(token=token, base_url=url or server.url, timeout=timeout)
+    with BatchInput(messages, DEFAULTS, duplicates="skip", salt="run", settings=settings) as batch:
+        total = batch.check()
+        ledger = BatchLedger(store, Attempt(number=attempt, max_tries=2, retries=2))
+        ledger.open()
+        made = BatchRun(
+            batch,
+            total,
+            settings=settings,
+            terms=Terms(**{"concurrency": 10, **terms}),
+            ledger=ledger,
+            results=Results(None, attempt),
+            stopped=stopped,
+        )
+        made.run()
+        return made
+
+
+def reached(server: Hostile) -> list[str]:
+    return sorted((created["to"]["id"] for created in server.created), key=int)
+
+
+def ids(number: int) -> list[str]:
+    return [str(index) for index in range(number)]
+
+
+def test_every_message_is_sent_once_and_counted(server: Hostile) -> None:
+    made = run(server, people(250), Store())
+    assert reached(server) == ids(250)
+    assert (made.counts.total, made.counts.sent, made.counts.done) == (250, 250, 250)
+
+
+def test_a_second_run_sends_only_what_is_new_in_whatever_order_the_list_comes(server: Hostile) -> None:
+    store = Store()
+    run(server, people(120), store)
+    again = run(server, list(reversed(people(150))), store, attempt=2)
+    assert reached(server) == ids(150)
+    assert (again.counts.sent, again.counts.already_sent, again.counts.done) == (30, 120, 150)
+
+
+def test_a_reply_that_is_lost_costs_one_message_its_certainty_and_no_other_anything(server: Hostile) -> None:
+    store = Store()
+    server.script(hostile.drop(created=True), hostile.error(500, "server_error"))
+    made = run(server, people(60), store)
+    assert (made.counts.sent, made.counts.unconfirmed, made.counts.rejected) == (58, 2, 0)
+    again = run(server, people(60), store, attempt=2)
+    assert (again.counts.sent, again.counts.already_sent, again.counts.unconfirmed) == (0, 58, 2)
+    assert len(set(reached(server))) == len(reached(server)) == 59
+    resent = run(server, people(60), store, attempt=3, on_unconfirmed="resend")
+    assert (resent.counts.sent, resent.counts.already_sent) == (2, 58)
+    last = run(server, people(60), store, attempt=4)
+    assert last.counts.already_sent == 60
+
+
+def test_what_was_refused_is_tried_again_by_a_retry(server: Hostile) -> None:
+    store = Store()
+    server.script(*[hostile.error(422, "parameter_invalid", "Body is required")] * 3)
+    made = run(server, people(40), store)
+    assert (made.counts.sent, made.counts.rejected, made.counts.transient) == (37, 3, 0)
+    assert list(made.counts.reasons.values()) == [3]
+    again = run(server, people(40), store, attempt=2)
+    assert (again.counts.sent, again.counts.already_sent) == (3, 37)
+    assert reached(server) == ids(40)
+
+
+def test_contacts_that_are_not_there_yet_hold_nobody_else_up(server: Hostile) -> None:
+    server.script(*[hostile.error(404, "not_found", "no")] * 10)
+    began = time.monotonic()
+    made = run(server, people(60), Store(), concurrency=2, contact_wait=20)
+    assert made.counts.sent == 60
+    assert time.monotonic() - began < 8
+    missing = {request.json["to"]["id"] for request in server.requests[:10]}
+    assert {created["to"]["id"] for created in server.created[:50]} == set(ids(60)) - missing
+
+
+def test_a_contact_that_never_comes_is_rejected_and_may_come_with_a_retry(server: Hostile) -> None:
+    store = Store()
+    server.script(*[hostile.error(404, "not_found", "no")] * 3)
+    made = run(server, people(3), store, contact_wait=0)
+    assert (made.counts.rejected, made.counts.transient) == (3, 3)
+    assert run(server, people(3), store, attempt=2).counts.sent == 3
+
+
+def test_a_wrong_token_stops_the_batch_at_once(server: Hostile) -> None:
+    store = Store()
+    server.script(*[hostile.error(401, "token_unauthorized", "no")] * 500)
+    made = run(server, people(500), store)
+    assert isinstance(made.fatal, UnauthorizedError)
+    assert len(server.requests) <= 20
+    server.reset()
+    again = run(server, people(500), store, attempt=2)
+    assert again.counts.sent == 500
+
+
+def test_a_limit_that_stays_closed_for_long_stops_the_batch_at_once(server: Hostile) -> None:
+    store = Store()
+    server.script(*[hostile.rate_limited(retry_after="3600")] * 60)
+    made = run(server, people(60), store)
+    assert isinstance(made.fatal, RateLimitedError)
+    assert made.fatal.retry_at == pytest.approx(time.time() + 3_600, abs=10)
+    assert len(server.requests) <= 11
+    server.reset()
+    assert run(server, people(60), store, attempt=2).counts.sent == 60
+
+
+def test_a_server_that_breaks_for_good_costs_a_bounded_number_of_messages_their_certainty(server: Hostile) -> None:
+    store = Store()
+    server.script(*[hostile.error(500, "server_error")] * 2_000)
+    made = run(server, people(2_000), store)
+    assert isinstance(made.fatal, UnreachableError)
+    assert HOPELESS <= made.counts.unconfirmed <= HOPELESS + 10
+    assert len(server.requests) <= HOPELESS + 10
+
+
+def test_an_outage_of_a_moment_is_waited_out_by_the_messages_that_met_it(server: Hostile) -> None:
+    # More than one message alone would bear.
+    server.script(*[hostile.rate_limited(retry_after="0")] * 8)
+    made = run(server, people(100), Store())
+    assert made.counts.sent == 100
+    assert reached(server) == ids(100)
+
+
+def test_after_not_after_nothing_is_sent_and_all_of_it_is_told(server: Hostile) -> None:
+    made = run(server, people(30), Store(), not_after=time.time() - 1)
+    assert (made.counts.expired, made.counts.sent, server.requests) == (30, 0, [])
+
+
+def test_a_task_that_is_told_to_stop_takes_back_what_it_had_not_sent(server: Hostile) -> None:
+    store = Store()
+    with pytest.raises(StoppedError):
+        run(server, people(5_000), store, stopped=lambda: len(server.created) >= 150)
+    sent = len(server.created)
+    assert 150 <= sent <= 250
+    again = run(server, people(5_000)[:1_000], store, attempt=2)
+    assert (again.counts.unconfirmed, again.counts.already_sent) == (0, sent)
+    assert reached(server) == ids(1_000)
+
+
+def test_where_an_intent_cannot_be_written_nothing_is_sent(server: Hostile) -> None:
+    store = Store()
+    store.fail_after = 1
+    with pytest.raises(ConnectionError):
+        run(server, people(10), store)
+    assert server.requests == []
+
+
+def test_a_ledger_that_breaks_on_the_way_leaves_no_more_unconfirmed_than_a_killed_worker_does(server: Hostile) -> None:
+    store = Store()
+    store.fail_after = 8
+    with pytest.raises(ConnectionError):
+        run(server, people(2_000), store)
+    store.fail_after = None
+    again = run(server, people(2_000), store, attempt=2)
+    assert again.counts.unconfirmed <= 10 + AHEAD
+    assert len(set(reached(server))) == len(reached(server))
+    assert again.counts.sent + again.counts.already_sent + again.counts.unconfirmed == 2_000
+
+
+def test_what_a_kill_can_leave_unconfirmed_is_bounded_at_every_moment(server: Hostile) -> None:
+    store = Counting()
+    run(server, people(1_000), store)
+    assert 10 < store.most <= 10 + AHEAD
+
+
+def test_a_time_out_that_strikes_while_the_ledger_is_written_leaves_nothing_unconfirmed(server: Hostile) -> None:
+    class StruckError(BaseException):
+        """Airflow's time-out is no Exception, and strikes anywhere."""
+
+    class StruckStore(Store):
+        struck = False
+
+        def get(self, key: str) -> Any:
+            if len(self.sets) == 6 and not self.struck:
+                self.struck = True
+                raise StruckError
+            return super().get(key)
+
+    store = StruckStore()
+    with pytest.raises(StruckError):
+        run(server, people(2_000), store)
+    again = run(server, people(2_000), store, attempt=2)
+    assert again.counts.unconfirmed == 0
+    assert reached(server) == ids(2_000)
+
+
+def test_what_is_unconfirmed_for_the_same_reason_is_told_together(server: Hostile) -> None:
+    server.script(*[hostile.error(500, "server_error", request_id=f"req-{number}") for number in range(5)])
+    made = run(server, people(10), Store())
+    assert list(made.counts.reasons.items()) == [
+        ("it may have been sent or not: Intercom answered 500 server_error to POST /messages", 5)
+    ]
+
+
+def test_where_no_lane_can_be_opened_the_batch_fails_and_nothing_is_unconfirmed(server: Hostile) -> None:
+    store = Store()
+    with pytest.raises(UnicodeEncodeError):
+        run(server, people(300), store, token="not for a header: \N{SNOWMAN}")
+    assert server.requests == []
+    again = run(server, people(300), store, attempt=2)
+    assert (again.counts.sent, again.counts.unconfirmed) == (300, 0)
+
+
+def test_a_proxy_that_can_not_be_used_stops_the_batch_before_anything_is_sent(
+    server: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store()
+    monkeypatch.setenv("HTTPS_PROXY", "nonsense://proxy")
+    made = run(server, people(300), store, url="https://intercom.test")
+    assert "HTTPS_PROXY" in str(made.fatal)
+    assert (made.counts.sent, made.counts.unconfirmed) == (0, 0)
+    assert run(server, people(300), store, attempt=2).counts.sent == 300
+
+
+def test_a_machine_that_gives_no_more_threads_has_the_batch_sent_by_those_there_are(
+    server: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def stingy(thread: threading.Thread) -> None:
+        if thread.name == "intercom-lane-3":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", stingy)
+    assert run(server, people(200), Store()).counts.sent == 200
+
+
+def test_at_a_slow_pace_less_is_intended_ahead(server: Hostile) -> None:
+    store = Counting()
+    server.always(hostile.late(0.1, created=True))
+    made = run(server, people(80), store, concurrency=2)
+    assert made.counts.sent == 80
+    assert store.most <= 2 + AHEAD / 2
+
+
+def test_a_worker_that_was_given_up_for_dead_stops_when_the_next_attempt_begins(server: Hostile) -> None:
+    store = Store()
+
+    def overtaken() -> bool:
+        if len(server.created) >= 200 and not overtaken.done:  # type: ignore[attr-defined]
+            overtaken.done = True  # type: ignore[attr-defined]
+            BatchLedger(store, Attempt(number=2, max_tries=2, retries=2)).open()
+        return False
+
+    overtaken.done = False  # type: ignore[attr-defined]
+    with pytest.raises(SupersededError):
+        run(server, people(3_000), store, stopped=overtaken)
+    assert len(server.created) <= 200 + 2 * AHEAD + 10
+
+
+def test_the_same_person_twice_is_messaged_once(server: Hostile) -> None:
+    twice = [{"to": {"type": "user", "id": "7"}}, *people(3), {"to": {"type": "user", "id": "7"}}]
+    made = run(server, twice, Store())
+    assert (made.counts.sent, made.counts.duplicates, made.counts.done) == (4, 1, 5)
+    assert reached(server) == ["0", "1", "2", "7"]
+
+
+def test_the_log_tells_how_far_it_is_and_nobodys_address(server: Hostile, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    mails = [{"to": {"type": "user", "email": f"{index}@example.com"}} for index in range(5)]
+    run(server, mails, Store())
+    assert "5 of 5: 5 sent" in caplog.text
+    assert "example.com" not in caplog.text
+
+
+def test_a_dry_run_sends_and_remembers_nothing(server: Hostile) -> None:
+    settings = Settings(token=hostile.TOKEN, base_url=server.url, dry_run=True)
+    with BatchInput(people(5), DEFAULTS, duplicates="skip", salt="run", settings=settings) as batch:
+        ledger = BatchLedger(None, Attempt(number=2, max_tries=2, retries=2))
+        terms = replace(Terms(), concurrency=2)
+        made = BatchRun(batch, batch.check(), settings=settings, terms=terms, ledger=ledger, results=Results(None, 1))
+        made.run()
+    assert (made.counts.dry_run, made.counts.done, server.requests) == (5, 5, [])

@@ -1,0 +1,325 @@
+"""An Airflow for tests: API server, scheduler, DAG processor and triggerer, on loopback, none of which outlives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from uuid import uuid4
+
+import httpx
+import psutil  # type: ignore[import-untyped]  # Airflow brings it, without types
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+T = TypeVar("T")
+
+PROJECT: Final = Path(__file__).resolve().parents[2]
+
+_COMMANDS: Final = {
+    "api-server": ("api-server", "--host", "127.0.0.1"),
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+}
+# The API server writes its audit log from its event loop. While a task writes, it may so stand in its own way until
+# SQLite gives up after five seconds; then nothing was done.
+_ASKS: Final = 3
+_ENDED: Final = ("success", "failed", "skipped", "upstream_failed", "removed")
+
+
+def until(tell: Callable[[], T | None], what: str, *, within: float = 60.0, every: float = 0.2) -> T:
+    """
+    Wait until there is something to tell.
+
+    :param tell: Gives it; something false as long as there is nothing.
+    :param what: What is waited for, for people.
+    :param within: Seconds after which that is a failure.
+    :param every: Seconds between two looks.
+    :return: What was told.
+    """
+    deadline = time.monotonic() + within
+    while not (told := tell()):
+        assert time.monotonic() < deadline, f"{what}: not within {within:.0f} s"
+        time.sleep(every)
+    return told
+
+
+class AirflowInstance:
+    """
+    A real Airflow, running for as long as the `with` block.
+
+    :param home: Its folder, made anew.
+    :param dags: The folder of its DAGs.
+    :param connections: Its connections, by their ids.
+    :param settings: What else it is to be told, as environment variables.
+    :param parts: The commands of parts that it is to have besides the usual ones, by names for them.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        dags: Path,
+        connections: Mapping[str, Mapping[str, Any]],
+        *,
+        settings: Mapping[str, str] = MappingProxyType({}),
+        parts: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
+        self.logs = home / "logs"
+        self._home = home
+        self._commands = {**_COMMANDS, **parts}
+        self.url = url = f"http://127.0.0.1:{free_port()}"
+        self._env = {
+            **_environment(url, home, dags),
+            **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in connections.items()},
+            **settings,
+        }
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        # Nothing between this machine and itself is a proxy's business.
+        self._http = httpx.Client(base_url=f"{url}/api/v2", timeout=30, trust_env=False)
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self._home, ignore_errors=True)
+        self.logs.mkdir(parents=True)
+        try:
+            migrate = self._launch("db-migrate", "db", "migrate")
+            assert migrate.wait(timeout=300) == 0, "Airflow could not make its database"
+            for name in self._commands:
+                self.start(name)
+            until(self._is_ready, "Airflow", within=300)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+        for process in self._processes.values():
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        for process in self._processes.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=max(0.0, deadline - time.monotonic()))
+        for name in list(self._processes):
+            self.kill(name)
+
+    def start(self, name: str) -> None:
+        """Start one of the parts."""
+        self._launch(name, *self._commands[name])
+
+    def kill(self, name: str) -> None:
+        """End a part and all that it has started with SIGKILL."""
+        process = self._processes.pop(name)
+        # Airflow puts a task into a group of its own, but leaves it in the session.
+        for pid in psutil.pids():
+            with suppress(ProcessLookupError, PermissionError):
+                if os.getsid(pid) == process.pid:
+                    os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+    def works_on(self, name: str, task: Task) -> bool:
+        """Tell whether a task is run by one of the parts, and at this moment."""
+        pid = task.info.get("pid")
+        with suppress(ProcessLookupError):
+            return pid is not None and os.getsid(pid) == self._processes[name].pid
+        return False
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Ask Airflow's REST API."""
+        for _ in range(_ASKS):
+            reply = self._http.request(method, path, json=body)
+            if reply.status_code != httpx.codes.INTERNAL_SERVER_ERROR or "Database error" not in reply.text:
+                break
+        assert reply.is_success, f"{method} {path}: {reply.status_code} {reply.text}"
+        return reply.json() if reply.content else None
+
+    def find(self, path: str) -> Any:
+        """Ask Airflow's REST API for what may not be there: None when it is not."""
+        return None if self._http.get(path).status_code == httpx.codes.NOT_FOUND else self.call("GET", path)
+
+    def task(self, dag_id: str, task_id: str) -> Task:
+        """Give a task of a run that is yet to be started."""
+        return Task(self, dag_id, f"run-{uuid4()}", task_id)
+
+    def run(self, dag_id: str, task_id: str, **params: Any) -> Task:
+        """Start a run of a DAG, and give one of its tasks."""
+        task = self.task(dag_id, task_id)
+        task.start_run(**params)
+        return task
+
+    def set_variable(self, key: str, value: str) -> None:
+        """Set one of Airflow's variables."""
+        if self.find(f"/variables/{key}"):
+            self.call("PATCH", f"/variables/{key}", {"key": key, "value": value})
+        else:
+            self.call("POST", "/variables", {"key": key, "value": value})
+
+    def select(self, query: str) -> list[tuple[Any, ...]]:
+        """Read Airflow's database, the SQLite that it has unless `settings` say otherwise."""
+        with closing(sqlite3.connect(f"file:{self._home / 'airflow.db'}?mode=ro", uri=True)) as database:
+            return database.execute(query).fetchall()
+
+    def _is_ready(self) -> bool:
+        for name in self._commands:
+            assert self._processes[name].poll() is None, f"the {name} ended"
+        try:
+            health = self.call("GET", "/monitor/health")
+            dags = self.call("GET", "/dags")["dags"]
+        except httpx.TransportError:
+            return False
+        parts = ("scheduler", "triggerer", "dag_processor")
+        return bool(dags) and all(health[part]["status"] == "healthy" for part in parts)
+
+    def _launch(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with self.logs.joinpath(f"{name}.log").open("ab") as log:
+            self._processes[name] = process = subprocess.Popen(  # noqa: S603 - the commands stand above
+                [sys.executable, "-m", "airflow", *arguments],
+                env=self._env,
+                cwd=PROJECT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return process
+
+
+def end_on_signals() -> None:
+    """Let what is told to end take what it started along; pytest takes a SystemExit for a failed test, and goes on."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task of a run."""
+
+    airflow: AirflowInstance
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+
+    def __getitem__(self, map_index: int) -> Task:
+        return Task(self.airflow, self.dag_id, self.run_id, self.task_id, map_index)
+
+    def sibling(self, task_id: str) -> Task:
+        """Give another task of the same run."""
+        return Task(self.airflow, self.dag_id, self.run_id, task_id)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What Airflow tells of it; nothing as long as the list that it is mapped over is not known."""
+        mapped = "" if self.map_index < 0 else f"/{self.map_index}"
+        return self.airflow.find(f"{self._path}{mapped}") or {}
+
+    @property
+    def state(self) -> str | None:
+        """Its state, in Airflow's words."""
+        return self.info.get("state")
+
+    def reach(self, *states: str, within: float = 60.0) -> str:
+        """Wait until it is in one of these states."""
+        return until(
+            lambda: state if (state := self.state) in states else None,
+            f"{self.dag_id}.{self.task_id} {' or '.join(states)}",
+            within=within,
+        )
+
+    def end(self, within: float = 60.0) -> str:
+        """Wait until it ended for good, and give its state."""
+        return self.reach(*_ENDED, within=within)
+
+    def xcom(self, key: str) -> Any:
+        """Read one of its XComs; None when it is not there."""
+        found = self.airflow.find(f"{self._path}/xcomEntries/{key}?map_index={self.map_index}")
+        return found and found["value"]
+
+    @property
+    def ledger(self) -> list[dict[str, Any]]:
+        """What its ledger holds."""
+        found = self.airflow.call("GET", f"{self._path}/state-store?map_index={self.map_index}")
+        return [item["value"] for item in found["task_state_store"]]
+
+    def start_run(self, **params: Any) -> None:
+        """Start its run, as soon as Airflow has read its DAG."""
+        until(lambda: self.airflow.find(f"/dags/{self.dag_id}"), f"the DAG {self.dag_id}", within=120)
+        body = {"dag_run_id": self.run_id, "logical_date": None, "conf": params}
+        self.airflow.call("POST", f"/dags/{self.dag_id}/dagRuns", body)
+
+    def clear(self, *, downstream: bool = False) -> None:
+        """Clear it, as a person does, and what comes after it when that is asked for."""
+        # The executor's own word that a task ended comes a moment later; a clear before that may lose the run.
+        time.sleep(2)
+        body = {
+            "dry_run": False,
+            "only_failed": False,
+            "dag_run_id": self.run_id,
+            "task_ids": [self.task_id],
+            "include_downstream": downstream,
+        }
+        self.airflow.call("POST", f"/dags/{self.dag_id}/clearTaskInstances", body)
+
+    def mark_failed(self) -> None:
+        """Mark it failed, as a person does."""
+        self.airflow.call("PATCH", self._path, {"new_state": "failed"})
+
+    def kill(self) -> None:
+        """End its process with SIGKILL, and not the one that supervises it."""
+        os.kill(self.info["pid"], signal.SIGKILL)
+
+    @property
+    def _path(self) -> str:
+        return f"/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/{self.task_id}"
+
+
+def free_port() -> int:
+    """Find a port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port: int = holder.getsockname()[1]
+    return port
+
+
+def _environment(url: str, home: Path, dags: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
+    return kept | {
+        "NO_COLOR": "1",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+        "PYTHONPATH": str(PROJECT),
+        "PYTHONUNBUFFERED": "1",
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__PORT": str(httpx.URL(url).port),
+        "AIRFLOW__API_AUTH__JWT_SECRET": "a secret for tests alone, long enough for its algorithm",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        # What these notice in half a minute by default, they notice in seconds here.
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "4",
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+    }

@@ -1,0 +1,74 @@
+"""A batch for a process of its own, its ledger on disk: what a test can kill."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from intercom_provider.ledger.ledger import Attempt
+from intercom_provider.ledger.task_state import BatchLedger
+from intercom_provider.results.writer import Results
+from intercom_provider.sending.batch.input import BatchInput
+from intercom_provider.sending.batch.run import BatchRun, Terms
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from intercom_provider.api.settings import Settings
+
+LANES: Final = 20
+
+_DEFAULTS: Final = {"message_type": "in_app", "body": "Hello", "from_admin_id": "1"}
+
+
+class Disk:
+    """A task state store in a folder, a file a key: whoever is killed, what was written is there whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(exist_ok=True)
+
+    def get(self, key: str) -> Any:
+        try:
+            return json.loads(self._file(key).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def set(self, key: str, value: Any) -> None:
+        written = self._folder / f"written by {os.getpid()}"
+        written.write_text(json.dumps(value))
+        written.replace(self._file(key))
+
+    def _file(self, key: str) -> Path:
+        return self._folder / key.replace("/", " ")
+
+
+def ledger_of(attempt: int, disk: Disk) -> BatchLedger:
+    """Give the ledger as an attempt finds it."""
+    return BatchLedger(disk, Attempt(number=attempt, max_tries=100, retries=100))
+
+
+def batch_of(people: int, settings: Settings) -> BatchInput:
+    """Write a message to each of so many people, who go by their numbers."""
+    messages = [{"to": {"type": "user", "id": str(person)}} for person in range(people)]
+    return BatchInput(messages, _DEFAULTS, duplicates="skip", salt="run", settings=settings)
+
+
+def names_of(people: int, settings: Settings) -> dict[str, str]:
+    """Tell who it is by whose names in the ledger."""
+    with batch_of(people, settings) as messages:
+        messages.check()
+        return {item.identity: str(item.index) for item in messages}
+
+
+def send(people: int, attempt: int, settings: Settings, store: Path, tell: Connection) -> None:
+    """Send what is not sent, and tell how many of them were sent, and are unconfirmed."""
+    with batch_of(people, settings) as messages:
+        total = messages.check()
+        ledger = ledger_of(attempt, Disk(store))
+        ledger.open()
+        terms, results = Terms(concurrency=LANES), Results(None, attempt)
+        counts = BatchRun(messages, total, settings=settings, terms=terms, ledger=ledger, results=results).run()
+    tell.send({name: getattr(counts, name) for name in ("sent", "already_sent", "unconfirmed")})

@@ -1,0 +1,166 @@
+"""Run DAGs for real, in this process: `dag.test()`, against a sandbox on a socket."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.hostile import Hostile
+from tests.support.sandbox import as_new
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow.sdk import DAG, Context
+
+    from intercom_provider.sandbox import Sandbox
+
+_SLEEP = time.sleep
+
+
+@dataclass
+class Run:
+    """What a DAG run came to."""
+
+    dag_id: str
+    run_id: str
+    states: dict[str, str | None]
+
+    def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+        """Read one XCom; None when it is not there."""
+        return self.xcoms(task_id, map_index).get(key)
+
+    def link(self, task_id: str, map_index: int = -1) -> str | None:
+        """Ask where a task's button leads, as Airflow's UI does: of the stored DAG."""
+        from airflow.models.serialized_dag import SerializedDagModel
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            stored = SerializedDagModel.get_dag(self.dag_id, session=session)
+            instance = TaskInstance.get_task_instance(
+                self.dag_id, self.run_id, task_id, map_index=map_index, session=session
+            )
+            assert stored
+            assert instance
+            return stored.get_task(task_id).get_extra_links(instance, "Open in Intercom")
+
+    def xcoms(self, task_id: str, map_index: int = -1) -> dict[str, Any]:
+        """Read all XComs of a task, but for those that Airflow's buttons read."""
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            rows = session.scalars(
+                select(XComModel).where(
+                    XComModel.dag_id == self.dag_id,
+                    XComModel.run_id == self.run_id,
+                    XComModel.task_id == task_id,
+                    XComModel.map_index == map_index,
+                )
+            ).all()
+            return {row.key: XComModel.deserialize_value(row) for row in rows if not row.key.startswith("_link_")}
+
+
+@pytest.fixture(scope="session")
+def _airflow() -> None:
+    from airflow.sdk import DAG, BaseOperator
+    from airflow.sdk.execution_time import supervisor, task_runner
+    from airflow.utils.db import initdb
+
+    class Nothing(BaseOperator):
+        """Does nothing."""
+
+        def execute(self, context: Context) -> None:
+            pass
+
+    initdb()
+    if not hasattr(supervisor.in_process_api_server, "cache_info"):
+        # Before 3.3 an API server is made for each try of a task, which takes a second or more.
+        supervisor.in_process_api_server = functools.cache(supervisor.in_process_api_server)
+        # And what a worker tells its callbacks, `dag.test()` does not.
+        task_runner.finalize = functools.partial(_with_exception, task_runner.finalize)
+    # Airflow loads seconds' worth of modules with its first run: not within a test that looks at the clock.
+    with DAG("first") as dag:
+        Nothing(task_id="nothing")
+    _store(dag)
+    dag.test()
+
+
+def _with_exception(finalize: Any, instance: Any, state: Any, context: Any, log: Any, error: Any = None) -> None:
+    context["exception"] = error
+    finalize(instance, state, context, log, error)
+
+
+@pytest.fixture
+def run_dag(_airflow: None, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Give what runs a DAG to its end and tells what came of it."""
+    monkeypatch.setattr("time.sleep", _sleep)
+
+    def run(dag: DAG, conf: dict[str, Any] | None = None) -> Run:
+        _store(dag)
+        result = dag.test(run_conf=conf)
+        states = {}
+        for instance in result.get_task_instances():
+            mapped = f"[{instance.map_index}]" if instance.map_index >= 0 else ""
+            states[f"{instance.task_id}{mapped}"] = str(instance.state) if instance.state else None
+        return Run(dag.dag_id, result.run_id, states)
+
+    return run
+
+
+def _sleep(seconds: float) -> None:
+    """Let `dag.test()` look twenty times a second for what has become due, not once."""
+    caller = sys._getframe(1).f_globals["__name__"]  # noqa: SLF001 - all others sleep as long as they want
+    _SLEEP(0.05 if caller == "airflow.sdk.definitions.dag" else seconds)
+
+
+def _store(dag: DAG) -> None:
+    """Put a DAG where Airflow looks for it before it runs one."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.serialization.serialized_objects import LazyDeserializedDAG
+    from airflow.utils.session import create_session
+
+    try:
+        from airflow.serialization.definitions.dag import SerializedDAG
+    except ImportError:  # before 3.2
+        from airflow.serialization.serialized_objects import SerializedDAG  # type: ignore[attr-defined]
+
+    with create_session() as session:
+        DagBundlesManager().sync_bundles_to_db(session=session)  # type: ignore[no-untyped-call]  # Airflow's
+        session.commit()
+    lazy = LazyDeserializedDAG.from_dag(dag)
+    with create_session() as session:
+        SerializedDAG.bulk_write_to_db("dags-folder", None, [lazy], session=session)
+        session.commit()
+        SerializedDagModel.write_dag(lazy, bundle_name="dags-folder", bundle_version=None, session=session)
+
+
+@pytest.fixture
+def sandbox(running: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """Give a local Intercom at twenty times its speed, connected as `intercom_default`."""
+    as_new(running, speed=20.0, rate_limit=0)
+    connect(monkeypatch, running.connection)
+    return running
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
+    """Start an Intercom that misbehaves as it is told to, connected as `intercom_default`."""
+    with Hostile() as server:
+        connect(monkeypatch, server.connection, timeout=1.0)
+        yield server
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, connection: dict[str, Any], **extra: Any) -> None:
+    """Make `intercom_default` this connection."""
+    merged = {**connection, "extra": {**connection.get("extra", {}), **extra}}
+    monkeypatch.setenv("AIRFLOW_CONN_INTERCOM_DEFAULT", json.dumps(merged))

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+from intercom_provider.api.client import IntercomClient
+from intercom_provider.api.settings import Settings
+from intercom_provider.waiting.poll import Look, Sighting
+from intercom_provider.waiting.report import MOST_IDS, Report, write_rows
+from intercom_provider.waiting.statuses import Tally
+from tests.support.hostile import Hostile, answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+
+def looked(report: Report, sightings: Iterable[Sighting]) -> Look:
+    tally = Tally()
+    for sighting in sightings:
+        tally.add(sighting.whatsapp_message_id, sighting.status)
+        report.see(sighting)
+    return Look(tally.fold(), tally=tally)
+
+
+Make: TypeAlias = Callable[..., Report]
+
+
+@pytest.fixture
+def report() -> Iterator[Make]:
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(
+            Report(**{"wait_for": "delivered", "results": "all", "keys": {}} | options)
+        )
+
+
+def seen(number: int, status: str, reason: str | None = "no phone") -> Sighting:
+    return Sighting(f"wamid.{number}", status, "215", f"user-{number}", reason, "order_shipped", 1_700_000_000)
+
+
+@pytest.fixture
+def client() -> Any:
+    with IntercomClient(Settings(token="t", base_url="http://127.0.0.1:1")) as client:
+        yield client
+
+
+def test_failures_are_told_with_keys_and_reasons(report: Make, client: IntercomClient) -> None:
+    told = report(keys={"wamid.1": "order-1"})
+    look = looked(told, [seen(1, "failed"), seen(2, "read")])
+    outcome = told.outcome(look, client)
+    assert outcome["failed_whatsapp_message_ids"] == ["wamid.1"]
+    assert outcome["failed_user_ids"] == ["user-1"]
+    [failure] = outcome["failures"]
+    assert (failure["key"], failure["reason"]) == ("order-1", "no phone")
+
+
+def test_what_failed_and_arrived_all_the_same_has_not_failed(report: Make, client: IntercomClient) -> None:
+    told = report(results="failed")
+    look = looked(told, [seen(1, "failed"), seen(1, "delivered"), seen(2, "failed")])
+    assert told.outcome(look, client)["failed_whatsapp_message_ids"] == ["wamid.2"]
+    assert [row["whatsapp_message_id"] for row in told.rows(look)] == ["wamid.2"]
+
+
+@pytest.mark.parametrize(
+    ("results", "wait_for", "statuses"),
+    [
+        (None, "delivered", []),
+        ("failed", "delivered", ["failed"]),
+        ("unsettled", "delivered", ["sent", "new"]),
+        ("unsettled", "read", ["sent", "delivered", "new"]),
+        ("all", "delivered", ["sent", "delivered", "read", "failed", "new"]),
+    ],
+)
+def test_the_rows_that_were_asked_for_are_told_each_once(
+    report: Make, results: str | None, wait_for: str, statuses: list[str]
+) -> None:
+    told = report(results=results, wait_for=wait_for)
+    sightings = [seen(n, status) for n, status in enumerate(["sent", "delivered", "read", "failed", "new"])]
+    look = looked(told, [*sightings, *sightings])
+    assert [row["status"] for row in told.rows(look)] == statuses
+
+
+def test_ids_are_complete_or_not_told(report: Make, client: IntercomClient) -> None:
+    told = report(results=None)
+    outcome = told.outcome(looked(told, (seen(n, "failed") for n in range(MOST_IDS))), client)
+    assert len(outcome["failed_whatsapp_message_ids"]) == MOST_IDS
+    told = report(results=None)
+    outcome = told.outcome(looked(told, (seen(n, "failed") for n in range(MOST_IDS + 1))), client)
+    assert outcome["failed_whatsapp_message_ids"] is outcome["failed_user_ids"] is None
+    assert len(outcome["failures"]) == 10
+
+
+def test_ids_that_could_not_all_be_remembered_are_not_told(report: Make, client: IntercomClient) -> None:
+    told = report(results=None)
+    sightings = [seen(n, "failed") for n in range(5_000)] + [seen(n, "delivered") for n in range(4_500)]
+    look = looked(told, sightings)
+    assert look.summary.failed == 500
+    assert told.outcome(look, client)["failed_whatsapp_message_ids"] is None
+
+
+def test_reasons_that_cannot_be_found_do_not_keep_the_rest_from_being_told(report: Make) -> None:
+    with Hostile() as server, IntercomClient(Settings(token="t", base_url=server.url)) as client:
+        server.script(
+            answer(200, {"status": "failed", "error": {"message": "Expired", "details": "470"}}),
+            answer(403, {"type": "error", "message": "No"}),
+            answer(200, {"status": "failed", "error": None}),
+        )
+        told = report()
+        look = looked(told, [seen(n, "failed", None) for n in range(3)])
+        reasons = [failure["reason"] for failure in told.outcome(look, client)["failures"]]
+    assert reasons[0] == "Expired: 470"
+    assert reasons[1].startswith("not known: Intercom answered 403")
+    assert reasons[2] == "no reason given"
+
+
+def test_rows_beyond_memory_wait_on_disk_and_are_let_go_of(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "rows.jsonl"
+    with Report(wait_for="delivered", results="all", keys={}) as told:
+        look = looked(told, (seen(n, "delivered") for n in range(8_000)))
+        assert write_rows(told.rows(look), str(path)) == 8_000
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {row["whatsapp_message_id"] for row in rows} == {f"wamid.{n}" for n in range(8_000)}
+    assert set(rows[0]) == {
+        "whatsapp_message_id", "key", "conversation_id", "user_id", "status", "reason", "template_name", "updated_at",
+    }  # fmt: skip
+    del told, look
+    # A file that is left open is a warning here, and so an error.
+    gc.collect()

@@ -15,13 +15,13 @@ from intercom_provider.api import calls
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.settings import Settings
 from intercom_provider.triggers.shared_client import shared_client
-from intercom_provider.waiting.delivery_wait import Wait
+from intercom_provider.waiting.delivery_wait import DeliveryWait
 from intercom_provider.waiting.poll import Watch
 from intercom_provider.waiting.statuses import Criteria, Summary
 
 if TYPE_CHECKING:
-    from intercom_provider.api.parallel import Wide
-    from intercom_provider.waiting.poll import Glance, Look
+    from intercom_provider.api.parallel import ParallelFlow
+    from intercom_provider.waiting.poll import FullPoll, PartialPoll
 
 _MESSAGES: Final = 100
 _IDS: Final = tuple(f"wamid.{number:05}" for number in range(_MESSAGES))
@@ -59,11 +59,11 @@ def run() -> list[Row]:
     ]
 
 
-def _poll() -> Wide[Look | Glance]:
+def _poll() -> ParallelFlow[FullPoll | PartialPoll]:
     now = time.time()
     criteria = Criteria(expected_count=_MESSAGES)
-    wait = Wait(watch=Watch(whatsapp_message_ids=_IDS), criteria=criteria, started=now, deadline=now + 86_400)
-    return wait.look(now, hint=True)
+    wait = DeliveryWait(target=Watch(whatsapp_message_ids=_IDS), criteria=criteria, started=now, deadline=now + 86_400)
+    return wait.poll(now, may_stop_early=True)
 
 
 def _polled_by_a_task(settings: Settings) -> float:
@@ -92,6 +92,6 @@ def _one_after_the_other(settings: Settings) -> float:
     return time.perf_counter() - began
 
 
-def _check(found: Look | Glance) -> None:
+def _check(found: FullPoll | PartialPoll) -> None:
     if found.summary != Summary(total=_MESSAGES, sent=_MESSAGES):
         raise AssertionError(f"read {found}")

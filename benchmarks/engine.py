@@ -9,9 +9,9 @@ from benchmarks.senders import ADMIN, BODY
 from intercom_provider.api.settings import Settings
 from intercom_provider.ledger.ledger import Attempt
 from intercom_provider.ledger.task_state import BatchLedger
-from intercom_provider.results.writer import Results
+from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sending.batch.input import BatchInput
-from intercom_provider.sending.batch.run import BatchRun, Counts, Terms
+from intercom_provider.sending.batch.run import BatchRun, Counts, SendOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def send(url: str, token: str, contacts: Sequence[str], *, pause: float = 0.0, *
     :param token: The access token.
     :param contacts: The contacts' ids.
     :param pause: Seconds that each call of the ledger's store takes (default 0).
-    :param terms: Fields of :class:`intercom_provider.sending.batch.run.Terms`.
+    :param terms: Fields of :class:`intercom_provider.sending.batch.run.SendOptions`.
     :return: What became of the messages.
     """
     settings = Settings(token=token, base_url=url)
@@ -55,7 +55,9 @@ def send(url: str, token: str, contacts: Sequence[str], *, pause: float = 0.0, *
         total = batch.check()
         ledger = BatchLedger(_Store(pause), Attempt(number=1, max_tries=0, retries=0))
         ledger.open()
-        run = BatchRun(batch, total, settings=settings, terms=Terms(**terms), ledger=ledger, results=Results(None, 1))
+        run = BatchRun(
+            batch, total, settings=settings, terms=SendOptions(**terms), ledger=ledger, results=ResultsWriter(None, 1)
+        )
         counts = run.run()
     if run.fatal is not None:
         raise run.fatal

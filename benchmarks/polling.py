@@ -13,7 +13,7 @@ from benchmarks.table import Row
 from demo.machinery import sandbox
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.settings import Settings
-from intercom_provider.waiting.delivery_wait import Wait
+from intercom_provider.waiting.delivery_wait import DeliveryWait
 from intercom_provider.waiting.poll import Watch
 from intercom_provider.waiting.statuses import Criteria, Summary
 
@@ -39,7 +39,7 @@ def run() -> list[Row]:
     """
     orders = {
         "in the list's order": range(_MESSAGES),
-        "scattered over the list": [(place * _STRIDE) % _MESSAGES for place in range(_MESSAGES)],
+        "scattered over the list": [(position * _STRIDE) % _MESSAGES for position in range(_MESSAGES)],
     }
     return [_row(how, list(order)) for how, order in orders.items()]
 
@@ -50,7 +50,7 @@ def _row(how: str, order: list[int]) -> Row:
         ids = [f"wamid.{number:05}" for number in range(_MESSAGES)]
         events = [{"whatsapp_message_id": message_id, "status": "sent"} for message_id in ids]
         intercom.ask("/_sandbox/rulesets", body={"id": how, "events": events})
-        ours, summary = _polled(intercom, how, [ids[place] for place in order])
+        ours, summary = _polled(intercom, how, [ids[position] for position in order])
         naive, counted = _requests_of_one_pass(intercom, how)
     if (summary.delivered, summary.failed) != counted:
         raise AssertionError(f"{summary} is not {counted}")
@@ -68,8 +68,8 @@ def _polled(intercom: Sandbox, ruleset_id: str, ids: list[str]) -> tuple[int, Su
     """Poll until it is settled, and look once more as the sensor does: requests, and the last summary."""
     before = _requests(intercom)
     began = time.time()
-    wait = Wait(
-        watch=Watch(ruleset_id=ruleset_id),
+    wait = DeliveryWait(
+        target=Watch(ruleset_id=ruleset_id),
         criteria=Criteria(expected_count=_MESSAGES),
         started=began,
         deadline=began + 100 * _POLLS * _INTERVAL,
@@ -80,11 +80,11 @@ def _polled(intercom: Sandbox, ruleset_id: str, ids: list[str]) -> tuple[int, Su
             _settle(intercom, settling)
             now = began + poll * _INTERVAL
             # The sensor looks first, and then the trigger, which leaves full looks to the sensor.
-            verdict = wait.took(client.run(wait.look(now, hint=poll > 0)), now)
+            verdict = wait.update(client.run(wait.poll(now, may_stop_early=poll > 0)), now)
             if (verdict == "settled") != (poll == _POLLS - 1):
                 raise AssertionError(f"{verdict} after poll {poll + 1}: {wait.last}")
         # The trigger's word is checked by the sensor.
-        verdict = wait.took(client.run(wait.look(now, full=True)), now)
+        verdict = wait.update(client.run(wait.poll(now, full=True)), now)
     if verdict != "settled" or wait.last is None:
         raise AssertionError(f"{verdict} in the end: {wait.last}")
     return _requests(intercom) - before, wait.last

@@ -95,7 +95,7 @@ def _measure(senders: tuple[str, ...], number: int) -> _Seen:
                 for sender in senders
             ]
             told = sum(answer() for answer in answers)
-        seen = _look(intercom, senders, number * len(senders), told)
+        seen = _poll(intercom, senders, number * len(senders), told)
     windows = " ".join(f"{count:.0f}" for count in seen.windows.values)
     say(f"  {len(senders)} at work: {windows} in a window, {100 * seen.refused:.2f}% refused, {seen.lost} lost")
     return seen
@@ -106,7 +106,7 @@ def _send(url: str, token: str, sender: str, number: int) -> int:
     return engine.send(url, token, contacts, budget=_BUDGET).sent
 
 
-def _look(intercom: Sandbox, senders: tuple[str, ...], number: int, told: int) -> _Seen:
+def _poll(intercom: Sandbox, senders: tuple[str, ...], number: int, told: int) -> _Seen:
     requests = intercom.ask("/_sandbox/requests", last=_REMEMBERED)["requests"]
     times: dict[str, list[float]] = {sender: [] for sender in senders}
     for request in requests:

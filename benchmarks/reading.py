@@ -23,9 +23,9 @@ from benchmarks.measure import ROUNDS, Sample, alone, in_turns, memory, say
 from benchmarks.table import Row, allowed
 from demo.machinery import sandbox
 from intercom_provider.api.client import IntercomClient
-from intercom_provider.api.flow import PATIENT, Reply
+from intercom_provider.api.flow import DEFAULT_RETRY_LIMITS, Reply
 from intercom_provider.api.settings import Settings
-from intercom_provider.waiting.poll import Care, Watch
+from intercom_provider.waiting.poll import PollOptions, Watch
 from intercom_provider.waiting.statuses import Criteria
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from demo.machinery import Sandbox
     from intercom_provider.api.flow import Flow
-    from intercom_provider.waiting.poll import Look
+    from intercom_provider.waiting.poll import FullPoll
     from intercom_provider.waiting.statuses import Summary
 
 _MESSAGES: Final = 100_000
@@ -61,7 +61,7 @@ def run() -> list[Row]:
         counts = _count(json.loads(page) for page in recorded)
         parsed = in_turns(
             {
-                _OURS: lambda: _timed(lambda: _as_counts(_replayed(_look(_RULESET), recorded)), counts),
+                _OURS: lambda: _timed(lambda: _as_counts(_replayed(_poll(_RULESET), recorded)), counts),
                 _SDK: lambda: _timed(lambda: _count_models(map(_model, recorded)), counts),
                 _BARE: lambda: _timed(lambda: _count(json.loads(page) for page in recorded), counts),
             }
@@ -109,25 +109,31 @@ def _timed(read: Callable[[], dict[str, int]], expected: dict[str, int]) -> floa
     return took
 
 
-def _look(ruleset_id: str) -> Flow[Look]:
-    care = Care(first=PATIENT, others=PATIENT, not_yet=False, observe=lambda _: None, details=lambda _: False)
-    return Watch(ruleset_id=ruleset_id).read_list(Criteria(), care)
+def _poll(ruleset_id: str) -> Flow[FullPoll]:
+    options = PollOptions(
+        first=DEFAULT_RETRY_LIMITS,
+        others=DEFAULT_RETRY_LIMITS,
+        not_yet=False,
+        observe=lambda _: None,
+        needs_details=lambda _: False,
+    )
+    return Watch(ruleset_id=ruleset_id).read_list(Criteria(), options)
 
 
-def _replayed(flow: Flow[Look], recorded: list[bytes]) -> Summary:
+def _replayed(flow: Flow[FullPoll], recorded: list[bytes]) -> Summary:
     replies = iter(recorded)
     next(flow)
     while True:
         try:
             flow.send(Reply(200, {}, next(replies), 0.0))
         except StopIteration as end:
-            look: Look = end.value
-            return look.summary
+            poll: FullPoll = end.value
+            return poll.summary
 
 
 def _fetched(url: str, token: str, ruleset_id: str = _RULESET) -> Summary:
     with IntercomClient(Settings(token=token, base_url=url)) as client:
-        return client.run(_look(ruleset_id)).summary
+        return client.run(_poll(ruleset_id)).summary
 
 
 def _as_counts(summary: Summary) -> dict[str, int]:

@@ -81,10 +81,10 @@ def conversation_url(conversation_id: str, settings: Settings, client: IntercomC
     :return: The address; the inbox's when Intercom does not tell.
     """
     from intercom_provider.api import calls  # noqa: PLC0415 - not when a DAG is parsed
-    from intercom_provider.api.flow import Patience  # noqa: PLC0415
+    from intercom_provider.api.flow import RetryLimits  # noqa: PLC0415
 
     try:
-        app = client.run(calls.me(Patience(attempts=1, timeout=_TIMEOUT))).app
+        app = client.run(calls.me(RetryLimits(attempts=1, timeout=_TIMEOUT))).app
     except IntercomError as error:
         log.info("the button leads to the inbox, as the workspace is not known: %s", error)
         return inbox_url(settings)

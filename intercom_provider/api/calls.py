@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote
 
 from intercom_provider.api.errors import InvalidInputError, NotFoundError, PagingError
-from intercom_provider.api.flow import PATIENT, Flow, Patience, Reply, Request, as_object, attempt
+from intercom_provider.api.flow import (
+    DEFAULT_RETRY_LIMITS,
+    Flow,
+    Reply,
+    Request,
+    RetryLimits,
+    as_object,
+    request_with_retries,
+)
 from intercom_provider.api.message import Message, WhatsAppMessage, check_version
 from intercom_provider.api.models import (
     Conversation,
@@ -38,25 +46,25 @@ _NOT_ACCEPTED: Final = "WhatsApp did not accept the message: Intercom's answer h
 _DRY_RUN: Final = "the connection has dry_run set"
 
 
-def me(patience: Patience = PATIENT) -> Flow[Me]:
+def me(limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[Me]:
     """
     Ask whose token it is (``GET /me``).
 
-    :param patience: When to give up.
+    :param limits: When to give up.
     :return: The admin and the workspace.
     :raises IntercomError: When Intercom cannot be asked or refuses.
     """
-    return attempt(Request("GET", "/me"), lambda reply: Me.model_validate_json(reply.body), patience)
+    return request_with_retries(Request("GET", "/me"), lambda reply: Me.model_validate_json(reply.body), limits)
 
 
-def send_message(message: Message, settings: Settings, patience: Patience = PATIENT) -> Flow[Receipt]:
+def send_message(message: Message, settings: Settings, limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[Receipt]:
     """
     Send one message (``POST /messages``), which is repeated only while it certainly was not read.
 
     :param message: The message.
     :param settings: The default sender, the API version (from 2.17 on WhatsApp's acceptance shows in the
         answer) and whether it is a dry run.
-    :param patience: When to give up; its deadline is the last moment at which the message may be sent.
+    :param limits: When to give up; its deadline is the last moment at which the message may be sent.
     :return: The receipt: ``sent``, ``dry_run``, or ``rejected`` when WhatsApp did not accept the message.
     :raises InvalidInputError: When the message needs what the version lacks, or has no sender.
     :raises UnconfirmedError: When the message may have been sent or not.
@@ -68,13 +76,13 @@ def send_message(message: Message, settings: Settings, patience: Patience = PATI
     request = Request(
         "POST", "/messages", json=message.wire(settings.admin_id), safe=False, private=message.private_texts()
     )
-    return _send(message, request, settings, patience)
+    return _send(message, request, settings, limits)
 
 
-def _send(message: Message, request: Request, settings: Settings, patience: Patience) -> Flow[Receipt]:
+def _send(message: Message, request: Request, settings: Settings, limits: RetryLimits) -> Flow[Receipt]:
     if settings.dry_run:
         return Receipt(outcome="dry_run", reason=_DRY_RUN, message_type=message.message_type, key=message.key)
-    sent = yield from attempt(request, lambda reply: SentMessage.model_validate_json(reply.body), patience)
+    sent = yield from request_with_retries(request, lambda reply: SentMessage.model_validate_json(reply.body), limits)
     shows = isinstance(message, WhatsAppMessage) and version_reaches(settings.api_version, "2.17")
     accepted = not shows or bool(sent.whatsapp_message_id)
     return Receipt(
@@ -89,24 +97,24 @@ def _send(message: Message, request: Request, settings: Settings, patience: Pati
     )
 
 
-def probe_send(patience: Patience = PATIENT) -> Flow[None]:
+def probe_send(limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[None]:
     """
     Ask for a message that can not be created (``POST /messages``), to learn whether the token may send.
 
-    :param patience: When to give up.
+    :param limits: When to give up.
     :raises RefusedError: Always, when it may: Intercom misses what makes a message.
     :raises ApiError: When it may not.
     :raises UnreachableError: When Intercom cannot be asked.
     """
-    return attempt(Request("POST", "/messages", json=_NO_MESSAGE), lambda _: None, patience)
+    return request_with_retries(Request("POST", "/messages", json=_NO_MESSAGE), lambda _: None, limits)
 
 
-def whatsapp_status(whatsapp_message_id: str, patience: Patience = PATIENT) -> Flow[WhatsAppStatus]:
+def whatsapp_status(whatsapp_message_id: str, limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[WhatsAppStatus]:
     """
     Ask for the status of one WhatsApp message (``GET /messages/whatsapp/status``, API 2.16 and later).
 
     :param whatsapp_message_id: The id that the send returned.
-    :param patience: When to give up.
+    :param limits: When to give up.
     :return: The status, with the error when it failed.
     :raises NotFoundError: When Intercom does not know the id, or does not know it yet.
     :raises IntercomError: When Intercom cannot be asked or refuses.
@@ -120,7 +128,7 @@ def whatsapp_status(whatsapp_message_id: str, patience: Patience = PATIENT) -> F
         return status.model_copy(update={"whatsapp_message_id": whatsapp_message_id})
 
     request = Request("GET", "/messages/whatsapp/status", params={"message_id": whatsapp_message_id})
-    return attempt(request, read, patience)
+    return request_with_retries(request, read, limits)
 
 
 class Pages:
@@ -142,11 +150,11 @@ class Pages:
         self._empty = 0
         self._events = 0
 
-    def read(self, patience: Patience = PATIENT) -> Flow[StatusPage]:
+    def read(self, limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[StatusPage]:
         """
         Read the next page.
 
-        :param patience: When to give up.
+        :param limits: When to give up.
         :return: The page; afterwards ``done`` tells whether it was the last.
         :raises PagingError: When the page leads back to one that was read.
         :raises IntercomError: When Intercom cannot be asked or refuses.
@@ -154,10 +162,10 @@ class Pages:
         params: dict[str, str | int] = {"ruleset_id": self._ruleset_id, "per_page": PER_PAGE}
         if self.after is not None:
             params["starting_after"] = self.after
-        page = yield from attempt(
+        page = yield from request_with_retries(
             Request("GET", "/messages/status", params=params),
             lambda reply: reply.read(StatusPage),
-            patience,
+            limits,
         )
         following = page.starting_after
         self._empty = 0 if page.events else self._empty + 1
@@ -179,7 +187,7 @@ class Pages:
         return page
 
 
-def find_conversation(message_id: str, patience: Patience = PATIENT) -> Flow[str | None]:
+def find_conversation(message_id: str, limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[str | None]:
     """
     Find the conversation that a message became part of (``POST /conversations/search``).
 
@@ -187,34 +195,36 @@ def find_conversation(message_id: str, patience: Patience = PATIENT) -> Flow[str
     ``create_conversation_without_contact_reply``, and shows up 5 to 10 seconds late.
 
     :param message_id: Intercom's message id.
-    :param patience: When to give up.
+    :param limits: When to give up.
     :return: The conversation's id; None when there is none yet.
     :raises IntercomError: When Intercom cannot be asked or refuses.
     """
-    return attempt(_about(message_id), lambda reply: _first_id(reply, "conversations"), patience)
+    return request_with_retries(_about(message_id), lambda reply: _first_id(reply, "conversations"), limits)
 
 
-def find_conversation_about(message_id: str, patience: Patience = PATIENT) -> Flow[Conversation | None]:
+def find_conversation_about(message_id: str, limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[Conversation | None]:
     """
     Find the conversation that a message became part of, and whether the contact has answered in it.
 
     It asks as :func:`find_conversation` does; the answer shows up 5 to 10 seconds late, too.
 
     :param message_id: Intercom's message id.
-    :param patience: When to give up.
+    :param limits: When to give up.
     :return: The conversation, of several one with an answer; None when there is none yet.
     :raises IntercomError: When Intercom cannot be asked or refuses.
     """
-    return attempt(_about(message_id), lambda reply: _conversation(reply, str(message_id)), patience)
+    return request_with_retries(_about(message_id), lambda reply: _conversation(reply, str(message_id)), limits)
 
 
-def conversations_of(contact_id: str, since: float, patience: Patience = PATIENT) -> Flow[list[Conversation]]:
+def conversations_of(
+    contact_id: str, since: float, limits: RetryLimits = DEFAULT_RETRY_LIMITS
+) -> Flow[list[Conversation]]:
     """
     Find the latest conversations of a contact (``POST /conversations/search``).
 
     :param contact_id: Intercom's id of the contact.
     :param since: Epoch seconds; those that began earlier are left out.
-    :param patience: When to give up.
+    :param limits: When to give up.
     :return: The conversations, at most 150.
     :raises IntercomError: When Intercom cannot be asked or refuses.
     """
@@ -224,10 +234,10 @@ def conversations_of(contact_id: str, since: float, patience: Patience = PATIENT
         {"field": "created_at", "operator": ">", "value": str(int(since) - 2 * _DAY)},
     ]
     query = {"query": {"operator": "AND", "value": filters}, "pagination": {"per_page": _MOST_CONVERSATIONS}}
-    found = yield from attempt(
+    found = yield from request_with_retries(
         Request("POST", "/conversations/search", json=query),
         lambda reply: ConversationList.model_validate_json(reply.body).conversations,
-        patience,
+        limits,
     )
     return [each for each in found if each.created_at is not None and each.created_at >= since]
 
@@ -244,14 +254,14 @@ def _conversation(reply: Reply, message_id: str) -> Conversation | None:
 
 
 def find_contact(
-    *, external_id: str | None = None, email: str | None = None, patience: Patience = PATIENT
+    *, external_id: str | None = None, email: str | None = None, limits: RetryLimits = DEFAULT_RETRY_LIMITS
 ) -> Flow[str | None]:
     """
     Find a contact by your own id or by email; exactly one of the two.
 
     :param external_id: Your own id of the contact.
     :param email: The contact's email address.
-    :param patience: When to give up.
+    :param limits: When to give up.
     :return: Intercom's id of the contact; None when there is none. With an email that several contacts
         share, the first that Intercom lists.
     :raises InvalidInputError: When none or both are given.
@@ -260,7 +270,7 @@ def find_contact(
     if is_missing(external_id) == is_missing(email):
         raise InvalidInputError.of("external_id", "give either external_id or email")
     if external_id is None or is_missing(external_id):
-        found = yield from find_contacts("email", str(email), patience)
+        found = yield from find_contacts("email", str(email), limits)
         return found[0] if found else None
     if external_id in (".", ".."):
         # In a path they would name another call.
@@ -268,24 +278,26 @@ def find_contact(
     name = "/contacts/find_by_external_id"
     request = Request("GET", f"{name}/{quote(external_id, safe='')}", private=[external_id], name=name)
     try:
-        return (yield from attempt(request, _own_id, patience))
+        return (yield from request_with_retries(request, _own_id, limits))
     except NotFoundError:
         return None
 
 
-def find_contacts(field: Literal["email", "phone"], value: str, patience: Patience = PATIENT) -> Flow[list[str]]:
+def find_contacts(
+    field: Literal["email", "phone"], value: str, limits: RetryLimits = DEFAULT_RETRY_LIMITS
+) -> Flow[list[str]]:
     """
     Find the contacts with an email address or a phone (``POST /contacts/search``).
 
     :param field: Which of the two.
     :param value: The address or the number.
-    :param patience: When to give up.
+    :param limits: When to give up.
     :return: Their ids, in Intercom's order, at most 50.
     :raises IntercomError: When Intercom cannot be asked or refuses.
     """
     query = {"query": {"field": field, "operator": "=", "value": value}}
     request = Request("POST", "/contacts/search", json=query, private=[value])
-    return attempt(request, lambda reply: _ids(reply, "data"), patience)
+    return request_with_retries(request, lambda reply: _ids(reply, "data"), limits)
 
 
 def _first_id(reply: Reply, name: str) -> str | None:

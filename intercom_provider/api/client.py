@@ -14,9 +14,9 @@ import httpx
 
 from intercom_provider import __version__
 from intercom_provider.api.errors import IntercomError, InvalidInputError, StoppedError
-from intercom_provider.api.flow import Broken, Outcome, Reply, Request
-from intercom_provider.api.pacing import Pacer, Turn
-from intercom_provider.api.parallel import Together, in_tasks, in_threads
+from intercom_provider.api.flow import Answer, NoReply, Reply, Request
+from intercom_provider.api.pacing import Pacer, Reservation
+from intercom_provider.api.parallel import Parallel, run_in_tasks, run_in_threads
 from intercom_provider.api.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from intercom_provider.api.parallel import Wide
+    from intercom_provider.api.parallel import ParallelFlow
     from intercom_provider.api.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 _LONGEST_CONNECT: Final = 10.0
 # How late a wait notices that the task was told to stop; Airflow kills it after 5 seconds.
-_NAP: Final = 0.25
+_STOP_CHECK_SECONDS: Final = 0.25
 _WORTH_A_LOG_LINE: Final = 5.0
 
 # Raised before the first byte of a request is written: Intercom cannot have seen it.
@@ -58,7 +58,7 @@ def _tls() -> ssl.SSLContext:
         raise InvalidInputError.of("SSL_CERT_FILE", why) from None
 
 
-def _made(kind: Callable[..., C], settings: Settings) -> C:
+def _new_http_client(kind: Callable[..., C], settings: Settings) -> C:
     options = _options(settings)
     try:
         return kind(**options)
@@ -101,7 +101,7 @@ def _address(url: str, path: str) -> httpx.URL:
     return httpx.URL(url.rstrip("/") + path)
 
 
-def _written(
+def _build_request(
     request: Request, settings: Settings, headers: httpx.Headers, seconds: float, notice: Callable[..., object]
 ) -> httpx.Request:
     # httpx would put address and headers together anew each time, which takes a tenth of a whole request.
@@ -124,11 +124,11 @@ def _written(
     )
 
 
-def _no_whole_reply(seconds: float, *, sent: bool) -> Broken:
-    return Broken(f"no whole reply within {seconds:.3g} s", sent=sent, now=time.time())
+def _no_whole_reply(seconds: float, *, sent: bool) -> NoReply:
+    return NoReply(f"no whole reply within {seconds:.3g} s", sent=sent, now=time.time())
 
 
-def _goes_out(request: Request, step: str, info: Mapping[str, Any]) -> bool | None:
+def _may_reach_intercom(request: Request, step: str, info: Mapping[str, Any]) -> bool | None:
     """Tell whether with this step the request itself is written, which stops it past its time; None for no news."""
     if not step.endswith(".started") or step.endswith(_CLOSED):
         return None
@@ -141,30 +141,30 @@ def _goes_out(request: Request, step: str, info: Mapping[str, Any]) -> bool | No
     return True
 
 
-def _hold(request: Request, pacer: Pacer, turn: Turn) -> float | Broken:
+def _delay(request: Request, pacer: Pacer, reservation: Reservation) -> float | NoReply:
     """Tell how long to wait before asking again, 0 when it is the request's turn, or that it is too late."""
     now = time.time()
-    hold = pacer.hold(turn, now)
-    if request.deadline is not None and now + hold >= request.deadline:
-        return Broken("there was no time left to ask", sent=False, now=now, late=True)
-    if turn.news:
-        level = logging.INFO if hold >= _WORTH_A_LOG_LINE else logging.DEBUG
-        log.log(level, "%s waits %.1f s: %s", request, hold, request.why or "the rate limit is used up")
-    return hold
+    delay = pacer.delay_for(reservation, now)
+    if request.deadline is not None and now + delay >= request.deadline:
+        return NoReply("there was no time left to ask", sent=False, now=now, late=True)
+    if reservation.news:
+        level = logging.INFO if delay >= _WORTH_A_LOG_LINE else logging.DEBUG
+        log.log(level, "%s waits %.1f s: %s", request, delay, request.why or "the rate limit is used up")
+    return delay
 
 
 async def _at_once(step: Callable[[], T], /) -> T:
     return step()
 
 
-def _broken(error: httpx.HTTPError | httpx.InvalidURL, *, sent: bool) -> Broken:
+def _no_reply(error: httpx.HTTPError | httpx.InvalidURL, *, sent: bool) -> NoReply:
     # Only the network's own words: others hold what the other end wrote, which may repeat the token.
     said = str(error).splitlines() if isinstance(error, httpx.NetworkError | httpx.ConnectTimeout) else []
     if isinstance(error, httpx.ProxyError):
         status = str(error).partition(" ")[0]
         said = [f"the proxy that the environment names answered {status if status.isdigit() else 'no'}"]
     why = f"{type(error).__name__}: {said[0][:200] if said else 'the reply broke off, or is no HTTP'}"
-    return Broken(why, sent=sent and not isinstance(error, _UNSENT), now=time.time())
+    return NoReply(why, sent=sent and not isinstance(error, _UNSENT), now=time.time())
 
 
 class IntercomClient:
@@ -189,7 +189,7 @@ class IntercomClient:
         self.may_have_sent = False
         """Whether the last request may have reached Intercom."""
 
-        self._http = _made(httpx.Client, settings)
+        self._http = _new_http_client(httpx.Client, settings)
 
     def __enter__(self) -> Self:
         return self
@@ -203,7 +203,7 @@ class IntercomClient:
         """Close the connections."""
         self._http.close()
 
-    def run(self, flow: Wide[T]) -> T:
+    def run(self, flow: ParallelFlow[T]) -> T:
         """
         Carry out a call.
 
@@ -212,7 +212,7 @@ class IntercomClient:
         :raises IntercomError: What the call raises.
         :raises StoppedError: When the task was told to stop.
         """
-        step: Callable[[], Request | Together[Any]] = functools.partial(next, flow)
+        step: Callable[[], Request | Parallel[Any]] = functools.partial(next, flow)
         while True:
             try:
                 asked = step()
@@ -224,15 +224,15 @@ class IntercomClient:
                 continue
             step = functools.partial(next, flow)
             try:
-                in_threads(asked, self._beside)
+                run_in_threads(asked, self._clone_for_thread)
             except IntercomError as error:
                 step = functools.partial(flow.throw, error)
 
-    def _beside(self, halted: Callable[[], bool]) -> IntercomClient:
+    def _clone_for_thread(self, halted: Callable[[], bool]) -> IntercomClient:
         """Make a client for another thread, under the same rate limit, which stops with this one, or when told to."""
         return IntercomClient(self.settings, pacer=self._pacer, stopped=lambda: halted() or self._stopped())
 
-    def exchange(self, request: Request) -> Outcome:
+    def exchange(self, request: Request) -> Answer:
         """
         Make one request of a call, as soon as it may go. For whoever steps through a flow himself.
 
@@ -242,25 +242,25 @@ class IntercomClient:
         """
         # Whoever comes here again was told that nothing was read.
         self.may_have_sent = False
-        turn = Turn(time.time() + request.after, share=request.share)
+        reservation = Reservation(time.time() + request.after, share=request.share)
         try:
-            while hold := self._hold(request, turn):
-                if isinstance(hold, Broken):
-                    return hold
-                time.sleep(min(hold, _NAP))
+            while delay := self._delay(request, reservation):
+                if isinstance(delay, NoReply):
+                    return delay
+                time.sleep(min(delay, _STOP_CHECK_SECONDS))
             outcome = self._ask(request)
             if isinstance(outcome, Reply):
-                self._pacer.heard(outcome.status, outcome.headers, outcome.now)
+                self._pacer.observe(outcome.status, outcome.headers, outcome.now)
             return outcome
         finally:
-            self._pacer.end(turn)
+            self._pacer.release(reservation)
 
-    def _hold(self, request: Request, turn: Turn) -> float | Broken:
+    def _delay(self, request: Request, reservation: Reservation) -> float | NoReply:
         if self._stopped():
             raise StoppedError("the task was told to stop; the next request was not made")
-        return _hold(request, self._pacer, turn)
+        return _delay(request, self._pacer, reservation)
 
-    def _ask(self, request: Request) -> Outcome:
+    def _ask(self, request: Request) -> Answer:
         seconds = _seconds_for(request, self.settings, time.time())
         self._give_up = time.monotonic() + seconds
         self._head, self._is_head = b"", False
@@ -269,15 +269,15 @@ class IntercomClient:
         self.may_have_sent = True
         try:
             notice = functools.partial(self._notice, request)
-            response = self._http.send(_written(request, self.settings, self._http.headers, seconds, notice))
+            response = self._http.send(_build_request(request, self.settings, self._http.headers, seconds, notice))
         except httpx.ReadTimeout:
             return _no_whole_reply(seconds, sent=self.may_have_sent)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return _broken(error, sent=self.may_have_sent)
+            return _no_reply(error, sent=self.may_have_sent)
         return Reply(response.status_code, response.headers, response.content, time.time(), self.settings.token)
 
     def _notice(self, request: Request, step: str, info: Mapping[str, Any]) -> None:
-        goes_out = _goes_out(request, step, info)
+        goes_out = _may_reach_intercom(request, step, info)
         self.may_have_sent = self.may_have_sent if goes_out is None else goes_out
         if step.endswith(_HEAD):
             self._head, self._is_head = b"", True
@@ -309,7 +309,7 @@ class IntercomClient:
             if self._stopped():
                 raise StoppedError("the task was told to stop; the reply was not waited for")
             with suppress(httpcore.ReadTimeout):
-                return read(max_bytes, timeout=min(left, _NAP))
+                return read(max_bytes, timeout=min(left, _STOP_CHECK_SECONDS))
 
 
 class AsyncIntercomClient:
@@ -323,7 +323,7 @@ class AsyncIntercomClient:
     def __init__(self, settings: Settings, *, pacer: Pacer | None = None) -> None:
         self.settings = settings
         self._pacer = pacer or Pacer()
-        self._http = _made(httpx.AsyncClient, settings)
+        self._http = _new_http_client(httpx.AsyncClient, settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -337,7 +337,7 @@ class AsyncIntercomClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def run(self, flow: Wide[T]) -> T:
+    async def run(self, flow: ParallelFlow[T]) -> T:
         """
         Carry out a call.
 
@@ -345,7 +345,7 @@ class AsyncIntercomClient:
         :return: What the call returns.
         :raises IntercomError: What the call raises.
         """
-        step: Callable[[], Request | Together[Any]] = functools.partial(next, flow)
+        step: Callable[[], Request | Parallel[Any]] = functools.partial(next, flow)
         while True:
             try:
                 asked = step()
@@ -357,45 +357,47 @@ class AsyncIntercomClient:
                 continue
             step = functools.partial(next, flow)
             try:
-                await in_tasks(asked, self.exchange, do=_at_once)
+                await run_in_tasks(asked, self.exchange, do=_at_once)
             except IntercomError as error:
                 step = functools.partial(flow.throw, error)
 
-    async def exchange(self, request: Request) -> Outcome:
+    async def exchange(self, request: Request) -> Answer:
         """
         Make one request of a call, as soon as it may go. For whoever steps through a flow himself.
 
         :param request: What the flow asks for.
         :return: What became of it, to be sent to the flow.
         """
-        turn = Turn(time.time() + request.after, share=request.share)
+        reservation = Reservation(time.time() + request.after, share=request.share)
         try:
-            while hold := _hold(request, self._pacer, turn):
-                if isinstance(hold, Broken):
-                    return hold
-                await asyncio.sleep(hold)
+            while delay := _delay(request, self._pacer, reservation):
+                if isinstance(delay, NoReply):
+                    return delay
+                await asyncio.sleep(delay)
             outcome = await self._ask(request)
             if isinstance(outcome, Reply):
-                self._pacer.heard(outcome.status, outcome.headers, outcome.now)
+                self._pacer.observe(outcome.status, outcome.headers, outcome.now)
             return outcome
         finally:
-            self._pacer.end(turn)
+            self._pacer.release(reservation)
 
-    async def _ask(self, request: Request) -> Outcome:
+    async def _ask(self, request: Request) -> Answer:
         seconds = _seconds_for(request, self.settings, time.time())
 
         may_have_sent = True
 
         async def notice(step: str, info: Mapping[str, Any]) -> None:
             nonlocal may_have_sent
-            goes_out = _goes_out(request, step, info)
+            goes_out = _may_reach_intercom(request, step, info)
             may_have_sent = may_have_sent if goes_out is None else goes_out
 
         try:
             async with asyncio.timeout(seconds):
-                response = await self._http.send(_written(request, self.settings, self._http.headers, seconds, notice))
+                response = await self._http.send(
+                    _build_request(request, self.settings, self._http.headers, seconds, notice)
+                )
         except (TimeoutError, httpx.ReadTimeout):
             return _no_whole_reply(seconds, sent=may_have_sent)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return _broken(error, sent=may_have_sent)
+            return _no_reply(error, sent=may_have_sent)
         return Reply(response.status_code, response.headers, response.content, time.time(), self.settings.token)

@@ -24,8 +24,8 @@ from intercom_provider.api.errors import (
     UnreachableError,
     error_class,
 )
-from intercom_provider.api.pacing import LONGEST_HOLD, seconds_until_open
-from intercom_provider.api.redaction import quote
+from intercom_provider.api.pacing import MAX_DELAY_SECONDS, seconds_until_open
+from intercom_provider.api.redaction import redact
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -107,7 +107,7 @@ class Reply:
         return found
 
 
-class Broken(NamedTuple):
+class NoReply(NamedTuple):
     """
     No reply: a value, not an exception.
 
@@ -124,19 +124,19 @@ class Broken(NamedTuple):
 
 
 T = TypeVar("T")
-Outcome: TypeAlias = Reply | Broken
-Flow: TypeAlias = Generator[Request, Outcome, T]
+Answer: TypeAlias = Reply | NoReply
+Flow: TypeAlias = Generator[Request, Answer, T]
 Read: TypeAlias = Callable[[Reply], T]
 
 
-class Again(NamedTuple):
+class Retry(NamedTuple):
     """A judge's word that the request may be repeated: what to raise when patience is over, when to ask again."""
 
     error: IntercomError
     wait: float | None = None
 
 
-class Patience(NamedTuple):
+class RetryLimits(NamedTuple):
     """
     How long one request is tried.
 
@@ -154,71 +154,71 @@ class Patience(NamedTuple):
     contact_pause: float = _FIRST_BACKOFF
 
 
-PATIENT: Final = Patience()
+DEFAULT_RETRY_LIMITS: Final = RetryLimits()
 
 
-def attempt(request: Request, read: Read[T], patience: Patience) -> Flow[T]:
+def request_with_retries(request: Request, read: Read[T], limits: RetryLimits) -> Flow[T]:
     """
     Make a request until it has an answer or patience is over.
 
     :param request: What to ask; whether it is safe decides what may be repeated.
     :param read: Turns a successful reply into the result; raises ValueError when it is unreadable.
-    :param patience: When to give up.
+    :param limits: When to give up.
     :return: The result.
     :raises IntercomError: What went wrong, once patience is over or at once where repeating is no help.
     """
-    request = replace(request, deadline=patience.deadline, timeout=patience.timeout)
+    request = replace(request, deadline=limits.deadline, timeout=limits.timeout)
     contact_until: float | None = None
     tried = contacts_tried = 0
     while True:
         outcome = yield request
-        verdict = _certain(request, outcome, read) if request.safe else _unread(request, outcome, read)
-        if not isinstance(verdict, Again):
+        verdict = _judge_safe(request, outcome, read) if request.safe else _judge_unsafe(request, outcome, read)
+        if not isinstance(verdict, Retry):
             return verdict
         if isinstance(verdict.error, NotFoundError):
             contacts_tried += 1
-            contact_until = contact_until or outcome.now + patience.contact_wait
+            contact_until = contact_until or outcome.now + limits.contact_wait
             # The last look is at the very end, so that whoever turns up within the wait is found.
-            first = patience.contact_pause
+            first = limits.contact_pause
             pause = _backoff(contacts_tried, _MOST_CONTACT_BACKOFFS * first, first)
             wait = min(pause, contact_until - outcome.now)
             over = wait <= 0
         else:
             tried += 1
             wait = max(verdict.wait or 0.0, _backoff(tried, _LONGEST_BACKOFF))
-            over = tried >= patience.attempts or wait > LONGEST_HOLD
+            over = tried >= limits.attempts or wait > MAX_DELAY_SECONDS
         if over:
             raise verdict.error
-        if patience.deadline is not None and outcome.now + wait >= patience.deadline:
+        if limits.deadline is not None and outcome.now + wait >= limits.deadline:
             if request.safe or not verdict.error.transient:
                 raise verdict.error
             raise ExpiredError(f"not_after passed before the message could be sent: {verdict.error}") from verdict.error
         request = replace(request, after=wait, why=_reason(verdict.error))
 
 
-def _certain(request: Request, outcome: Outcome, read: Read[T]) -> T | Again:
+def _judge_safe(request: Request, outcome: Answer, read: Read[T]) -> T | Retry:
     """Judge a request that changes nothing: whatever may pass is asked again."""
-    if isinstance(outcome, Broken):
-        return Again(UnreachableError(f"{request}: {outcome.why}"))
+    if isinstance(outcome, NoReply):
+        return Retry(UnreachableError(f"{request}: {outcome.why}"))
     if outcome.status >= 300:  # noqa: PLR2004 - the classes of HTTP statuses are known by their hundreds
         error = read_error(request, outcome)
         if error.transient:
-            return Again(error, _wait_of(outcome))
+            return Retry(error, _wait_of(outcome))
         raise error
     try:
         return read(outcome)
     except ValueError:
-        return Again(UnreachableError(f"{request}: the reply ({outcome.status}) is no JSON that makes sense"))
+        return Retry(UnreachableError(f"{request}: the reply ({outcome.status}) is no JSON that makes sense"))
 
 
-def _unread(request: Request, outcome: Outcome, read: Read[T]) -> T | Again:
+def _judge_unsafe(request: Request, outcome: Answer, read: Read[T]) -> T | Retry:
     """Judge a request that creates something: only what certainly was not read is repeated."""
-    if isinstance(outcome, Broken):
+    if isinstance(outcome, NoReply):
         if outcome.late:
             raise ExpiredError("not_after passed: the message was not sent")
         if outcome.sent:
             raise UnconfirmedError(f"{request}: {outcome.why}")
-        return Again(UnreachableError(f"{request}: {outcome.why}. The message was not sent"))
+        return Retry(UnreachableError(f"{request}: {outcome.why}. The message was not sent"))
     if 200 <= outcome.status < 300:  # noqa: PLR2004 - as above
         try:
             return read(outcome)
@@ -226,9 +226,9 @@ def _unread(request: Request, outcome: Outcome, read: Read[T]) -> T | Again:
             raise UnconfirmedError(f"{request}: the reply ({outcome.status}) cannot be read") from None
     error = read_error(request, outcome)
     if isinstance(error, RateLimitedError):
-        return Again(error, _wait_of(outcome))
+        return Retry(error, _wait_of(outcome))
     if isinstance(error, ContactNotFoundError):
-        return Again(error)
+        return Retry(error)
     if outcome.status == 408 or not 400 <= outcome.status < 500:  # noqa: PLR2004 - as above
         raise UnconfirmedError(error.said) from error
     raise error
@@ -258,10 +258,10 @@ def read_error(request: Request, reply: Reply) -> ApiError:
     error = kind(
         request=str(request),
         status=reply.status,
-        code=quote(code, private),
-        message=quote(message, private),
-        field=quote(first.get("field"), private) or None,
-        request_id=quote(body.get("request_id") or reply.headers.get("x-request-id"), private) or None,
+        code=redact(code, private),
+        message=redact(message, private),
+        field=redact(first.get("field"), private) or None,
+        request_id=redact(body.get("request_id") or reply.headers.get("x-request-id"), private) or None,
     )
     if isinstance(error, RateLimitedError):
         wait = seconds_until_open(reply.headers, reply.now)

@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from intercom_provider.api.errors import InvalidInputError, Problem
-from intercom_provider.api.values import NOT_TEXT, Identifier, PastSeconds, Text, as_data, is_missing
+from intercom_provider.api.values import NOT_TEXT, Identifier, PastSeconds, Text, is_missing, parse_json_text
 from intercom_provider.api.version import version_reaches
 
 Json: TypeAlias = dict[str, Any]
@@ -120,7 +120,7 @@ class PhoneRecipient(_Strict):
 
 
 def _people(value: object) -> list[object]:
-    data = as_data(value)
+    data = parse_json_text(value)
     people = data if isinstance(data, list) else [data]
     return [
         {name: entry for name, entry in person.items() if not is_missing(entry)}
@@ -150,7 +150,7 @@ class _Message(_Strict):
     @classmethod
     def _one_recipient_or_said_so(cls, fields: Mapping[str, object]) -> Mapping[str, object]:
         shared = str(fields.get("shared_conversation", False)).strip().lower() == "true"
-        if isinstance(as_data(fields.get("to")), list) and not shared:
+        if isinstance(parse_json_text(fields.get("to")), list) and not shared:
             raise InvalidInputError.of("to", _SHARED)
         return fields
 
@@ -282,7 +282,7 @@ class WhatsAppMessage(_Message):
     def _texts_are_text(cls, value: object) -> object:
         try:
             # As it will travel: what is no list yet (a tuple) becomes one, and is checked like one.
-            components = json.loads(json.dumps(as_data(value), allow_nan=False, ensure_ascii=False).encode())
+            components = json.loads(json.dumps(parse_json_text(value), allow_nan=False, ensure_ascii=False).encode())
         except (TypeError, ValueError, RecursionError):
             raise InvalidInputError.of(
                 "components",

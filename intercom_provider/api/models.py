@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, Strict, field_validator
 
-from intercom_provider.api.redaction import quote_about_somebody
+from intercom_provider.api.redaction import mask_contact_details
 from intercom_provider.api.values import Identifier, as_datetime
 
 
@@ -132,7 +132,7 @@ class WhatsAppError(_Tolerant):
 
     def __str__(self) -> str:
         said = ": ".join(part for part in (self.message, self.details) if part)
-        return quote_about_somebody(said) or "no reason given"
+        return mask_contact_details(said) or "no reason given"
 
 
 class WhatsAppStatus(_Tolerant):

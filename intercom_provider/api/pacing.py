@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LONGEST_HOLD: Final = 60.0
+MAX_DELAY_SECONDS: Final = 60.0
 """Seconds that one wait for the limit lasts at most: windows are 10 s long, more would be a mistake."""
 
 # A window that opens on the second still answers 429 when a request arrives a moment early.
@@ -77,7 +77,7 @@ def seconds_until_open(headers: Mapping[str, str], now: float) -> float | None:
 
 
 @dataclass(slots=True, eq=False)
-class Turn:
+class Reservation:
     """
     One request's way past a pacer, from the first question to its end.
 
@@ -145,8 +145,8 @@ class Pacer:
     """
     Holds requests back when the announced limit is used up, and spaces them; safe to share between threads.
 
-    A request has a :class:`Turn`: :meth:`hold` is asked until the answer is 0, then :meth:`heard` is told the
-    reply, if there is one, and :meth:`end` that it is over, however it ended.
+    A request has a :class:`Reservation`. Call :meth:`delay_for` until it returns 0, :meth:`observe` with the reply, if
+    there is one, and :meth:`release` once the request is over, however it ended.
 
     :param budget: The share of each announced window that may be used, above 0 and up to 1: requests are
         spaced evenly, and give way to whoever else uses the limit. None (the default) spaces nothing, and
@@ -163,7 +163,7 @@ class Pacer:
         self._window: _Window | None = None
         self._unlimited = False
         # Goes alone while nothing is known: its reply tells the limit.
-        self._scout: Turn | None = None
+        self._probe: Reservation | None = None
         # Turns under way, which the server may not have counted in what was heard last.
         self._under_way = 0
         self._last_slot = 0.0
@@ -173,37 +173,37 @@ class Pacer:
         """How many requests have their moment, and are not over."""
         return self._under_way
 
-    def hold(self, turn: Turn, now: float) -> float:
+    def delay_for(self, reservation: Reservation, now: float) -> float:
         """
         Tell how long a request has to wait before it goes, or asks again.
 
-        :param turn: The request's turn.
+        :param reservation: The request's turn.
         :param now: This machine's clock, in epoch seconds.
         :return: Seconds, 0 when it may go at once.
         """
         with self._lock:
             # Whatever lies further ahead was believed before the clock was set back.
-            self._closed_until = min(self._closed_until, now + LONGEST_HOLD + _MARGIN)
-            closed, early = self._closed_until - now, turn.due - now
-            turn.news = False
+            self._closed_until = min(self._closed_until, now + MAX_DELAY_SECONDS + _MARGIN)
+            closed, early = self._closed_until - now, reservation.due - now
+            reservation.news = False
             if closed > 0:
-                self._give_back(turn)
+                self._give_back(reservation)
                 if now >= self._told_until:
-                    turn.news, self._told_until = True, self._closed_until
+                    reservation.news, self._told_until = True, self._closed_until
             elif early > 0:
-                turn.news = not turn.told
+                reservation.news = not reservation.told
             if closed > 0 or early > 0:
-                turn.told = True
-                return max(min(closed, LONGEST_HOLD), early)
-            if turn.slot is None:
-                turn.slot, again = self._next_slot(turn, now)
-                if turn.slot is None:
+                reservation.told = True
+                return max(min(closed, MAX_DELAY_SECONDS), early)
+            if reservation.slot is None:
+                reservation.slot, again = self._next_slot(reservation, now)
+                if reservation.slot is None:
                     return again
                 self._under_way += 1
-            turn.slot = min(turn.slot, now + _AHEAD)
-            return max(0.0, turn.slot - now)
+            reservation.slot = min(reservation.slot, now + _AHEAD)
+            return max(0.0, reservation.slot - now)
 
-    def heard(self, status: int, headers: Mapping[str, str], now: float) -> None:
+    def observe(self, status: int, headers: Mapping[str, str], now: float) -> None:
         """
         Learn from a reply.
 
@@ -223,28 +223,28 @@ class Pacer:
             if wait <= 0 and status == _REFUSED:
                 wait = _SHORT_HOLD
             if wait > 0:
-                self._closed_until = max(self._closed_until, now + min(wait, LONGEST_HOLD) + _MARGIN)
+                self._closed_until = max(self._closed_until, now + min(wait, MAX_DELAY_SECONDS) + _MARGIN)
 
-    def end(self, turn: Turn) -> None:
+    def release(self, reservation: Reservation) -> None:
         """
         Learn that a request is over, or will not be made.
 
-        :param turn: The request's turn.
+        :param reservation: The request's turn.
         """
         with self._lock:
-            self._give_back(turn)
+            self._give_back(reservation)
 
-    def _give_back(self, turn: Turn) -> None:
-        self._under_way -= turn.slot is not None
-        turn.slot = None
-        if self._scout is turn:
-            self._scout = None
+    def _give_back(self, reservation: Reservation) -> None:
+        self._under_way -= reservation.slot is not None
+        reservation.slot = None
+        if self._probe is reservation:
+            self._probe = None
 
     def _learn(self, status: int, headers: Mapping[str, str], left: float | None, now: float) -> float | None:
         """Take in a reply; when its window ends by this machine's clock, None where the reply makes no sense."""
         limit, reset = _number(headers.get("x-ratelimit-limit")), _number(headers.get("x-ratelimit-reset"))
         clock = server_time(headers, now)
-        if limit is None or left is None or reset is None or limit < 1 or reset - clock > LONGEST_HOLD:
+        if limit is None or left is None or reset is None or limit < 1 or reset - clock > MAX_DELAY_SECONDS:
             # What a proxy answers in place of Intercom says nothing about Intercom's limit.
             if status < _SERVER_ERROR and status != _REFUSED:
                 self._unlimited = True
@@ -253,15 +253,15 @@ class Pacer:
         self._window.learn(limit, left, reset, clock, now)
         return self._window.local(reset)
 
-    def _next_slot(self, turn: Turn, now: float) -> tuple[float | None, float]:
+    def _next_slot(self, reservation: Reservation, now: float) -> tuple[float | None, float]:
         """Give a moment to go; or none, and the seconds after which to ask again."""
-        budget = self._budget if turn.share is None else turn.share
+        budget = self._budget if reservation.share is None else reservation.share
         if budget is None or (self._window is None and self._unlimited):
             return now, 0.0
         if self._window is None:
-            if self._scout is not None:
+            if self._probe is not None:
                 return None, _ASK_AGAIN
-            self._scout, self._last_slot = turn, now
+            self._probe, self._last_slot = reservation, now
             return now, 0.0
         # No slot is further ahead, unless the clock was set back.
         last = self._last_slot = min(self._last_slot, now + _AHEAD)

@@ -21,7 +21,7 @@ _ADDRESS = re.compile(r"[^\s@<>()\"',;:]+(?:@|%40)[^\s@<>()\"',;:]+\.\w+")
 _HIDDEN: Final = "***"
 
 
-def quote(value: object, private: Sequence[str]) -> str:
+def redact(value: object, private: Sequence[str]) -> str:
     """
     Quote words in one line, without what they repeat: also a part of it, in any case or spelling.
 
@@ -47,7 +47,7 @@ def quote(value: object, private: Sequence[str]) -> str:
     return re.sub("\0+", _HIDDEN, shown)[:_LONGEST]
 
 
-def quote_about_somebody(value: object) -> str:
+def mask_contact_details(value: object) -> str:
     """
     Quote words about somebody who is not known here, without numbers and addresses.
 

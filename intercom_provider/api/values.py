@@ -33,7 +33,7 @@ def is_missing(value: object) -> bool:
     return value is None or (isinstance(value, str) and value.strip() in ("", "None"))
 
 
-def as_data(value: object) -> object:
+def parse_json_text(value: object) -> object:
     """
     Turn what a template or XCom made of a list or an object back into one.
 
@@ -53,7 +53,7 @@ def as_data(value: object) -> object:
     return value
 
 
-def is_literal(value: object) -> bool:
+def is_untemplated(value: object) -> bool:
     """
     Tell whether a value is already what it will be, so that it can be checked when a DAG is parsed.
 
@@ -63,13 +63,13 @@ def is_literal(value: object) -> bool:
     if isinstance(value, str):
         return "{{" not in value and "{%" not in value
     if isinstance(value, list | tuple):
-        return all(map(is_literal, value))
+        return all(map(is_untemplated, value))
     if isinstance(value, Mapping):
-        return all(map(is_literal, value.values()))
+        return all(map(is_untemplated, value.values()))
     return value is None or isinstance(value, bool | int | float | date)
 
 
-def is_place(value: object) -> bool:
+def is_path(value: object) -> bool:
     """
     Tell whether a value names a file or folder.
 
@@ -79,7 +79,7 @@ def is_place(value: object) -> bool:
     return isinstance(value, str | os.PathLike) or (hasattr(value, "protocol") and hasattr(value, "conn_id"))
 
 
-def is_word(text: str) -> bool:
+def is_single_word(text: str) -> bool:
     """
     Tell whether a text can be an id.
 

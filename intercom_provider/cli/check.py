@@ -14,7 +14,7 @@ from intercom_provider.api.errors import (
     RefusedError,
     UnauthorizedError,
 )
-from intercom_provider.api.flow import Patience
+from intercom_provider.api.flow import RetryLimits
 from intercom_provider.cli.connection import open_hook
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from intercom_provider.api.client import IntercomClient
     from intercom_provider.api.flow import Flow
 
-_PATIENCE: Final = Patience(attempts=2, timeout=10.0)
+_PATIENCE: Final = RetryLimits(attempts=2, timeout=10.0)
 _VERSION: Final = "intercom_version_invalid"
 
 # What is asked for is nowhere: that it is not found is the answer of an Intercom that would have shown it.
 _READS: Final[tuple[tuple[str, Callable[[], Flow[object]]], ...]] = (
     ("find conversations", lambda: calls.find_conversation("0", _PATIENCE)),
-    ("find contacts", lambda: calls.find_contact(email="nobody@example.com", patience=_PATIENCE)),
+    ("find contacts", lambda: calls.find_contact(email="nobody@example.com", limits=_PATIENCE)),
     ("read the statuses of a ruleset", lambda: calls.Pages("0").read(_PATIENCE)),
     ("read the status of a WhatsApp message", lambda: calls.whatsapp_status("wamid.0", _PATIENCE)),
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from intercom_provider.api import calls
 from intercom_provider.api.errors import InvalidInputError
-from intercom_provider.api.parallel import Together
+from intercom_provider.api.parallel import Parallel
 from intercom_provider.api.values import as_datetime
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from intercom_provider.api.flow import Flow
     from intercom_provider.api.message import Message
     from intercom_provider.api.models import Conversation, Source
-    from intercom_provider.api.parallel import Wide
+    from intercom_provider.api.parallel import ParallelFlow
     from intercom_provider.api.settings import Settings
-    from intercom_provider.results.reader import Line
+    from intercom_provider.results.reader import MessageResult
     from intercom_provider.sending.batch.input import BatchInput
 
 # What Intercom calls the origin of a conversation, where it is not the message's own type.
@@ -31,7 +31,7 @@ _ORIGINS: Final = {"inapp": "conversation"}
 _TAG: Final = re.compile(r"<[^>]*>")
 
 
-class Trace(NamedTuple):
+class Match(NamedTuple):
     """
     What there is of a message.
 
@@ -74,7 +74,7 @@ def read_defaults(text: str | None) -> Any:
         raise InvalidInputError.of("--defaults", "must be JSON, or a file of it") from None
 
 
-def messages_of(batch: BatchInput, lines: Sequence[Line], total: int) -> list[Message]:
+def messages_of(batch: BatchInput, lines: Sequence[MessageResult], total: int) -> list[Message]:
     """
     Find messages in what a batch was given.
 
@@ -103,7 +103,7 @@ def messages_of(batch: BatchInput, lines: Sequence[Line], total: int) -> list[Me
 
 def trace(
     client: IntercomClient, settings: Settings, messages: Sequence[Message], since: float, explained: Iterator[str]
-) -> list[Trace]:
+) -> list[Match]:
     """
     Look in Intercom for what messages have left there.
 
@@ -119,28 +119,28 @@ def trace(
     candidates = client.run(_candidates(messages, wires, since))
     sources = {each.source.id for found in candidates for each in found if each.source}
     taken: set[str | None] = {each for each in explained if each in sources}
-    traces = [Trace()] * len(messages)
+    matches = [Match()] * len(messages)
     # What has the message's own words comes first, so that no other message takes it.
     for by_words in (True, False):
         for place, wire in enumerate(wires):
-            for each in candidates[place] if traces[place].conversation is None else ():
+            for each in candidates[place] if matches[place].conversation is None else ():
                 source = each.source
                 if source is None or source.id in taken or (by_words and not _has_words_of(wire, source)):
                     continue
                 taken.add(source.id)
                 # A contact's name stands in other templates, too.
                 is_sure = by_words and "components" not in wire
-                traces[place] = Trace("found" if is_sure else "perhaps", each)
+                matches[place] = Match("found" if is_sure else "perhaps", each)
                 break
-    return traces
+    return matches
 
 
 def _candidates(
     messages: Sequence[Message], wires: Sequence[Mapping[str, Any]], since: float
-) -> Wide[list[list[Conversation]]]:
+) -> ParallelFlow[list[list[Conversation]]]:
     found: list[list[Conversation]] = []
     asked = (_candidates_for(message, wire, since) for message, wire in zip(messages, wires, strict=True))
-    yield Together(asked, found.append)
+    yield Parallel(asked, found.append)
     return found
 
 

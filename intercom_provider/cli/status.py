@@ -14,8 +14,8 @@ from intercom_provider.api.errors import IntercomError, InvalidInputError
 from intercom_provider.cli.connection import open_hook
 from intercom_provider.cli.output import STDOUT, write_lines
 from intercom_provider.fields import read_expected_count, read_settle_for
-from intercom_provider.waiting.delivery_wait import Wait
-from intercom_provider.waiting.poll import Look, Watch
+from intercom_provider.waiting.delivery_wait import DeliveryWait
+from intercom_provider.waiting.poll import FullPoll, Watch
 from intercom_provider.waiting.report import Report
 from intercom_provider.waiting.sent import read_message_ids, read_ruleset_id
 from intercom_provider.waiting.statuses import Criteria
@@ -45,14 +45,16 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
             started = time.time()
             with Report(wait_for=options.wait_for, results="all" if options.output else None, keys={}) as report:
                 try:
-                    found = client.run(wait.look(started, report.see, details=report.wants, full=not options.wait))
+                    found = client.run(
+                        wait.poll(started, report.add, needs_details=report.includes, full=not options.wait)
+                    )
                 except IntercomError as error:
-                    if not options.wait or wait.stumbled(error, time.time()) == "deadline":
+                    if not options.wait or wait.poll_failed(error, time.time()) == "deadline":
                         raise
                 else:
-                    verdict = wait.took(found, time.time())
+                    verdict = wait.update(found, time.time())
                     show(wait, wait.progress(found, time.time()))
-                    if isinstance(found, Look) and (verdict != "wait" or not options.wait):
+                    if isinstance(found, FullPoll) and (verdict != "wait" or not options.wait):
                         # The result stands below the bar, not in it.
                         shown.close()
                         _tell(found, report, client, options.output, out)
@@ -63,7 +65,7 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
             time.sleep(max(0.0, min(pause, wait.deadline - now)))
 
 
-def _wait(options: argparse.Namespace) -> Wait:
+def _wait(options: argparse.Namespace) -> DeliveryWait:
     ruleset_id = read_ruleset_id(options.ruleset_id)
     ids = read_message_ids(options.whatsapp_message_id)
     if (ruleset_id is None) == (not ids):
@@ -79,8 +81,8 @@ def _wait(options: argparse.Namespace) -> Wait:
         expected_count=expected_count if ruleset_id is not None else len(ids),
         settle_for=settle_for if ruleset_id is not None and expected_count is None else 0.0,
     )
-    return Wait(
-        watch=Watch(ruleset_id=ruleset_id, whatsapp_message_ids=tuple(ids)),
+    return DeliveryWait(
+        target=Watch(ruleset_id=ruleset_id, whatsapp_message_ids=tuple(ids)),
         criteria=criteria,
         started=now,
         deadline=now + options.timeout,
@@ -88,7 +90,7 @@ def _wait(options: argparse.Namespace) -> Wait:
 
 
 @contextmanager
-def _shown() -> Iterator[Callable[[Wait, str], None]]:
+def _shown() -> Iterator[Callable[[DeliveryWait, str], None]]:
     """Show progress: a bar for people, lines for whoever reads them from a file."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -104,23 +106,23 @@ def _shown() -> Iterator[Callable[[Wait, str], None]]:
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("looking", total=None, counts="")
 
-        def show(wait: Wait, line: str) -> None:
+        def show(wait: DeliveryWait, line: str) -> None:
             if wait.last is not None:
                 settled = wait.criteria.settled(wait.last)
                 total = max(wait.last.total, wait.criteria.expected_count or 0)
                 counts = line.partition(": ")[2]
-                bar.update(task, description=str(wait.watch), completed=settled, total=total, counts=counts)
+                bar.update(task, description=str(wait.target), completed=settled, total=total, counts=counts)
 
         yield show
 
 
-def _tell(look: Look, report: Report, client: IntercomClient, output: str | None, out: TextIO) -> None:
-    summary = look.summary
+def _tell(poll: FullPoll, report: Report, client: IntercomClient, output: str | None, out: TextIO) -> None:
+    summary = poll.summary
     told = sys.stderr if output == STDOUT else out
     counts = {"delivered": summary.delivered, "read": summary.read, "failed": summary.failed, "sent": summary.sent}
     said = ", ".join(f"{count:,} {'still sent' if name == 'sent' else name}" for name, count in counts.items())
     told.write(f"{summary.total:,} messages: {said}\n")
-    for failure in report.outcome(look, client)["failures"]:
+    for failure in report.failure_summary(poll, client)["failures"]:
         told.write(f"  {failure['whatsapp_message_id']}: {failure['reason']}\n")
     if output:
-        write_lines(report.rows(look), output, out)
+        write_lines(report.rows(poll), output, out)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError
 from intercom_provider.cli.output import STDOUT, write_lines
-from intercom_provider.results.reader import Parts
+from intercom_provider.results.reader import TryResults
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
     from typing import TextIO
 
-    from intercom_provider.cli.reconcile import Trace
-    from intercom_provider.results.reader import Line
+    from intercom_provider.cli.reconcile import Match
+    from intercom_provider.results.reader import MessageResult
     from intercom_provider.waiting.sent import Row
 
 _WAYS_ON: Final = """\
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     if options.messages is None and (options.defaults or options.since):
         raise InvalidInputError.of("--messages", "is missing: --defaults and --since are of use with it only")
     try:
-        tries = {parts.try_number: parts for parts in Parts.of_tries(options.results_path)}
+        tries = {parts.try_number: parts for parts in TryResults.of_tries(options.results_path)}
         chosen = _choose(tries, options)
         total, found = _read(tries[chosen])
         before = max((sum(1 for _ in parts.lines()) for number, parts in tries.items() if number < chosen), default=0)
@@ -57,29 +57,31 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     except Exception as error:
         # A storage that is not installed, or whose connection is missing, says so in a way of its own.
         raise InvalidInputError.of("RESULTS_PATH", f"can not be read: {error}") from error
-    traces = _trace(options, tries, found, total) if options.messages is not None and found else None
+    matches = _trace(options, tries, found, total) if options.messages is not None and found else None
     told = sys.stderr if options.output == STDOUT else out
     told.write(f"{len(found):,} of {total:,} messages are unconfirmed (try {chosen})\n")
     if before > total:
         told.write(f"An earlier try tells of {before:,}: this one was cut short, or got another list (--try)\n")
-    if traces is not None:
-        went = sum(trace.finding == "found" for trace in traces)
+    if matches is not None:
+        went = sum(trace.finding == "found" for trace in matches)
         told.write(f"{went:,} of them did go out\n")
     if options.output:
         rows: list[Row] = [{"index": line.index, "key": line.key, "reason": line.reason} for line in found]
-        for row, trace in zip(rows, traces or (), strict=traces is not None):
+        for row, trace in zip(rows, matches or (), strict=matches is not None):
             row |= {"finding": trace.finding, "conversation_id": trace.conversation and trace.conversation.id}
         write_lines(iter(rows), options.output, out)
     else:
         for place, line in enumerate(found):
             name = f"message {line.index}" + ("" if line.key is None else f", key {line.key}")
-            told.write(f"  {name}: {line.reason if traces is None else _said(traces[place])}\n")
+            told.write(f"  {name}: {line.reason if matches is None else _said(matches[place])}\n")
     if found:
-        told.write(f"\n{_ADVICE if traces is None else _LIMITS}\n")
+        told.write(f"\n{_ADVICE if matches is None else _LIMITS}\n")
     return 0
 
 
-def _trace(options: argparse.Namespace, tries: Mapping[int, Parts], found: Sequence[Line], total: int) -> list[Trace]:
+def _trace(
+    options: argparse.Namespace, tries: Mapping[int, TryResults], found: Sequence[MessageResult], total: int
+) -> list[Match]:
     from intercom_provider.cli.connection import open_hook  # noqa: PLC0415
     from intercom_provider.cli.reconcile import messages_of, read_defaults, read_since, trace  # noqa: PLC0415
     from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415 - only where it is wanted
@@ -94,7 +96,7 @@ def _trace(options: argparse.Namespace, tries: Mapping[int, Parts], found: Seque
         return trace(client, hook.settings, messages, since, known)
 
 
-def _said(trace: Trace) -> str:
+def _said(trace: Match) -> str:
     conversation = trace.conversation
     if conversation is None:
         return _SAID[trace.finding]
@@ -102,7 +104,7 @@ def _said(trace: Trace) -> str:
     return _SAID[trace.finding].format(id=conversation.id, began=f"{began:%Y-%m-%d %H:%M} UTC")
 
 
-def _choose(tries: Mapping[int, Parts], options: argparse.Namespace) -> int:
+def _choose(tries: Mapping[int, TryResults], options: argparse.Namespace) -> int:
     if not tries:
         raise InvalidInputError.of(
             "RESULTS_PATH", "has no results of a batch (try-1-part-1.jsonl): it is the folder RUN_ID/TASK_ID/MAP_INDEX"
@@ -114,9 +116,9 @@ def _choose(tries: Mapping[int, Parts], options: argparse.Namespace) -> int:
     return int(options.try_number)
 
 
-def _read(parts: Parts) -> tuple[int, list[Line]]:
+def _read(parts: TryResults) -> tuple[int, list[MessageResult]]:
     total = 0
-    found: list[Line] = []
+    found: list[MessageResult] = []
     for line in parts.lines():
         total += 1
         if line.outcome == "unconfirmed":

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from intercom_provider.api import calls
 from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
 from intercom_provider.api.errors import InvalidInputError, Problem, UnauthorizedError
-from intercom_provider.api.flow import Patience
+from intercom_provider.api.flow import RetryLimits
 from intercom_provider.api.message import parse_message
 from intercom_provider.api.settings import (
     DEFAULT_API_VERSION,
@@ -171,7 +171,7 @@ class IntercomHook(BaseHook):
         """
         try:
             with self.get_conn() as client:
-                found = client.run(calls.me(Patience(attempts=1, timeout=_TEST_TIMEOUT)))
+                found = client.run(calls.me(RetryLimits(attempts=1, timeout=_TEST_TIMEOUT)))
                 return True, _introduce(found, self.settings)
         except UnauthorizedError as error:
             return False, f"Intercom does not accept this access token. {error}"
@@ -196,8 +196,8 @@ class IntercomHook(BaseHook):
         :raises UnconfirmedError: When it may have been sent or not.
         :raises IntercomError: When it was not sent.
         """
-        patience = Patience(contact_wait=contact_wait, deadline=not_after)
-        flow = calls.send_message(parse_message(message), self.settings, patience)
+        limits = RetryLimits(contact_wait=contact_wait, deadline=not_after)
+        flow = calls.send_message(parse_message(message), self.settings, limits)
         self._tell_dry_run(self.settings)
         with self.get_conn() as client:
             return client.run(flow)
@@ -211,8 +211,8 @@ class IntercomHook(BaseHook):
     ) -> Receipt:
         """Send one message where nothing may block; see :meth:`send_message`."""
         settings = await self.aget_settings()
-        patience = Patience(contact_wait=contact_wait, deadline=not_after)
-        flow = calls.send_message(parse_message(message), settings, patience)
+        limits = RetryLimits(contact_wait=contact_wait, deadline=not_after)
+        flow = calls.send_message(parse_message(message), settings, limits)
         self._tell_dry_run(settings)
         async with await self.aget_conn() as client:
             return await client.run(flow)

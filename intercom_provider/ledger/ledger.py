@@ -37,13 +37,13 @@ class Store(Protocol):
         """Write a value, JSON."""
 
 
-class Siblings(Protocol):
+class MappedInstances(Protocol):
     """The other instances of a mapped task, each with a ledger of its own."""
 
-    def tell(self, entries: Entries) -> None:
+    def publish(self, entries: Entries) -> None:
         """Tell them what this instance's ledger holds."""
 
-    def ask(self, identity: str, *, changed: bool) -> dict[str, Any] | None:
+    def look_up(self, digest: str, *, changed: bool) -> dict[str, Any] | None:
         """Ask them for a message; None when nobody knows it."""
 
 
@@ -96,16 +96,16 @@ class Ledger:
 
     :param store: Airflow's ``task_state_store``; None where there is none, before Airflow 3.3.
     :param attempt: The try that asks.
-    :param siblings: The other instances of a mapped task; None when it is not mapped.
+    :param mapped_instances: The other instances of a mapped task; None when it is not mapped.
     :param key: Where in the store it is (default ``intercom/ledger``).
     """
 
     def __init__(
-        self, store: Store | None, attempt: Attempt, siblings: Siblings | None = None, *, key: str = KEY
+        self, store: Store | None, attempt: Attempt, mapped_instances: MappedInstances | None = None, *, key: str = KEY
     ) -> None:
         self._store = store
         self._attempt = attempt
-        self._siblings = siblings
+        self._mapped_instances = mapped_instances
         self._key = key
         self._identity = ""
         self._entries: Entries = {}
@@ -118,36 +118,36 @@ class Ledger:
         entries = self._store.get(self._key)
         # Somebody may have edited it. What makes no sense cannot say that nothing was sent.
         self._entries = entries if isinstance(entries, dict) else {} if entries is None else {UNREADABLE: {}}
-        if self._siblings is not None:
-            self._siblings.tell(self._entries)
+        if self._mapped_instances is not None:
+            self._mapped_instances.publish(self._entries)
 
-    def find(self, identity: str, now: float, *, ask: bool = True) -> Entry | None:
+    def find(self, digest: str, now: float, *, ask: bool = True) -> Entry | None:
         """
         Look up what is known of the message, which is the one that this ledger is about from now on.
 
         Without a store nothing is known, and a retry has to take the try before it for an intent.
 
-        :param identity: What names the message: see :func:`identity_of`.
+        :param digest: What names the message: see :func:`message_digest`.
         :param now: Epoch seconds.
         :param ask: Whether the siblings are asked about a message that is not known here.
         :return: The entry; None when the message was never attempted.
         """
-        self._identity = identity
+        self._identity = digest
         before = Entry("intent", self._attempt.number - 1, self._attempt.max_tries, now)
         if self._store is None:
             return before if self._attempt.number > 1 else None
-        if UNREADABLE in self._entries and identity not in self._entries:
+        if UNREADABLE in self._entries and digest not in self._entries:
             return before
-        if self._siblings is not None and ask and identity not in self._entries:
+        if self._mapped_instances is not None and ask and digest not in self._entries:
             # Whoever stood at this index before is a sign that the list has changed.
-            known = self._siblings.ask(identity, changed=bool(self._entries))
+            known = self._mapped_instances.look_up(digest, changed=bool(self._entries))
             if known is not None:
                 self._keep(known)
                 self._from_sibling = True
-        if identity not in self._entries:
+        if digest not in self._entries:
             return None
         try:
-            entry = Entry(**self._entries[identity])
+            entry = Entry(**self._entries[digest])
         except TypeError:
             return before
         return entry if entry.state == "intent" or isinstance(entry.receipt, dict) else before
@@ -164,7 +164,7 @@ class Ledger:
         return may_repeat(found.state, repeat, on_unconfirmed, was_cleared=self._was_cleared_since(found))
 
     @property
-    def ways_on(self) -> str:
+    def recovery_hint(self) -> str:
         """What a person can do about an attempt without a known outcome."""
         text = (
             'When you know whether it arrived, clear the task with on_unconfirmed="resend" to have it sent, or with '
@@ -178,7 +178,7 @@ class Ledger:
             f"{text}; or delete {self._key} in the task instance's Task State tab and clear the task, to have it sent"
         )
 
-    def intend(self, now: float) -> None:
+    def record_intent(self, now: float) -> None:
         """
         Write that the message is about to be sent; where that fails, nothing may be sent.
 
@@ -195,7 +195,7 @@ class Ledger:
         """
         self._keep(Entry("sent", self._attempt.number, self._attempt.max_tries, now, receipt)._asdict())
 
-    def take_back(self, found: Entry | None) -> None:
+    def withdraw_intent(self, found: Entry | None) -> None:
         """
         Take the intent back: this try certainly sent nothing.
 
@@ -218,11 +218,11 @@ class Ledger:
     def _keep(self, entry: dict[str, Any] | None) -> None:
         if self._store is None:
             return
-        others = {identity: kept for identity, kept in self._entries.items() if identity != self._identity}
+        others = {digest: kept for digest, kept in self._entries.items() if digest != self._identity}
         self._entries = others if entry is None else {**others, self._identity: entry}
         self._store.set(self._key, self._entries)
-        if self._siblings is not None:
-            self._siblings.tell(self._entries)
+        if self._mapped_instances is not None:
+            self._mapped_instances.publish(self._entries)
 
 
 def may_repeat(
@@ -242,7 +242,7 @@ def may_repeat(
     return state == "intent" and on_unconfirmed == "resend"
 
 
-def identity_of(*, key: object, message_type: str, recipients: object, salt: str) -> str:
+def message_digest(*, key: object, message_type: str, recipients: object, salt: str) -> str:
     """
     Name a message in a way that tells nothing about whom it goes to.
 

@@ -28,7 +28,7 @@ _PATIENCE: Final = 60.0
 _PAUSE: Final = 1.0
 
 
-class Siblings:
+class MappedInstances:
     """
     The instances of one mapped task in one DAG run.
 
@@ -40,34 +40,34 @@ class Siblings:
         self._ti = ti
         self._was_cleared = was_cleared
 
-    def tell(self, entries: Mapping[str, Any], *, is_all: bool = True) -> None:
+    def publish(self, entries: Mapping[str, Any], *, is_final: bool = True) -> None:
         """
         Tell the others what this instance's ledger holds.
 
         :param entries: The ledger.
-        :param is_all: False when more is added before the next time that this is told; so what one has told that
+        :param is_final: False when more is added before the next time that this is told; so what one has told that
             ended without another word is not taken for all that it sent.
         """
         value = {"map_index": self._ti.map_index, "entries": entries}
-        self._ti.xcom_push(key=XCOM_KEY, value=value if is_all else {**value, "is_all": False})
+        self._ti.xcom_push(key=XCOM_KEY, value=value if is_final else {**value, "is_all": False})
 
-    def ask(self, identity: str, *, changed: bool) -> dict[str, Any] | None:
+    def look_up(self, digest: str, *, changed: bool) -> dict[str, Any] | None:
         """
         Ask the others for a message.
 
-        :param identity: What names the message.
+        :param digest: What names the message.
         :param changed: Whether this index had another recipient before.
         :return: The entry of the one that knows it; None when nobody does.
         :raises AirflowException: When one of them may know it and cannot be asked; Airflow retries.
         """
         if not (changed or self._was_cleared):
             return None
-        told = self._listen(lambda told: any(identity in each for each in told.values()))
-        known = [{**each[identity], "map_index": index} for index, each in told.items() if identity in each]
+        told = self._listen(lambda told: any(digest in each for each in told.values()))
+        known = [{**each[digest], "map_index": index} for index, each in told.items() if digest in each]
         # One that knows the result knows more than one that only meant to send.
         return max(known, key=lambda entry: entry.get("state") == "sent", default=None)
 
-    def ask_all(self) -> Told:
+    def look_up_all(self) -> Told:
         """
         Ask the others for all that they know.
 

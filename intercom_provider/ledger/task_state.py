@@ -150,11 +150,9 @@ class BatchLedger:
         now._read_all()
         if now._unreadable:
             return {UNREADABLE: None}
-        return {
-            identity: list(record.ids) if record.state == "sent" else None for identity, record in now._known.items()
-        }
+        return {digest: list(record.ids) if record.state == "sent" else None for digest, record in now._known.items()}
 
-    def adopt(self, entries: Mapping[str, Any], map_index: int) -> None:
+    def merge_from(self, entries: Mapping[str, Any], map_index: int) -> None:
         """
         Take in what another instance of a mapped task has told of its ledger.
 
@@ -163,10 +161,10 @@ class BatchLedger:
         """
         # Another index's tries say nothing about this one's; but siblings are asked only after a clear.
         max_tries = self._attempt.max_tries if self._attempt.is_retry else _ANOTHER
-        for identity, ids in entries.items():
-            known = self._known.get(identity)
+        for digest, ids in entries.items():
+            known = self._known.get(digest)
             if known is None or (known.state == "intent" and ids is not None):
-                self._known[identity] = Record(
+                self._known[digest] = Record(
                     "intent" if ids is None else "sent",
                     (None, None) if ids is None else (ids[0], ids[1]),
                     self._attempt.number,
@@ -174,14 +172,14 @@ class BatchLedger:
                     map_index,
                 )
 
-    def find(self, identity: str) -> Record | None:
+    def find(self, digest: str) -> Record | None:
         """
         Look up what is known of a message from earlier attempts.
 
-        :param identity: What names the message.
+        :param digest: What names the message.
         :return: The record; None when the message was never attempted.
         """
-        known = self._known.get(identity)
+        known = self._known.get(digest)
         if known is None and (self._unreadable or (self._store is None and self._attempt.number > 1)):
             return Record("intent", (None, None), self._attempt.number - 1, self._attempt.max_tries)
         return known
@@ -215,9 +213,9 @@ class BatchLedger:
         if part is None or (part.is_there and part.size + growth > _FULL):
             part = self._begin_part(part)
         held = set(part.intents)
-        for identity, ids in results.items():
-            part.size += _size((identity, ids)) - _size(identity) * (identity in part.intents)
-            self._put(part, identity, ids)
+        for digest, ids in results.items():
+            part.size += _size((digest, ids)) - _size(digest) * (digest in part.intents)
+            self._put(part, digest, ids)
         part.size += sum(map(_size, next_intents))
         part.intents |= next_intents
         try:
@@ -236,19 +234,19 @@ class BatchLedger:
         writer = self._store.get(KEY)
         return isinstance(writer, dict) and writer.get("writer") == self._name
 
-    def _put(self, part: _Part, identity: str, ids: Ids | None) -> None:
-        part.intents.pop(identity, None)
+    def _put(self, part: _Part, digest: str, ids: Ids | None) -> None:
+        part.intents.pop(digest, None)
         if ids is not None:
-            part.sent[identity] = [*ids]
-        elif identity in self._carried:
+            part.sent[digest] = [*ids]
+        elif digest in self._carried:
             # It was not sent, and an earlier part says that it may have been: what stood before stands again.
-            before = self._known.get(identity)
+            before = self._known.get(digest)
             if before is None:
-                part.not_sent[identity] = None
+                part.not_sent[digest] = None
             elif before.state == "sent":
-                part.sent[identity] = [*before.ids, before.attempt, before.max_tries]
+                part.sent[digest] = [*before.ids, before.attempt, before.max_tries]
             else:
-                part.intents[identity] = (before.attempt, before.max_tries)
+                part.intents[digest] = (before.attempt, before.max_tries)
 
     def _begin_part(self, last: _Part | None) -> _Part:
         assert self._store is not None  # noqa: S101 - the caller has looked
@@ -286,16 +284,16 @@ class BatchLedger:
             intents = [(entry, *usual) if isinstance(entry, str) else tuple(entry) for entry in value["intents"]]
             records = {
                 **{
-                    identity: Record("sent", (ids[0], ids[1]), *(ids[2:] or usual))
-                    for identity, ids in value["sent"].items()
+                    digest: Record("sent", (ids[0], ids[1]), *(ids[2:] or usual))
+                    for digest, ids in value["sent"].items()
                 },
-                **{identity: Record("intent", (None, None), number, tries) for identity, number, tries in intents},
+                **{digest: Record("intent", (None, None), number, tries) for digest, number, tries in intents},
             }
             not_sent = list(value["not_sent"])
         except (TypeError, KeyError, ValueError, IndexError, AttributeError):
             # Somebody has edited it. What makes no sense cannot say that nothing was sent.
             self._unreadable = True
             return
-        for identity in not_sent:
-            self._known.pop(identity, None)
+        for digest in not_sent:
+            self._known.pop(digest, None)
         self._known.update(records)

@@ -21,20 +21,20 @@ _BY_PROXY: Final = "Airflow knows of no exception: the process was killed or los
 _LONGEST: Final = 2_000
 
 
-class Occasion(NamedTuple):
+class Alert(NamedTuple):
     """
     What happened.
 
     :param kind: The state of a task instance; ``dag_run`` and ``deadline`` for what concerns a whole run.
     :param headline: What happened, in a line.
     :param text: The same with all that Airflow tells of it: run, try, where the log is, and the exception at its end.
-    :param by_proxy: Whether the DAG processor alerts in the task's place, as its process cannot.
+    :param from_dag_processor: Whether the DAG processor alerts in the task's place, as its process cannot.
     """
 
     kind: Kind
     headline: str
     text: str
-    by_proxy: bool = False
+    from_dag_processor: bool = False
 
     @property
     def of_task(self) -> bool:
@@ -42,7 +42,7 @@ class Occasion(NamedTuple):
         return self.kind in _HAPPENED
 
 
-def read_occasion(context: Mapping[str, Any], *, will_retry: bool | None = None) -> Occasion:
+def read_alert(context: Mapping[str, Any], *, will_retry: bool | None = None) -> Alert:
     """
     Tell what happened by the context of a callback; each of Airflow's processes fills in another one.
 
@@ -57,14 +57,14 @@ def read_occasion(context: Mapping[str, Any], *, will_retry: bool | None = None)
         return _of_dag_run(context)
     if context.get("ti") is not None:
         return _of_task(context, will_retry)
-    return Occasion("unknown", _UNKNOWN, _UNKNOWN)
+    return Alert("unknown", _UNKNOWN, _UNKNOWN)
 
 
-def _of_task(context: Mapping[str, Any], will_retry: bool | None) -> Occasion:
+def _of_task(context: Mapping[str, Any], will_retry: bool | None) -> Alert:
     ti = context["ti"]
     state = str(getattr(ti.state, "value", ti.state))
     kind = next((kind for kind in _HAPPENED if kind == state), None)
-    by_proxy = kind is None
+    from_dag_processor = kind is None
     if kind is None:
         # The DAG processor is told neither the state nor an exception, and calls only about failures.
         will_retry = ti.try_number <= ti.max_tries if will_retry is None else will_retry
@@ -74,25 +74,25 @@ def _of_task(context: Mapping[str, Any], will_retry: bool | None) -> Occasion:
         headline,
         f"Run: {ti.run_id}, try {ti.try_number} of {max(ti.max_tries + 1, ti.try_number)}",
         f"Log: {ti.log_url}",
-        _BY_PROXY if by_proxy else _error_of(context),
+        _BY_PROXY if from_dag_processor else _error_of(context),
     )
-    return Occasion(kind, headline, text, by_proxy)
+    return Alert(kind, headline, text, from_dag_processor)
 
 
-def _of_dag_run(context: Mapping[str, Any]) -> Occasion:
+def _of_dag_run(context: Mapping[str, Any]) -> Alert:
     reason, ti = context["reason"], context.get("ti")
     failed = reason != "success"
     headline = f"DAG {context['dag'].dag_id} {f'failed: {reason}' if failed else 'succeeded'}"
     last = f"Last task: {_name_of(ti)}, log: {ti.log_url}" if failed and ti is not None else ""
-    return Occasion("dag_run", headline, _text(headline, f"Run: {context['run_id']}", last))
+    return Alert("dag_run", headline, _text(headline, f"Run: {context['run_id']}", last))
 
 
-def _of_deadline(context: Mapping[str, Any]) -> Occasion:
+def _of_deadline(context: Mapping[str, Any]) -> Alert:
     run = context.get("dag_run") or {}
     due = context["deadline"]["deadline_time"]
     headline = f"DAG {run.get('dag_id', 'unknown')} missed a deadline"
     details = f"Run: {run.get('dag_run_id', 'unknown')}, due at {due}, now {run.get('state', 'unknown')}"
-    return Occasion("deadline", headline, _text(headline, details))
+    return Alert("deadline", headline, _text(headline, details))
 
 
 def _text(*lines: str) -> str:

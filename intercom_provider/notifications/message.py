@@ -19,12 +19,12 @@ from intercom_provider.api.errors import (
     UnconfirmedError,
 )
 from intercom_provider.api.message import MESSAGE_FIELDS, parse_message
-from intercom_provider.api.values import is_literal, is_missing
+from intercom_provider.api.values import is_missing, is_untemplated
 from intercom_provider.compat import AirflowException, task_state_store
 from intercom_provider.exceptions import InvalidFieldError
-from intercom_provider.ledger.ledger import identity_of
-from intercom_provider.notifications.alert import Occasion, read_occasion, without_secrets
-from intercom_provider.sending.options import read_attempt, salt_of
+from intercom_provider.ledger.ledger import message_digest
+from intercom_provider.notifications.alert import Alert, read_alert, without_secrets
+from intercom_provider.sending.options import read_attempt, scope_salt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from intercom_provider.api.flow import Flow
     from intercom_provider.api.message import Message
     from intercom_provider.api.settings import Settings
-    from intercom_provider.notifications.once import Memory
+    from intercom_provider.notifications.once import AlertRecord
 
 # All that an alert may take. The last request may begin when there is still time for it to be answered.
 _SECONDS: Final = 30.0
@@ -191,7 +191,7 @@ class IntercomNotifier(BaseNotifier):
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
 
         give_up = time.time() + _SECONDS
-        with self._kept_to_the_log():
+        with self._log_instead_of_raising():
             hook = IntercomHook(self._connection_id())
             with hook.get_conn() as client:
                 client.run(self._alert(context, hook.settings, give_up))
@@ -205,7 +205,7 @@ class IntercomNotifier(BaseNotifier):
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
 
         give_up = time.time() + _SECONDS
-        with self._kept_to_the_log():
+        with self._log_instead_of_raising():
             async with asyncio.timeout(_SECONDS):
                 hook = IntercomHook(self._connection_id())
                 async with await hook.aget_conn() as client:
@@ -217,18 +217,18 @@ class IntercomNotifier(BaseNotifier):
     def _alert(self, context: Context, settings: Settings, give_up: float) -> Flow[None]:
         """Alert, whichever driver makes the requests."""
         from intercom_provider.api import calls  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.api.flow import Patience  # noqa: PLC0415
+        from intercom_provider.api.flow import RetryLimits  # noqa: PLC0415
 
-        occasion = read_occasion(context, will_retry=self._will_retry(context))
-        fields = self._fields(occasion)
+        alert = read_alert(context, will_retry=self._will_retry(context))
+        fields = self._fields(alert)
         # An exception may quote a secret, and an alert leaves the house.
         message = parse_message({**fields, **{name: without_secrets(fields[name]) for name in _TEXTS}})
-        patience = Patience(deadline=give_up - _LAST_REQUEST, timeout=_LAST_REQUEST)
-        flow = calls.send_message(message, settings, patience)
+        limits = RetryLimits(deadline=give_up - _LAST_REQUEST, timeout=_LAST_REQUEST)
+        flow = calls.send_message(message, settings, limits)
         if settings.dry_run:
             self.log.warning("Connection %s has dry_run set: no alert is sent", self.intercom_conn_id)
             return
-        memory = self._memory(context, occasion, message)
+        memory = self._memory(context, alert, message)
         if memory is None or not memory.may_alert():
             return
         with memory.alerting():
@@ -239,26 +239,26 @@ class IntercomNotifier(BaseNotifier):
         else:
             self.log.error("The alert was not sent: message %s: %s", receipt.id, receipt.reason)
 
-    def _memory(self, context: Context, occasion: Occasion, message: Message) -> Memory | None:
+    def _memory(self, context: Context, alert: Alert, message: Message) -> AlertRecord | None:
         """Give what remembers this alert; None when it is not to be given."""
-        from intercom_provider.notifications.once import Memory, stands_back  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.notifications.once import AlertRecord, reason_to_skip  # noqa: PLC0415 - not when a DAG is parsed
 
-        if not self.once or not occasion.of_task:
-            return Memory(None, None, "", self.log)
+        if not self.once or not alert.of_task:
+            return AlertRecord(None, None, "", self.log)
         attempt = read_attempt(context["task"], context)
-        if why := stands_back(occasion, attempt, is_covered=self._is_covered(context)):
+        if why := reason_to_skip(alert, attempt, is_covered=self._is_covered(context)):
             self.log.info("No alert: %s (once is set)", why)
             return None
-        identity = identity_of(
+        digest = message_digest(
             key=message.key,
             message_type=message.wire_type,
             recipients=message.recipients,
-            salt=f"{salt_of(context)}/{occasion.kind}",
+            salt=f"{scope_salt(context)}/{alert.kind}",
         )
         # For a try that is over, and in the DAG processor, Airflow's store is there and refuses.
-        refuses = occasion.kind == "up_for_retry" or occasion.by_proxy
+        refuses = alert.kind == "up_for_retry" or alert.from_dag_processor
         store = None if refuses else task_state_store(context)
-        return Memory(store, attempt, identity, self.log)
+        return AlertRecord(store, attempt, digest, self.log)
 
     def _will_retry(self, context: Context) -> bool | None:
         """Tell which of the task's callbacks this is, where it stands in one list alone."""
@@ -279,7 +279,7 @@ class IntercomNotifier(BaseNotifier):
             raise InvalidInputError([_unrendered("intercom_conn_id", error)])
         return self.intercom_conn_id
 
-    def _fields(self, occasion: Occasion) -> dict[str, Any]:
+    def _fields(self, alert: Alert) -> dict[str, Any]:
         """Give the fields of the message, with what Airflow tells where nothing else is said."""
         lost = {name: error for name, error in self._unrendered.items() if name not in _HAVE_DEFAULTS}
         if lost:
@@ -290,19 +290,19 @@ class IntercomNotifier(BaseNotifier):
         missing = {name for name in _HAVE_DEFAULTS if is_missing(fields[name])} | self._unrendered.keys()
         if "body" in missing and self.message_type != "whatsapp":
             why = [f"({_unrendered('body', error)})"] if (error := self._unrendered.get("body")) else []
-            fields["body"] = "\n".join([occasion.text, *why])
+            fields["body"] = "\n".join([alert.text, *why])
             if self.body_format == "html":
                 fields["body_format"] = "text"
         if "subject" in missing and self.message_type == "email":
-            fields["subject"] = occasion.headline
+            fields["subject"] = alert.headline
         return fields
 
     def _check_literals(self) -> None:
         """Find what is wrong already when the DAG is parsed; what is templated shows when it alerts."""
-        lazy = {name for name in self.template_fields if not is_literal(getattr(self, name))}
+        lazy = {name for name in self.template_fields if not is_untemplated(getattr(self, name))}
         problems: list[Problem] = []
         try:
-            parse_message(self._fields(Occasion("unknown", "a default", "a default")))
+            parse_message(self._fields(Alert("unknown", "a default", "a default")))
         except InvalidInputError as error:
             problems = [problem for problem in error.problems if problem.field.partition(".")[0] not in lazy]
         if not isinstance(self.once, bool):
@@ -311,7 +311,7 @@ class IntercomNotifier(BaseNotifier):
             raise InvalidFieldError(str(InvalidInputError(problems)))
 
     @contextmanager
-    def _kept_to_the_log(self) -> Iterator[None]:
+    def _log_instead_of_raising(self) -> Iterator[None]:
         """Log what goes wrong instead of raising it: it must not hide what the alert is about."""
         try:
             yield

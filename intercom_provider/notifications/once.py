@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 
     from intercom_provider.api.models import Receipt
     from intercom_provider.ledger.ledger import Attempt, Entry, Store
-    from intercom_provider.notifications.alert import Occasion
+    from intercom_provider.notifications.alert import Alert
 
 KEY: Final = "intercom/alerts"
 """Where in Airflow's task state store the alerts of a task instance are."""
 
 
-def stands_back(occasion: Occasion, attempt: Attempt, *, is_covered: bool) -> str:
+def reason_to_skip(alert: Alert, attempt: Attempt, *, is_covered: bool) -> str:
     """
     Tell why a try alerts of nothing, by what is known without a memory.
 
-    :param occasion: What happened.
+    :param alert: What happened.
     :param attempt: The try.
     :param is_covered: Whether the same person is alerted when the task has failed for good.
     :return: The reason; "" when it is to alert.
     """
-    if occasion.kind == "up_for_retry" and is_covered:
-        if not occasion.by_proxy:
+    if alert.kind == "up_for_retry" and is_covered:
+        if not alert.from_dag_processor:
             return "the task is tried again, and on_failure_callback alerts when it has failed for good"
         if attempt.number == attempt.max_tries:
             # If the process of the last try is killed, too, Airflow (3.3) calls nobody.
             return ""
-    if occasion.kind in ("up_for_retry", "running") and attempt.is_retry:
+    if alert.kind in ("up_for_retry", "running") and attempt.is_retry:
         return "the first try was the one to alert"
     return ""
 
 
-class Memory:
+class AlertRecord:
     """
     What is remembered of one alert of a task instance.
 
@@ -54,13 +54,13 @@ class Memory:
 
     :param store: Airflow's ``task_state_store``; None where there is none.
     :param attempt: The try that alerts; None where there is no task.
-    :param identity: What names the alert: see :func:`intercom_provider.ledger.ledger.identity_of`.
+    :param digest: What names the alert: see :func:`intercom_provider.ledger.ledger.message_digest`.
     :param log: The log of the callback.
     """
 
-    def __init__(self, store: Store | None, attempt: Attempt | None, identity: str, log: Any) -> None:
+    def __init__(self, store: Store | None, attempt: Attempt | None, digest: str, log: Any) -> None:
         self._ledger = None if store is None or attempt is None else Ledger(store, attempt, key=KEY)
-        self._identity = identity
+        self._identity = digest
         self._log = log
         self._found: Entry | None = None
 
@@ -103,7 +103,7 @@ class Memory:
     def _take_back(self) -> None:
         if self._ledger is not None:
             try:
-                self._ledger.take_back(self._found)
+                self._ledger.withdraw_intent(self._found)
             except Exception:  # noqa: BLE001 - what is reported is why it was not sent
                 self._log.exception("The alert was not sent, and the task state store could not be told")
 
@@ -116,5 +116,5 @@ class Memory:
             else:
                 self._log.warning("No alert: %s may have sent it or not, and it is not repeated (once is set)", found)
             return False
-        ledger.intend(time.time())
+        ledger.record_intent(time.time())
         return True

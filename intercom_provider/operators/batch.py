@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 from airflow.sdk import BaseOperator
 
 from intercom_provider.api.errors import InvalidInputError, Problem
-from intercom_provider.api.values import is_literal, is_missing, is_place
+from intercom_provider.api.values import is_missing, is_path, is_untemplated
 from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import AirflowException, is_unmapped, push_before_raising
 from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
 from intercom_provider.fields import Limit, allowance, parse_limit
-from intercom_provider.ledger.mapped import Siblings
+from intercom_provider.ledger.mapped import MappedInstances
 from intercom_provider.links import IntercomLink, inbox_url, show_link
-from intercom_provider.sending.held_timeout import HeldAlarm
+from intercom_provider.sending.held_timeout import HeldTimeout
 from intercom_provider.sending.options import (
     find_problems,
     is_mapped,
     open_store,
     read_attempt,
     read_not_after,
-    salt_of,
+    scope_salt,
     was_cleared,
 )
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from intercom_provider.ledger.ledger import OnUnconfirmed, Repeat
     from intercom_provider.ledger.task_state import BatchLedger
-    from intercom_provider.results.writer import Results
+    from intercom_provider.results.writer import ResultsWriter
     from intercom_provider.sending.batch.run import BatchRun, Counts
 
 Duplicates: TypeAlias = Literal["skip", "send", "fail"]
@@ -149,9 +149,9 @@ class SendMessageBatchOperator(BaseOperator):
         if parent is self and _is_list(self.messages):
             template_fields = [name for name in template_fields if name != "messages"]
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
-        if parent is self and not _is_place(self.messages) and not isinstance(self.messages, Unshown):
+        if parent is self and not _is_place(self.messages) and not isinstance(self.messages, HiddenMessages):
             # Airflow stores and shows what was rendered.
-            self.messages = Unshown(self.messages)
+            self.messages = HiddenMessages(self.messages)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -170,23 +170,23 @@ class SendMessageBatchOperator(BaseOperator):
     def _send(self, context: Context) -> dict[str, Any]:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
         from intercom_provider.ledger.task_state import BatchLedger  # noqa: PLC0415
-        from intercom_provider.results.writer import Results  # noqa: PLC0415
+        from intercom_provider.results.writer import ResultsWriter  # noqa: PLC0415
         from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.sending.batch.run import BatchRun, Terms  # noqa: PLC0415
+        from intercom_provider.sending.batch.run import BatchRun, SendOptions  # noqa: PLC0415
 
         self._check()
         attempt = read_attempt(self, context)
-        results = Results(self._folder(context), attempt.number)
+        results = ResultsWriter(self._folder(context), attempt.number)
         settings = IntercomHook(self.intercom_conn_id, api_version=self.api_version).settings
         show_link(context, inbox_url(settings))
         store = None if settings.dry_run else open_store(context, self.log)
         ledger = BatchLedger(store, attempt)
         ledger.open()
-        messages = self.messages.value if isinstance(self.messages, Unshown) else self.messages
+        messages = self.messages.value if isinstance(self.messages, HiddenMessages) else self.messages
         with (
             self._siblings_know(context, ledger),
             BatchInput(
-                messages, self.defaults, duplicates=self.duplicates, salt=salt_of(context), settings=settings
+                messages, self.defaults, duplicates=self.duplicates, salt=scope_salt(context), settings=settings
             ) as batch,
         ):
             total = batch.check()
@@ -195,12 +195,12 @@ class SendMessageBatchOperator(BaseOperator):
             if settings.dry_run:
                 self.log.warning("The connection has dry_run set: everything is checked, nothing is sent")
             results.open()
-            alarm = HeldAlarm()
+            alarm = HeldTimeout()
             run = BatchRun(
                 batch,
                 total,
                 settings=settings,
-                terms=Terms(
+                terms=SendOptions(
                     contact_wait=self.contact_wait,
                     not_after=read_not_after(self.not_after),
                     repeat=self.repeat,
@@ -210,7 +210,7 @@ class SendMessageBatchOperator(BaseOperator):
                 ),
                 ledger=ledger,
                 results=results,
-                stopped=lambda: self._killed or alarm.struck,
+                stopped=lambda: self._killed or alarm.timed_out,
             )
             try:
                 with alarm:
@@ -228,18 +228,18 @@ class SendMessageBatchOperator(BaseOperator):
         if not (ledger.records and is_mapped(context)):
             yield
             return
-        siblings = Siblings(context["ti"], was_cleared=was_cleared(context))
-        siblings.tell(ledger.entries(), is_all=False)
+        mapped_instances = MappedInstances(context["ti"], was_cleared=was_cleared(context))
+        mapped_instances.publish(ledger.entries(), is_final=False)
         if self.repeat != "always":
-            for map_index, entries in siblings.ask_all().items():
-                ledger.adopt(entries, map_index)
+            for map_index, entries in mapped_instances.look_up_all().items():
+                ledger.merge_from(entries, map_index)
         try:
             yield
         finally:
             if ledger.is_current():
-                siblings.tell(ledger.entries())
+                mapped_instances.publish(ledger.entries())
 
-    def _judge(self, context: Context, run: BatchRun, results: Results) -> dict[str, Any]:
+    def _judge(self, context: Context, run: BatchRun, results: ResultsWriter) -> dict[str, Any]:
         counts, values = run.counts, _values(run.counts, results)
         failed = counts.rejected + counts.expired
         if self.on_unconfirmed != "assume_sent":
@@ -284,7 +284,7 @@ class SendMessageBatchOperator(BaseOperator):
 
     def _check_literals(self) -> None:
         """Find what is wrong already when the DAG is parsed; the rest shows when the task runs."""
-        lazy = {name for name in self.template_fields if not is_literal(getattr(self, name))}
+        lazy = {name for name in self.template_fields if not is_untemplated(getattr(self, name))}
         self._check(lazy)
         from intercom_provider.sending.batch.input import check_literals  # noqa: PLC0415 - only where there is something to check
 
@@ -308,7 +308,7 @@ class SendMessageBatchOperator(BaseOperator):
             yield Problem(
                 "concurrency", f"must be a whole number from 1 to {_MOST_LANES}, or None for as many as it takes"
             )
-        if "results_path" not in lazy and not is_missing(self.results_path) and not is_place(self.results_path):
+        if "results_path" not in lazy and not is_missing(self.results_path) and not is_path(self.results_path):
             yield Problem("results_path", "must be the path or URI of a folder")
         try:
             parse_limit("max_failed", self.max_failed)
@@ -318,7 +318,7 @@ class SendMessageBatchOperator(BaseOperator):
             yield from error.problems
 
 
-class Unshown:
+class HiddenMessages:
     """
     Messages that Airflow hands to the task and does not show: its Rendered tab is for everybody who may read the DAG.
 
@@ -346,7 +346,7 @@ def _is_list(messages: object) -> bool:
     return isinstance(messages, Mapping) or (isinstance(messages, Sequence) and not isinstance(messages, str))
 
 
-def _values(counts: Counts, results: Results) -> dict[str, Any]:
+def _values(counts: Counts, results: ResultsWriter) -> dict[str, Any]:
     from intercom_provider.sending.batch.run import MOST_IDS, MOST_REASONS  # noqa: PLC0415 - not when a DAG is parsed
 
     ids = counts.whatsapp_message_ids

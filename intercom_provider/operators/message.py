@@ -20,7 +20,7 @@ from intercom_provider.api.errors import (
     UnreachableError,
 )
 from intercom_provider.api.message import MESSAGE_FIELDS, check_version, parse_message
-from intercom_provider.api.values import is_literal, is_missing
+from intercom_provider.api.values import is_missing, is_untemplated
 from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import (
     AirflowException,
@@ -34,8 +34,8 @@ from intercom_provider.exceptions import (
     MessageUnconfirmedError,
     as_airflow_errors,
 )
-from intercom_provider.ledger.ledger import Ledger, OnUnconfirmed, Repeat, identity_of
-from intercom_provider.ledger.mapped import Siblings
+from intercom_provider.ledger.ledger import Ledger, OnUnconfirmed, Repeat, message_digest
+from intercom_provider.ledger.mapped import MappedInstances
 from intercom_provider.links import IntercomLink, conversation_url, inbox_url, show_link
 from intercom_provider.operators.batch import SendMessageBatchOperator
 from intercom_provider.sending.options import (
@@ -44,7 +44,7 @@ from intercom_provider.sending.options import (
     open_store,
     read_attempt,
     read_not_after,
-    salt_of,
+    scope_salt,
     was_cleared,
 )
 
@@ -247,7 +247,7 @@ class SendMessageOperator(BaseOperator):
     def _send(self, context: Context) -> tuple[Receipt, Exception | None]:
         """Send under the ledger: what became of the message, and the error with which the task has to end."""
         from intercom_provider.api import calls  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.api.flow import Patience  # noqa: PLC0415
+        from intercom_provider.api.flow import RetryLimits  # noqa: PLC0415
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
 
         ledger = self._ledger(context)
@@ -260,8 +260,8 @@ class SendMessageOperator(BaseOperator):
         if hook.settings.dry_run:
             return hook.send_message(self._fields()), None
         message = parse_message(self._fields())
-        patience = Patience(contact_wait=self.contact_wait, deadline=read_not_after(self.not_after))
-        flow = calls.send_message(message, hook.settings, patience)
+        limits = RetryLimits(contact_wait=self.contact_wait, deadline=read_not_after(self.not_after))
+        flow = calls.send_message(message, hook.settings, limits)
         with hook.get_conn() as client:
             found = ledger.find(_identity(context, message), time.time(), ask=self.repeat != "always")
             if found is not None and not ledger.may_send(found, self.repeat, self.on_unconfirmed):
@@ -274,7 +274,7 @@ class SendMessageOperator(BaseOperator):
                     self.repeat,
                     self.on_unconfirmed,
                 )
-            ledger.intend(time.time())
+            ledger.record_intent(time.time())
             return self._attempt(client, flow, ledger, found)
 
     def _attempt(
@@ -283,20 +283,20 @@ class SendMessageOperator(BaseOperator):
         try:
             receipt = client.run(flow)
         except StoppedError:
-            ledger.take_back(found)
+            ledger.withdraw_intent(found)
             raise
         except (ApiError, ExpiredError, UnreachableError) as error:
-            ledger.take_back(found)
+            ledger.withdraw_intent(found)
             return self._not_sent(error)
         except UnconfirmedError as error:
             return self._unconfirmed(ledger, str(error))
         except AirflowTaskTimeout:
             if not client.may_have_sent:
-                ledger.take_back(found)
+                ledger.withdraw_intent(found)
                 raise
             return self._unconfirmed(ledger, "unconfirmed: execution_timeout struck while it sent")
         if receipt.outcome == "rejected":
-            ledger.take_back(found)
+            ledger.withdraw_intent(found)
             refusal = IntercomRefusedError(f"message {receipt.id}: {receipt.reason}")
             return receipt, None if self.on_rejected == "report" else refusal
         self._record(ledger, receipt)
@@ -304,10 +304,10 @@ class SendMessageOperator(BaseOperator):
 
     def _ledger(self, context: Context) -> Ledger:
         store = open_store(context, self.log)
-        siblings = None
+        mapped_instances = None
         if store is not None and is_mapped(context):
-            siblings = Siblings(context["ti"], was_cleared=was_cleared(context))
-        return Ledger(store, read_attempt(self, context), siblings)
+            mapped_instances = MappedInstances(context["ti"], was_cleared=was_cleared(context))
+        return Ledger(store, read_attempt(self, context), mapped_instances)
 
     def _found(self, ledger: Ledger, found: Entry) -> tuple[Receipt, Exception | None]:
         """Answer from the ledger instead of sending."""
@@ -326,7 +326,7 @@ class SendMessageOperator(BaseOperator):
             return receipt, AirflowException(
                 f"{reason.rstrip('.')}. The next try sends it again, as on_unconfirmed says"
             )
-        return receipt, MessageUnconfirmedError(f"{reason.rstrip('.')}. {ledger.ways_on}.")
+        return receipt, MessageUnconfirmedError(f"{reason.rstrip('.')}. {ledger.recovery_hint}.")
 
     def _not_sent(self, error: IntercomError) -> tuple[Receipt, Exception | None]:
         receipt = self._receipt("expired" if isinstance(error, ExpiredError) else "rejected", str(error))
@@ -362,7 +362,7 @@ class SendMessageOperator(BaseOperator):
     def _check_literals(self) -> None:
         """Find what is wrong already when the DAG is parsed; what is templated shows when the task runs."""
         problems: list[Problem] = []
-        lazy = {name for name in self.template_fields if not is_literal(getattr(self, name))} | self._files
+        lazy = {name for name in self.template_fields if not is_untemplated(getattr(self, name))} | self._files
         try:
             message = parse_message(self._fields())
             if not is_missing(self.api_version) and "api_version" not in lazy:
@@ -389,8 +389,8 @@ class SendMessageOperator(BaseOperator):
 
 
 def _identity(context: Context, message: Message) -> str:
-    return identity_of(
-        key=message.key, message_type=message.wire_type, recipients=message.recipients, salt=salt_of(context)
+    return message_digest(
+        key=message.key, message_type=message.wire_type, recipients=message.recipients, salt=scope_salt(context)
     )
 
 

@@ -7,21 +7,21 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, overload
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError, UnreachableError
-from intercom_provider.api.parallel import AHEAD
-from intercom_provider.results.reader import Key, Parts
+from intercom_provider.api.parallel import MAX_UNTAKEN_RESULTS
+from intercom_provider.results.reader import Key, TryResults
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
 # Each is read when it is asked for, and its key is wanted when it is taken.
-_LATELY: Final = AHEAD + 1
+_LATELY: Final = MAX_UNTAKEN_RESULTS + 1
 
-Piece: TypeAlias = "Parts | Mapping[str, Key]"
+Piece: TypeAlias = "TryResults | Mapping[str, Key]"
 """What a batch wrote, or ids that are held, with their keys."""
 
 
 @contextmanager
-def said_of(folder: str) -> Iterator[None]:
+def explain_read_errors(folder: str) -> Iterator[None]:
     """
     Say of what could not be read where it was, and whether it may pass.
 
@@ -114,8 +114,8 @@ class StreamedIds(Sequence[str]):
 
     def _read(self) -> Generator[tuple[str, Key]]:
         for piece in self._pieces:
-            if isinstance(piece, Parts):
-                with said_of(piece.folder):
+            if isinstance(piece, TryResults):
+                with explain_read_errors(piece.folder):
                     for line in piece.lines():
                         if line.whatsapp_message_id is not None:
                             yield line.whatsapp_message_id, line.key
@@ -129,7 +129,7 @@ class StreamedIds(Sequence[str]):
         :return: What :meth:`resume` takes.
         """
         pieces = [
-            [piece.folder, piece.try_number, piece.total] if isinstance(piece, Parts) else {"ids": list(piece)}
+            [piece.folder, piece.try_number, piece.total] if isinstance(piece, TryResults) else {"ids": list(piece)}
             for piece in self._pieces
         ]
         return {"number": self._number, "pieces": pieces}
@@ -143,6 +143,6 @@ class StreamedIds(Sequence[str]):
         :return: The ids.
         """
         pieces: list[Piece] = [
-            dict.fromkeys(piece["ids"]) if isinstance(piece, dict) else Parts(*piece) for piece in state["pieces"]
+            dict.fromkeys(piece["ids"]) if isinstance(piece, dict) else TryResults(*piece) for piece in state["pieces"]
         ]
         return cls(pieces, int(state["number"]))

@@ -17,7 +17,7 @@ _PART: Final = re.compile(r"try-([0-9]+)-part-([0-9]+)\.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class MessageResult:
     """What became of one message of a batch."""
 
     index: int | None
@@ -29,7 +29,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class TryResults:
     """
     What one try of a batch wrote; its parts are never changed again.
 
@@ -69,7 +69,7 @@ class Parts:
             raise ValueError("no part of a batch is there")
         return cls(folder, last, total)
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[MessageResult]:
         """
         Read every line, in the same order each time.
 
@@ -115,9 +115,9 @@ def _listed(folder: str) -> list[tuple[int, int, str]]:
     return sorted((int(match[1]), int(match[2]), name) for match, name in found if match)
 
 
-def _line(text: str) -> Line:
+def _line(text: str) -> MessageResult:
     data = json.loads(text)
-    return Line(
+    return MessageResult(
         data.get("index"),
         str(data["outcome"]),
         data.get("whatsapp_message_id"),

@@ -19,7 +19,7 @@ LINES_A_PART: Final = 10_000
 """How many lines are gathered before they are written; a part is complete when it is there."""
 
 
-class Results:
+class ResultsWriter:
     """
     Gathers one line a message and writes them in parts, none of which is ever overwritten.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from intercom_provider.sandbox.delivery import Draws
+from intercom_provider.sandbox.delivery import SeededRandom
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox.settings import Settings
@@ -31,7 +31,7 @@ class Contacts:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._ids = Draws(settings.seed, "contact")
+        self._ids = SeededRandom(settings.seed, "contact")
         self._first_asked: dict[str, float] = {}
 
     def knows(self, name: str, now: float) -> bool:

@@ -16,8 +16,8 @@ _SHOWN: Final = 100
 
 
 def _messages(call: Call) -> dict[str, Any]:
-    world = call.state.world
-    shown = [each for each in world.messages if call.params.get("recipient") in (None, each.recipient)]
+    workspace = call.state.workspace
+    shown = [each for each in workspace.messages if call.params.get("recipient") in (None, each.recipient)]
     return {"total": len(shown), "messages": [_message(call, each) for each in shown[-_last(call) :]]}
 
 
@@ -39,7 +39,7 @@ def _status(call: Call, message: Message) -> str | None:
     if message.whatsapp_message_id is None:
         return None
     try:
-        status: str = call.state.world.status(message.whatsapp_message_id, call.now)["status"]
+        status: str = call.state.workspace.status(message.whatsapp_message_id, call.now)["status"]
     except NotThereError:
         return "sent"
     return status
@@ -68,7 +68,7 @@ def _requests(call: Call) -> dict[str, Any]:
 
 
 def _rulesets(call: Call) -> dict[str, Any]:
-    rulesets = call.state.world.rulesets.values()
+    rulesets = call.state.workspace.rulesets.values()
     return {"rulesets": [{"id": each.id, "size": each.size, "arrived": each.arrived(call.now)} for each in rulesets]}
 
 
@@ -79,7 +79,7 @@ def _add_ruleset(call: Call) -> dict[str, Any]:
         raise ApiError(400, "bad_request", "id is required")
     if not isinstance(events, list) or not all(isinstance(each, dict) for each in events):
         raise ApiError(400, "bad_request", "events must be a list of objects")
-    call.state.world.add_ruleset(str(asked["id"]), int(size), over, events, call.now)
+    call.state.workspace.add_ruleset(str(asked["id"]), int(size), over, events, call.now)
     return _rulesets(call)
 
 
@@ -96,12 +96,12 @@ def _set_status(call: Call) -> dict[str, Any]:
         message_id, status = str(asked["whatsapp_message_id"]), str(asked["status"])
     except KeyError as missing:
         raise ApiError(400, "bad_request", f"{missing} is required") from None
-    call.state.world.set_status(message_id, status, asked.get("error"), call.now)
-    return call.state.world.status(message_id, call.now)
+    call.state.workspace.set_status(message_id, status, asked.get("error"), call.now)
+    return call.state.workspace.status(message_id, call.now)
 
 
 def _reply(call: Call) -> dict[str, Any]:
-    return {"conversation_id": call.state.world.reply(str(call.json().get("message_id")), call.now)}
+    return {"conversation_id": call.state.workspace.reply(str(call.json().get("message_id")), call.now)}
 
 
 def _reset(call: Call) -> dict[str, Any]:
@@ -110,18 +110,18 @@ def _reset(call: Call) -> dict[str, Any]:
 
 
 def _report(call: Call) -> dict[str, Any]:
-    world, log = call.state.world, call.state.log
-    recipients = Counter(each.recipient for each in world.messages)
+    workspace, log = call.state.workspace, call.state.log
+    recipients = Counter(each.recipient for each in workspace.messages)
     return {
-        "messages": len(world.messages),
-        "by_type": Counter(each.message_type for each in world.messages),
-        "by_whatsapp_status": Counter(_status(call, each) for each in world.messages if each.whatsapp_message_id),
+        "messages": len(workspace.messages),
+        "by_type": Counter(each.message_type for each in workspace.messages),
+        "by_whatsapp_status": Counter(_status(call, each) for each in workspace.messages if each.whatsapp_message_id),
         "not_accepted_by_whatsapp": sum(
-            each.message_type == "whatsapp" and each.whatsapp_message_id is None for each in world.messages
+            each.message_type == "whatsapp" and each.whatsapp_message_id is None for each in workspace.messages
         ),
         "recipients": len(recipients),
         "recipients_with_several_messages": sum(count > 1 for count in recipients.values()),
-        "replies": sum(each.replied_at is not None for each in world.messages),
+        "replies": sum(each.replied_at is not None for each in workspace.messages),
         "requests": log.counts.total(),
         "requests_by_status": _by_status(log.counts),
         "busiest_second": log.busiest_second,

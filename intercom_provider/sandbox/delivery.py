@@ -9,10 +9,10 @@ from binascii import a2b_base64, b2a_base64
 from hashlib import blake2b
 from typing import Final, Literal
 
-Fate = Literal["read", "delivered", "stuck", "failed", "refused"]
+DeliveryPlan = Literal["read", "delivered", "stuck", "failed", "refused"]
 
 # High endings, so that phone numbers counted up from zero do not meet them by accident.
-MAGIC_ENDINGS: Final[dict[str, tuple[Fate, str]]] = {
+MAGIC_ENDINGS: Final[dict[str, tuple[DeliveryPlan, str]]] = {
     "99901": ("failed", "fails, with an error"),
     "99902": ("stuck", "stays sent for ever, as if the phone were off"),
     "99903": ("refused", "is not accepted by WhatsApp: 200 without a whatsapp_message_id"),
@@ -27,7 +27,7 @@ FAILURES: Final = (
 )
 
 
-class Draws:
+class SeededRandom:
     """An endless table of random bytes, looked up by ids.
 
     :param seed: two tables with one seed are the same table.
@@ -49,7 +49,7 @@ class Draws:
         return hashed.digest()
 
 
-def fate_of(draw: bytes, failures: float, read_share: float) -> Fate:
+def fate_of(draw: bytes, failures: float, read_share: float) -> DeliveryPlan:
     """Decide where a message ends.
 
     :param draw: the message's own random bytes.
@@ -63,7 +63,7 @@ def fate_of(draw: bytes, failures: float, read_share: float) -> Fate:
     return "delivered"
 
 
-def fate_of_phone(phone: str) -> Fate | None:
+def fate_of_phone(phone: str) -> DeliveryPlan | None:
     """Tell the fate that a magic phone number asks for.
 
     :param phone: a phone number.
@@ -73,7 +73,7 @@ def fate_of_phone(phone: str) -> Fate | None:
     return magic[0] if magic else None
 
 
-def status_at(fate: Fate, draw: bytes, age: float) -> tuple[str, float]:
+def status_at(fate: DeliveryPlan, draw: bytes, age: float) -> tuple[str, float]:
     """Tell how far a message has come.
 
     :param fate: where it ends.

@@ -52,7 +52,7 @@ def _admins(_: Call) -> dict[str, Any]:
 def _create_message(call: Call) -> dict[str, Any]:
     wire = call.json()
     check_message(wire, call.version)
-    message = call.state.world.send(wire, call.now)
+    message = call.state.workspace.send(wire, call.now)
     reply = {
         "type": "admin_message",
         "id": message.id,
@@ -76,7 +76,7 @@ def _ruleset_statuses(call: Call) -> dict[str, Any]:
     per_page = _per_page(call)
     cursor = call.params.get("starting_after")
     first = _place_in(cursor) if cursor else 0
-    ruleset = call.state.world.rulesets.get(ruleset_id)
+    ruleset = call.state.workspace.rulesets.get(ruleset_id)
     total = ruleset.arrived(call.now) if ruleset else 0
     last = min(first + per_page, total)
     return {
@@ -119,14 +119,14 @@ def _whatsapp_status(call: Call) -> dict[str, Any]:
     if not whatsapp_message_id:
         raise ApiError(400, None, "message_id is required")
     try:
-        return call.state.world.status(whatsapp_message_id, call.now)
+        return call.state.workspace.status(whatsapp_message_id, call.now)
     except NotThereError:
         raise ApiError(404, "whatsapp_message_not_found", "Whatsapp message not found") from None
 
 
 def _search_conversations(call: Call) -> dict[str, Any]:
     filters = _filters(call, {"source.id": "=", "contact_ids": "=", "created_at": ">"})
-    found = call.state.world.conversations(
+    found = call.state.workspace.conversations(
         call.now,
         message_id=filters.get("source.id"),
         contact_id=filters.get("contact_ids"),
@@ -146,7 +146,7 @@ def _search_contacts(call: Call) -> dict[str, Any]:
     if len(filters) > 1:
         raise ApiError(400, "parameter_invalid", "The sandbox searches for contacts by one field", "query")
     [(field, value)] = filters.items()
-    contact = call.state.world.contacts.find(field, value, call.now)
+    contact = call.state.workspace.contacts.find(field, value, call.now)
     found = [contact] if contact else []
     pages = {"type": "pages", "page": 1, "per_page": 50, "total_pages": len(found)}
     return {"type": "list", "data": found, "total_count": len(found), "pages": pages}
@@ -177,7 +177,7 @@ def _time(text: str) -> float:
 
 
 def _find_by_external_id(call: Call) -> dict[str, Any]:
-    contact = call.state.world.contacts.find("external_id", call.rest, call.now)
+    contact = call.state.workspace.contacts.find("external_id", call.rest, call.now)
     if contact is None or contact["role"] != "user":
         raise NotThereError(call.rest)
     return contact

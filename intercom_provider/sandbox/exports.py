@@ -8,13 +8,13 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from intercom_provider.sandbox.delivery import Draws
+from intercom_provider.sandbox.delivery import SeededRandom
 from intercom_provider.sandbox.workspace import NotThereError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from intercom_provider.sandbox.workspace import Message, World
+    from intercom_provider.sandbox.workspace import Message, Workspace
 
 # Sandbox seconds after which a job is in progress, and done.
 _PROGRESS_AFTER: Final = 2.0
@@ -38,12 +38,12 @@ class _Job:
 class Exports:
     """The export jobs of one sandbox.
 
-    :param world: where the messages are.
+    :param workspace: where the messages are.
     """
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._ids = Draws(world.settings.seed, "export")
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._ids = SeededRandom(workspace.settings.seed, "export")
         self._jobs: dict[str, _Job] = {}
 
     def start(self, after: int, before: int, now: float) -> str:
@@ -80,7 +80,7 @@ class Exports:
         job = self._job(job_id)
         if job.canceled:
             return "canceled"
-        age = (now - job.begun) * self._world.settings.speed
+        age = (now - job.begun) * self._workspace.settings.speed
         if age < _DONE_AFTER:
             return "pending" if age < _PROGRESS_AFTER else "in_progress"
         return "completed" if any(self._messages(job)) else "no_data"
@@ -92,7 +92,7 @@ class Exports:
         :return: unix seconds.
         :raises NotThereError: when there is no such job.
         """
-        return int(self._job(job_id).begun + _DONE_AFTER / self._world.settings.speed) + _FILE_LIVES
+        return int(self._job(job_id).begun + _DONE_AFTER / self._workspace.settings.speed) + _FILE_LIVES
 
     def file(self, job_id: str, now: float) -> bytes:
         """Make the file of a completed job.
@@ -118,4 +118,4 @@ class Exports:
         return self._jobs[job_id]
 
     def _messages(self, job: _Job) -> Iterator[Message]:
-        return (each for each in self._world.messages if job.after <= each.created_at <= job.before)
+        return (each for each in self._workspace.messages if job.after <= each.created_at <= job.before)

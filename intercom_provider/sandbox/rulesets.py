@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from intercom_provider.sandbox.delivery import Draws, failure_of, fate_of, number_in, status_at, whatsapp_id
+from intercom_provider.sandbox.delivery import SeededRandom, failure_of, fate_of, number_in, status_at, whatsapp_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,10 +56,10 @@ class Ruleset:
     _waves: list[_Wave] = field(default_factory=list)
     _fixed: dict[int, dict[str, Any]] = field(default_factory=dict)
     _places: dict[str, int] = field(default_factory=dict)
-    _draws: Draws = field(init=False)
+    _draws: SeededRandom = field(init=False)
 
     def __post_init__(self) -> None:
-        self._draws = Draws(self.settings.seed, "ruleset", self.id)
+        self._draws = SeededRandom(self.settings.seed, "ruleset", self.id)
 
     def add(self, size: int, over: float, events: Sequence[dict[str, Any]], now: float) -> None:
         """Let recipients join, after those who are still about to.

@@ -112,7 +112,7 @@ class Sandbox:
     def messages(self) -> list[Message]:
         """The messages that were really created, oldest first."""
         with self._state.lock:
-            return list(self._state.world.messages)
+            return list(self._state.workspace.messages)
 
     @property
     def requests(self) -> list[RequestRecord]:
@@ -138,7 +138,7 @@ class Sandbox:
             message's own status only.
         """
         with self._state.lock:
-            self._state.world.add_ruleset(str(ruleset_id), size, over, events, time.time())
+            self._state.workspace.add_ruleset(str(ruleset_id), size, over, events, time.time())
 
     def status(self, whatsapp_message_id: str) -> dict[str, Any]:
         """Tell how far a WhatsApp message has come, as `GET /messages/whatsapp/status` would.
@@ -147,7 +147,7 @@ class Sandbox:
         :raises NotThereError: when there is none, or it was sent only a moment ago.
         """
         with self._state.lock:
-            return self._state.world.status(whatsapp_message_id, time.time())
+            return self._state.workspace.status(whatsapp_message_id, time.time())
 
     def set_status(self, whatsapp_message_id: str, status: str, *, error: dict[str, str] | None = None) -> None:
         """Force the status of a WhatsApp message from now on.
@@ -158,7 +158,7 @@ class Sandbox:
         :raises NotThereError: when there is no such message.
         """
         with self._state.lock:
-            self._state.world.set_status(whatsapp_message_id, status, error, time.time())
+            self._state.workspace.set_status(whatsapp_message_id, status, error, time.time())
 
     def reply(self, message_id: str) -> str:
         """Let the contact answer a message.
@@ -168,7 +168,7 @@ class Sandbox:
         :raises NotThereError: when there is no such message.
         """
         with self._state.lock:
-            return self._state.world.reply(message_id, time.time())
+            return self._state.workspace.reply(message_id, time.time())
 
     def reset(self) -> None:
         """Forget everything that happened, rulesets included; the settings stay."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from intercom_provider.sandbox.exports import Exports
 from intercom_provider.sandbox.rate_limit import RateLimit
 from intercom_provider.sandbox.request_log import RequestLog
-from intercom_provider.sandbox.workspace import ADMINS, World
+from intercom_provider.sandbox.workspace import ADMINS, Workspace
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox.settings import Settings
@@ -31,8 +31,8 @@ class State:
     def reset(self) -> None:
         """Forget everything that happened, rulesets included; the settings stay."""
         with self.lock:
-            self.world = World(self.settings)
-            self.exports = Exports(self.world)
+            self.workspace = Workspace(self.settings)
+            self.exports = Exports(self.workspace)
             self.log = RequestLog()
             self.rate_limit = RateLimit(self.settings)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.sandbox.contacts import Contacts, address_of
 from intercom_provider.sandbox.delivery import (
-    Draws,
+    SeededRandom,
     failure_of,
     fate_of,
     fate_of_phone,
@@ -21,7 +21,7 @@ from intercom_provider.sandbox.rulesets import Ruleset
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from intercom_provider.sandbox.delivery import Fate
+    from intercom_provider.sandbox.delivery import DeliveryPlan
     from intercom_provider.sandbox.settings import Settings
 
 ADMINS: Final = {"814860": "Ada Sandbox", "814861": "Ben Sandbox"}
@@ -60,7 +60,7 @@ class Message:
     time: float
     created_at: int
     whatsapp_message_id: str | None
-    fate: Fate | None
+    fate: DeliveryPlan | None
     draw: bytes
     conversation_id: str | None = None
     conversation_at: float = 0.0
@@ -68,7 +68,7 @@ class Message:
     forced: tuple[str, float, dict[str, str] | None] | None = None
 
 
-class World:
+class Workspace:
     """Everything that happened in one sandbox.
 
     :param settings: the sandbox's settings.
@@ -79,7 +79,7 @@ class World:
         self.contacts = Contacts(settings)
         self.messages: list[Message] = []
         self.rulesets: dict[str, Ruleset] = {}
-        self._draws = Draws(settings.seed, "message")
+        self._draws = SeededRandom(settings.seed, "message")
         self._sent_to: Counter[tuple[str, str]] = Counter()
         self._by_id: dict[str, Message] = {}
         self._by_whatsapp_id: dict[str, Message] = {}

@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 
-class HeldAlarm:
+class HeldTimeout:
     """
     Holds an ``execution_timeout`` back, which Airflow raises between any two lines of a task. A context manager.
 
     Between a message's answer and its record there is no good moment for it. What runs meanwhile asks
-    :attr:`struck`, and comes to an end; then the time-out is raised as Airflow would have.
+    :attr:`timed_out`, and comes to an end; then the time-out is raised as Airflow would have.
     """
 
     def __init__(self) -> None:
-        self.struck = False
+        self.timed_out = False
         """Whether time is up."""
 
         self._before: object = None
@@ -36,9 +36,9 @@ class HeldAlarm:
         before = self._before
         if callable(before) or isinstance(before, int):
             signal.signal(signal.SIGALRM, before)
-        if self.struck and callable(before):
+        if self.timed_out and callable(before):
             before(signal.SIGALRM, None)
 
     def _strike(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        self.struck = True
+        self.timed_out = True

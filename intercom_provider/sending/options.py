@@ -93,7 +93,7 @@ def open_store(context: Context, log: Any) -> TaskStateStore | None:
     return store
 
 
-def salt_of(context: Context) -> str:
+def scope_salt(context: Context) -> str:
     """
     Give what makes the names of messages in the ledger other ones in another run.
 

@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
     from intercom_provider.api.settings import Settings
-    from intercom_provider.waiting.wait import Waiting
+    from intercom_provider.waiting.wait import Wait
 
 _SHORTEST_INTERVAL: Final = 0.1
 _STATE_KEY: Final = "intercom_wait"
 # Airflow's own end of a deferral, far enough behind the trigger's deadline never to come first.
-_BACKSTOP: Final = timedelta(minutes=5)
+_DEFERRAL_MARGIN: Final = timedelta(minutes=5)
 
 
 class WaitingSensor(BaseSensorOperator):
     """
     Looks until a wait is over: with the same end in poke, reschedule and deferrable mode.
 
-    A sensor says what it waits for (:meth:`_begin`), how it looks and what comes of it (:meth:`_look`), and which
+    A sensor says what it waits for (:meth:`_begin`), how it looks and what comes of it (:meth:`_poll`), and which
     trigger looks in the meantime (:meth:`_trigger`).
 
     :param on_timeout: ``fail``, or ``report``: success with ``timed_out`` true.
@@ -69,7 +69,7 @@ class WaitingSensor(BaseSensorOperator):
         # Even somebody who asks for no pause gets one.
         self.poke_interval = max(self.poke_interval, _SHORTEST_INTERVAL)
         self._deadline: float | None = None
-        self._wait: Waiting | None = None
+        self._wait: Wait | None = None
         self._link_is_shown = False
 
     def execute(self, context: Context) -> Any:
@@ -84,7 +84,7 @@ class WaitingSensor(BaseSensorOperator):
             return super().execute(context)
         with self._skipped_when_asked():
             wait = self._begin_wait(context)
-            outcome = self._look(context, wait)
+            outcome = self._poll(context, wait)
         return outcome if outcome is not None else self._defer(wait)
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
@@ -111,7 +111,7 @@ class WaitingSensor(BaseSensorOperator):
                 raise kind(str(event.get("message", "the trigger failed")))
             if status not in ("settled", "deadline"):
                 raise AirflowException(f"{wait}: the trigger's event has an unknown status; look again")
-            outcome = self._look(context, wait, full=True)
+            outcome = self._poll(context, wait, full=True)
         return outcome if outcome is not None else self._defer(wait)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
@@ -131,23 +131,23 @@ class WaitingSensor(BaseSensorOperator):
             except ValueError as error:
                 self.log.warning("%s: what the look before knew is lost: %s", wait, error)
             wait.deadline = deadline
-        outcome = self._look(context, wait)
+        outcome = self._poll(context, wait)
         if store:
             store.set(key, wait.state())
-            if outcome is None and wait.is_due(time.time()):
+            if outcome is None and wait.deadline_passed(time.time()):
                 # The time passed while the state was written: Airflow would end the wait now, without a report.
-                outcome = self._look(context, wait)
+                outcome = self._poll(context, wait)
         return False if outcome is None else PokeReturnValue(is_done=True, xcom_value=outcome)
 
     def _first_moment(self, context: Context) -> float:
         first = context["ti"].get_first_reschedule_date(context) if self.reschedule and not self.deferrable else None
         return first.timestamp() if first else time.time()
 
-    def _begin(self, context: Context) -> Waiting:
+    def _begin(self, context: Context) -> Wait:
         """Read the fields and begin what they ask for."""
         raise NotImplementedError
 
-    def _look(self, context: Context, wait: Any, *, full: bool = False) -> dict[str, Any] | None:
+    def _poll(self, context: Context, wait: Any, *, full: bool = False) -> dict[str, Any] | None:
         """Look; what is told in the end, or None to wait on."""
         raise NotImplementedError
 
@@ -155,15 +155,15 @@ class WaitingSensor(BaseSensorOperator):
         """Give what looks while the sensor is deferred."""
         raise NotImplementedError
 
-    def _begin_wait(self, context: Context) -> Waiting:
+    def _begin_wait(self, context: Context) -> Wait:
         self._wait = wait = self._begin(context)
         return wait
 
     def _deadline_of_try(self) -> float:
         return time.time() + self.timeout if self._deadline is None else self._deadline
 
-    def _is_told_to_wait(self, wait: Waiting, now: float) -> bool:
-        if now >= wait.not_before or wait.is_due(now):
+    def _is_told_to_wait(self, wait: Wait, now: float) -> bool:
+        if now >= wait.not_before or wait.deadline_passed(now):
             return False
         self.log.info("%s: Intercom asked to wait for %.0f s", wait, wait.not_before - now)
         return True
@@ -173,11 +173,11 @@ class WaitingSensor(BaseSensorOperator):
             show_link(context, inbox_url(settings))
             self._link_is_shown = True
 
-    def _defer(self, wait: Waiting) -> None:
+    def _defer(self, wait: Wait) -> None:
         self.defer(
             trigger=self._trigger(wait),
             method_name="execute_complete",
-            timeout=timedelta(seconds=max(0.0, wait.deadline - time.time())) + _BACKSTOP,
+            timeout=timedelta(seconds=max(0.0, wait.deadline - time.time())) + _DEFERRAL_MARGIN,
         )
 
     def _pace(self) -> dict[str, Any]:
@@ -188,14 +188,14 @@ class WaitingSensor(BaseSensorOperator):
             "poke_interval": self.poke_interval,
             "exponential_backoff": self.exponential_backoff,
             "max_wait": self.max_wait.total_seconds() if self.max_wait else None,
-            "failed_looks_allowed": self._failed_looks_allowed,
+            "failed_looks_allowed": self._max_failed_polls,
         }
 
     @property
-    def _failed_looks_allowed(self) -> int | None:
-        from intercom_provider.waiting.wait import FAILED_LOOKS_ALLOWED  # noqa: PLC0415 - not when a DAG is parsed
+    def _max_failed_polls(self) -> int | None:
+        from intercom_provider.waiting.wait import MAX_FAILED_POLLS  # noqa: PLC0415 - not when a DAG is parsed
 
-        return None if self.silent_fail else FAILED_LOOKS_ALLOWED
+        return None if self.silent_fail else MAX_FAILED_POLLS
 
     @contextmanager
     def _skipped_when_asked(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
-from intercom_provider.api.values import is_literal, is_missing, is_word
+from intercom_provider.api.values import is_missing, is_single_word, is_untemplated
 from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import AirflowSensorTimeout, conf, push_before_raising
 from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
@@ -88,7 +88,7 @@ class MessageReplySensor(WaitingSensor):
         deadline = self._deadline_of_try()
         return ReplyWait(message_id=self._read_message_id(), started=deadline - self.timeout, deadline=deadline)
 
-    def _look(self, context: Context, wait: ReplyWait, *, full: bool = False) -> dict[str, Any] | None:
+    def _poll(self, context: Context, wait: ReplyWait, *, full: bool = False) -> dict[str, Any] | None:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
 
         hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
@@ -98,16 +98,16 @@ class MessageReplySensor(WaitingSensor):
             if self._is_told_to_wait(wait, started):
                 return None
             try:
-                found = client.run(wait.look(started))
+                found = client.run(wait.poll(started))
             except IntercomError as error:
-                verdict = wait.stumbled(error, time.time(), self._failed_looks_allowed)
-                if verdict == "deadline" and not wait.is_due(started):
+                verdict = wait.poll_failed(error, time.time(), self._max_failed_polls)
+                if verdict == "deadline" and not wait.deadline_passed(started):
                     # The deadline cut this look short; now comes the last one, which it does not.
-                    return self._look(context, wait, full=full)
+                    return self._poll(context, wait, full=full)
             else:
-                verdict = wait.took(found, time.time())
-                if verdict == "deadline" and not wait.is_due(started):
-                    return self._look(context, wait, full=full)
+                verdict = wait.update(found, time.time())
+                if verdict == "deadline" and not wait.deadline_passed(started):
+                    return self._poll(context, wait, full=full)
                 self.log.info("%s", wait.progress(found, time.time()))
             if verdict == "wait":
                 return None
@@ -116,7 +116,7 @@ class MessageReplySensor(WaitingSensor):
             return self._conclude(context, wait, timed_out=verdict == "deadline")
 
     def _conclude(self, context: Context, wait: ReplyWait, *, timed_out: bool) -> dict[str, Any]:
-        if not wait.has_looked:
+        if not wait.has_polled:
             raise AirflowSensorTimeout(f"{wait}: not one look succeeded within {self.timeout:.0f} s")
         values = {"conversation_id": wait.conversation_id, "replied_at": wait.replied_at, "timed_out": timed_out}
         if timed_out and self.on_timeout == "fail":
@@ -135,12 +135,12 @@ class MessageReplySensor(WaitingSensor):
         message_id = ""
         choose(problems, "on_timeout", self.on_timeout, ("fail", "report"))
         try:
-            if not (parsing and not is_literal(self.message_id)):
+            if not (parsing and not is_untemplated(self.message_id)):
                 message_id = _message_id(self.message_id)
         except InvalidInputError as error:
             problems.extend(error.problems)
         try:
-            if not is_missing(self.api_version) and is_literal(self.api_version):
+            if not is_missing(self.api_version) and is_untemplated(self.api_version):
                 parse_api_version(self.api_version)
         except InvalidInputError as error:
             problems.extend(error.problems)
@@ -155,7 +155,7 @@ def _message_id(value: object) -> str:
             "message_id",
             "is missing or rendered to nothing: a message that was not sent (rejected, expired, dry run) has no id",
         )
-    if isinstance(value, bool) or not isinstance(value, str | int) or not is_word(str(value)):
+    if isinstance(value, bool) or not isinstance(value, str | int) or not is_single_word(str(value)):
         raise InvalidInputError.of("message_id", "must be one message's id, as text or a whole number")
     text = str(value).strip()
     if text.startswith(_WHATSAPP_ID):

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, TypeVar
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
-from intercom_provider.api.values import is_literal, is_missing, is_place
+from intercom_provider.api.values import is_missing, is_path, is_untemplated
 from intercom_provider.compat import (
     AirflowSensorTimeout,
     conf,
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from intercom_provider.api.client import IntercomClient
     from intercom_provider.triggers.message_status import MessageStatusTrigger
-    from intercom_provider.waiting.delivery_wait import Wait
-    from intercom_provider.waiting.poll import Glance, Look
+    from intercom_provider.waiting.delivery_wait import DeliveryWait
+    from intercom_provider.waiting.poll import FullPoll, PartialPoll
     from intercom_provider.waiting.report import Report, Results
     from intercom_provider.waiting.sent import Row
     from intercom_provider.waiting.statuses import Summary
@@ -155,8 +155,8 @@ class MessageStatusSensor(WaitingSensor):
         self._plan = _Plan()
         self._read_fields(parsing=True)
 
-    def _begin(self, context: Context) -> Wait:
-        from intercom_provider.waiting.delivery_wait import Wait  # noqa: PLC0415
+    def _begin(self, context: Context) -> DeliveryWait:
+        from intercom_provider.waiting.delivery_wait import DeliveryWait  # noqa: PLC0415
         from intercom_provider.waiting.poll import Watch  # noqa: PLC0415
         from intercom_provider.waiting.statuses import Criteria  # noqa: PLC0415 - not when a DAG is parsed
 
@@ -170,8 +170,8 @@ class MessageStatusSensor(WaitingSensor):
                 "grown: give expected_count, or use deferrable=True"
             )
         deadline = self._deadline_of_try()
-        return Wait(
-            watch=Watch(
+        return DeliveryWait(
+            target=Watch(
                 ruleset_id=plan.ruleset_id,
                 created_after=plan.created_after,
                 whatsapp_message_ids=sent.ids,
@@ -189,9 +189,9 @@ class MessageStatusSensor(WaitingSensor):
             deadline=deadline,
         )
 
-    def _look(self, context: Context, wait: Wait, *, full: bool = False, once_more: bool = False) -> Row | None:
+    def _poll(self, context: Context, wait: DeliveryWait, *, full: bool = False, once_more: bool = False) -> Row | None:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.waiting.poll import Look  # noqa: PLC0415
+        from intercom_provider.waiting.poll import FullPoll  # noqa: PLC0415
         from intercom_provider.waiting.report import Report  # noqa: PLC0415
 
         plan = self._plan
@@ -202,7 +202,7 @@ class MessageStatusSensor(WaitingSensor):
             keys=plan.sent.keys,
             not_sent=plan.sent.not_sent,
         )
-        found: Look | Glance | None = None
+        found: FullPoll | PartialPoll | None = None
         with as_airflow_errors(), report, hook.get_conn() as client:
             check_status_version(hook.settings.api_version)
             self._show_link(context, hook.settings)
@@ -210,33 +210,39 @@ class MessageStatusSensor(WaitingSensor):
             if self._is_told_to_wait(wait, started):
                 return None
             try:
-                found = client.run(wait.look(started, report.see, details=report.wants, full=full))
+                found = client.run(wait.poll(started, report.add, needs_details=report.includes, full=full))
             except IntercomError as error:
-                verdict = wait.stumbled(error, time.time(), self._failed_looks_allowed)
+                verdict = wait.poll_failed(error, time.time(), self._max_failed_polls)
             else:
-                verdict = wait.took(found, time.time())
+                verdict = wait.update(found, time.time())
                 self.log.info("%s", wait.progress(found, time.time()))
             if verdict == "wait":
                 return None
-            look = found if isinstance(found, Look) else None
-            if verdict == "deadline" and look is None and not wait.is_due(started):
+            poll = found if isinstance(found, FullPoll) else None
+            if verdict == "deadline" and poll is None and not wait.deadline_passed(started):
                 # The deadline cut this look short; now comes the last one, which it does not.
-                return self._look(context, wait)
-            if verdict == "deadline" and once_more and look is None:
+                return self._poll(context, wait)
+            if verdict == "deadline" and once_more and poll is None:
                 return None
-            if verdict == "deadline" and look is not None and not wait.believed and not once_more:
+            if verdict == "deadline" and poll is not None and not wait.is_consistent and not once_more:
                 # What the last look saw may have changed while it was read; another one decides, if it can.
-                outcome = self._look(context, wait, once_more=True)
+                outcome = self._poll(context, wait, once_more=True)
                 if outcome is not None:
                     return outcome
-            return self._conclude(context, wait, verdict, look, report, client)
+            return self._conclude(context, wait, verdict, poll, report, client)
 
     def _conclude(
-        self, context: Context, wait: Wait, verdict: Verdict, look: Look | None, report: Report, client: IntercomClient
+        self,
+        context: Context,
+        wait: DeliveryWait,
+        verdict: Verdict,
+        poll: FullPoll | None,
+        report: Report,
+        client: IntercomClient,
     ) -> Row:
         summary = wait.last
         if summary is None:
-            raise AirflowSensorTimeout(f"{wait.watch}: not one look succeeded within {self.timeout:.0f} s")
+            raise AirflowSensorTimeout(f"{wait.target}: not one look succeeded within {self.timeout:.0f} s")
         values: Row = {
             **asdict(summary),
             "reached": summary.reached,
@@ -247,26 +253,26 @@ class MessageStatusSensor(WaitingSensor):
             "failed_user_ids": None,
             "results_path": None,
         }
-        if look is None:
+        if poll is None:
             unwritten = None
-            self.log.warning("%s: the last look failed; what is reported is what the one before saw", wait.watch)
+            self.log.warning("%s: the last look failed; what is reported is what the one before saw", wait.target)
         else:
-            values |= report.outcome(look, client)
-            unwritten = self._write(report, look, values)
+            values |= report.failure_summary(poll, client)
+            unwritten = self._write(report, poll, values)
         if wait.criteria.too_many_failed(summary):
             push_before_raising(self, context, values)
             raise DeliveryFailedError(_failed(wait, summary, values))
         if verdict == "deadline" and self.on_timeout == "fail":
             push_before_raising(self, context, values)
             raise AirflowSensorTimeout(
-                f"{wait.watch}: not settled within {self.timeout:.0f} s: {wait.criteria.progress(summary)}"
+                f"{wait.target}: not settled within {self.timeout:.0f} s: {wait.criteria.progress(summary)}"
             )
         if unwritten is not None:
             push_before_raising(self, context, values)
             raise unwritten
         return values
 
-    def _write(self, report: Report, look: Look, values: Row) -> InvalidFieldError | None:
+    def _write(self, report: Report, poll: FullPoll, values: Row) -> InvalidFieldError | None:
         """Write the rows that were asked for; what keeps them from being written must not cost the counts."""
         from intercom_provider.waiting.report import write_rows  # noqa: PLC0415 - not when a DAG is parsed
 
@@ -274,7 +280,7 @@ class MessageStatusSensor(WaitingSensor):
             return None
         path = str(self.results_path)
         try:
-            written = write_rows(report.rows(look), path)
+            written = write_rows(report.rows(poll), path)
         except Exception as error:
             self.log.exception("The rows could not be written to %s", path)
             return InvalidFieldError(f"results_path: {path} cannot be written ({type(error).__name__}: {error})")
@@ -282,11 +288,11 @@ class MessageStatusSensor(WaitingSensor):
         values["results_path"] = path
         return None
 
-    def _trigger(self, wait: Wait) -> MessageStatusTrigger:
+    def _trigger(self, wait: DeliveryWait) -> MessageStatusTrigger:
         from intercom_provider.triggers.message_status import MessageStatusTrigger  # noqa: PLC0415 - as above
 
         return MessageStatusTrigger(
-            watch=wait.watch.state(),
+            target=wait.target.state(),
             criteria=asdict(wait.criteria),
             state=wait.state(),
             **self._pace(),
@@ -298,7 +304,7 @@ class MessageStatusSensor(WaitingSensor):
 
         def take(name: str, read: Callable[[Any], T]) -> T | None:
             value = getattr(self, name)
-            if parsing and not is_literal(value):
+            if parsing and not is_untemplated(value):
                 return None
             try:
                 return read(value)
@@ -335,17 +341,17 @@ class MessageStatusSensor(WaitingSensor):
 def _file(value: object) -> None:
     if is_missing(value):
         return
-    if not is_place(value):
+    if not is_path(value):
         raise InvalidInputError.of("results_path", "must be the path or URI of a file")
     if str(value).endswith("/"):
         raise InvalidInputError.of("results_path", "names a folder: give a file, such as .../{{ run_id }}.jsonl")
 
 
-def _failed(wait: Wait, summary: Summary, values: Row) -> str:
+def _failed(wait: DeliveryWait, summary: Summary, values: Row) -> str:
     reasons = Counter(failure["reason"] for failure in values["failures"])
     known = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
     written = f" Written to {values['results_path']}." if values["results_path"] else ""
     return (
-        f"{wait.watch}: {summary.failed} of {summary.total} failed, and max_failed allows {wait.criteria.max_failed}. "
+        f"{wait.target}: {summary.failed} of {summary.total} failed, and max_failed allows {wait.criteria.max_failed}. "
         f"Reasons of the first {len(values['failures'])}: {known or 'not known'}.{written}"
     )

@@ -11,13 +11,13 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from intercom_provider.api.errors import IntercomError
 from intercom_provider.compat import set_trigger_xcom
-from intercom_provider.triggers.schedule import first_look, next_look, phase_of
+from intercom_provider.triggers.schedule import first_poll, next_poll, phase_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from intercom_provider.triggers.shared_client import SharedClient
-    from intercom_provider.waiting.wait import Verdict, Waiting
+    from intercom_provider.waiting.wait import Verdict, Wait
 
 # Shares of the interval: an answer that somebody else was given so lately will do, and how far those spread
 # out who look at the same.
@@ -35,11 +35,11 @@ class WaitingTrigger(BaseTrigger):
 
     :param intercom_conn_id: The connection.
     :param api_version: Replaces the connection's API version; None for the connection's.
-    :param state: How far the wait is: what :meth:`intercom_provider.waiting.wait.Waiting.state` gives.
+    :param state: How far the wait is: what :meth:`intercom_provider.waiting.wait.Wait.state` gives.
     :param poke_interval: Seconds between two looks, and before the first.
     :param exponential_backoff: Whether each wait is twice the one before (default False).
     :param max_wait: The longest such wait in seconds; None for no limit.
-    :param failed_looks_allowed: How many looks in a row may fail; None for any number.
+    :param max_failed_polls: How many looks in a row may fail; None for any number.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class WaitingTrigger(BaseTrigger):
         poke_interval: float,
         exponential_backoff: bool = False,
         max_wait: float | None = None,
-        failed_looks_allowed: int | None = None,
+        max_failed_polls: int | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow has no annotation here
         self.intercom_conn_id = intercom_conn_id
@@ -60,21 +60,21 @@ class WaitingTrigger(BaseTrigger):
         self.poke_interval = poke_interval
         self.exponential_backoff = exponential_backoff
         self.max_wait = max_wait
-        self.failed_looks_allowed = failed_looks_allowed
+        self.max_failed_polls = max_failed_polls
 
     def own_fields(self) -> dict[str, Any]:
         """Give the constructor's arguments that only this trigger has."""
         raise NotImplementedError
 
-    def begin(self) -> Waiting:
+    def begin(self) -> Wait:
         """Make the wait of what was stored."""
         raise NotImplementedError
 
-    def subject(self, wait: Any) -> tuple[str | None, str]:
+    def shared_key(self, wait: Any) -> tuple[str | None, str]:
         """Name what others may look at as well, or None, and what is looked at."""
         raise NotImplementedError
 
-    async def look(self, wait: Any, client: SharedClient) -> Any:
+    async def poll(self, wait: Any, client: SharedClient) -> Any:
         """Look once."""
         raise NotImplementedError
 
@@ -94,7 +94,7 @@ class WaitingTrigger(BaseTrigger):
                 "poke_interval": self.poke_interval,
                 "exponential_backoff": self.exponential_backoff,
                 "max_wait": self.max_wait,
-                "failed_looks_allowed": self.failed_looks_allowed,
+                "failed_looks_allowed": self.max_failed_polls,
             },
         )
 
@@ -107,7 +107,7 @@ class WaitingTrigger(BaseTrigger):
         """
         try:
             wait = self.begin()
-            status = await self._watch(wait)
+            status = await self._poll_until_done(wait)
             event: dict[str, Any] = {"status": status, "state": wait.state()}
         except IntercomError as error:
             event = {"status": "error", "transient": error.transient, "message": str(error)}
@@ -120,37 +120,37 @@ class WaitingTrigger(BaseTrigger):
             }
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # nor here
 
-    async def _watch(self, wait: Waiting) -> str:
+    async def _poll_until_done(self, wait: Wait) -> str:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
         from intercom_provider.triggers.shared_client import shared_client  # noqa: PLC0415
 
-        subject, name = self.subject(wait)
-        phase = phase_of(self.intercom_conn_id, name)
+        shared_key, name = self.shared_key(wait)
+        phase = phase_for(self.intercom_conn_id, name)
         # Those that look at the same meet, but not in the same moment: one asks, and the others are told.
         apart = random.random() * min(_APART * self.poke_interval, _MOST_APART)  # noqa: S311 - no secret
         interval = self.poke_interval
         # The sensor has just looked; and every way round the loop sleeps.
-        await _sleep_until(wait, first_look(time.time(), interval, phase, wait.not_before) + apart)
-        if wait.is_due(time.time()):
+        await _sleep_until(wait, first_poll(time.time(), interval, phase, wait.not_before) + apart)
+        if wait.deadline_passed(time.time()):
             return "deadline"
         settings = await IntercomHook(self.intercom_conn_id, api_version=self.api_version).aget_settings()
-        async with shared_client(settings, subject=subject, fresh_for=_FRESH * interval) as client:
-            while (verdict := await self._look(wait, client)) == "wait":
+        async with shared_client(settings, shared_key=shared_key, fresh_for=_FRESH * interval) as client:
+            while (verdict := await self._poll(wait, client)) == "wait":
                 if self.exponential_backoff:
                     interval = min(2 * interval, self.max_wait or 2 * interval)
-                await _sleep_until(wait, next_look(time.time(), interval, phase, wait.not_before) + apart)
-                if wait.is_due(time.time()):
+                await _sleep_until(wait, next_poll(time.time(), interval, phase, wait.not_before) + apart)
+                if wait.deadline_passed(time.time()):
                     return "deadline"
         return verdict
 
-    async def _look(self, wait: Waiting, client: SharedClient) -> Verdict:
+    async def _poll(self, wait: Wait, client: SharedClient) -> Verdict:
         try:
-            found = await self.look(wait, client)
+            found = await self.poll(wait, client)
         except IntercomError as error:
-            return wait.stumbled(error, time.time(), self.failed_looks_allowed)
-        verdict = wait.took(found, time.time())
+            return wait.poll_failed(error, time.time(), self.max_failed_polls)
+        verdict = wait.update(found, time.time())
         self.log.info("%s", wait.progress(found, time.time()))
-        await self._show(wait.shown(found))
+        await self._show(wait.progress_values(found))
         return verdict
 
     async def _show(self, progress: dict[str, Any]) -> None:
@@ -160,5 +160,5 @@ class WaitingTrigger(BaseTrigger):
             self.log.warning("the progress could not be shown in XCom: %s", type(error).__name__)
 
 
-async def _sleep_until(wait: Waiting, moment: float) -> None:
+async def _sleep_until(wait: Wait, moment: float) -> None:
     await asyncio.sleep(max(0.0, min(moment, wait.deadline) - time.time()))

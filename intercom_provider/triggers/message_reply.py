@@ -27,7 +27,7 @@ class MessageReplyTrigger(WaitingTrigger):
     :param poke_interval: Seconds between two looks, and before the first.
     :param exponential_backoff: Whether each wait is twice the one before (default False).
     :param max_wait: The longest such wait in seconds; None for no limit.
-    :param failed_looks_allowed: How many looks in a row may fail; None for any number.
+    :param max_failed_polls: How many looks in a row may fail; None for any number.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class MessageReplyTrigger(WaitingTrigger):
         poke_interval: float,
         exponential_backoff: bool = False,
         max_wait: float | None = None,
-        failed_looks_allowed: int | None = None,
+        max_failed_polls: int | None = None,
     ) -> None:
         super().__init__(
             intercom_conn_id=intercom_conn_id,
@@ -49,7 +49,7 @@ class MessageReplyTrigger(WaitingTrigger):
             poke_interval=poke_interval,
             exponential_backoff=exponential_backoff,
             max_wait=max_wait,
-            failed_looks_allowed=failed_looks_allowed,
+            max_failed_polls=max_failed_polls,
         )
         self.message_id = message_id
 
@@ -73,7 +73,7 @@ class MessageReplyTrigger(WaitingTrigger):
         wait.resume(self.state)
         return wait
 
-    def subject(self, wait: ReplyWait) -> tuple[None, str]:
+    def shared_key(self, wait: ReplyWait) -> tuple[None, str]:
         """
         Name what is looked at.
 
@@ -82,7 +82,7 @@ class MessageReplyTrigger(WaitingTrigger):
         """
         return None, wait.message_id
 
-    async def look(self, wait: ReplyWait, client: SharedClient) -> Conversation | None:
+    async def poll(self, wait: ReplyWait, client: SharedClient) -> Conversation | None:
         """
         Look once.
 
@@ -90,4 +90,4 @@ class MessageReplyTrigger(WaitingTrigger):
         :param client: Asks Intercom.
         :return: What was found.
         """
-        return await client.run(wait.look(time.time()))
+        return await client.run(wait.poll(time.time()))

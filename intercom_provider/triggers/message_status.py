@@ -9,8 +9,8 @@ from intercom_provider.triggers.base import WaitingTrigger
 
 if TYPE_CHECKING:
     from intercom_provider.triggers.shared_client import SharedClient
-    from intercom_provider.waiting.delivery_wait import Wait
-    from intercom_provider.waiting.poll import Glance, Look
+    from intercom_provider.waiting.delivery_wait import DeliveryWait
+    from intercom_provider.waiting.poll import FullPoll, PartialPoll
 
 
 class MessageStatusTrigger(WaitingTrigger):
@@ -22,13 +22,13 @@ class MessageStatusTrigger(WaitingTrigger):
 
     :param intercom_conn_id: The connection.
     :param api_version: Replaces the connection's API version; None for the connection's.
-    :param watch: What to look at: what :meth:`intercom_provider.waiting.poll.Watch.state` gives.
+    :param target: What to look at: what :meth:`intercom_provider.waiting.poll.Watch.state` gives.
     :param criteria: When it is over: the fields of :class:`intercom_provider.waiting.statuses.Criteria`.
-    :param state: How far the wait is: what :meth:`intercom_provider.waiting.delivery_wait.Wait.state` gives.
+    :param state: How far the wait is: what :meth:`intercom_provider.waiting.delivery_wait.DeliveryWait.state` gives.
     :param poke_interval: Seconds between two looks, and before the first.
     :param exponential_backoff: Whether each wait is twice the one before (default False).
     :param max_wait: The longest such wait in seconds; None for no limit.
-    :param failed_looks_allowed: How many looks in a row may fail; None for any number.
+    :param max_failed_polls: How many looks in a row may fail; None for any number.
     """
 
     def __init__(
@@ -36,13 +36,13 @@ class MessageStatusTrigger(WaitingTrigger):
         *,
         intercom_conn_id: str,
         api_version: str | None,
-        watch: dict[str, Any],
+        target: dict[str, Any],
         criteria: dict[str, Any],
         state: dict[str, Any],
         poke_interval: float,
         exponential_backoff: bool = False,
         max_wait: float | None = None,
-        failed_looks_allowed: int | None = None,
+        max_failed_polls: int | None = None,
     ) -> None:
         super().__init__(
             intercom_conn_id=intercom_conn_id,
@@ -51,9 +51,9 @@ class MessageStatusTrigger(WaitingTrigger):
             poke_interval=poke_interval,
             exponential_backoff=exponential_backoff,
             max_wait=max_wait,
-            failed_looks_allowed=failed_looks_allowed,
+            max_failed_polls=max_failed_polls,
         )
-        self.watch = watch
+        self.target = target
         self.criteria = criteria
 
     def own_fields(self) -> dict[str, Any]:
@@ -62,32 +62,34 @@ class MessageStatusTrigger(WaitingTrigger):
 
         :return: Arguments of the constructor.
         """
-        return {"watch": self.watch, "criteria": self.criteria}
+        return {"watch": self.target, "criteria": self.criteria}
 
-    def begin(self) -> Wait:
+    def begin(self) -> DeliveryWait:
         """
         Make the wait of what was stored, by another version perhaps.
 
         :return: The wait.
         """
-        from intercom_provider.waiting.delivery_wait import Wait  # noqa: PLC0415
+        from intercom_provider.waiting.delivery_wait import DeliveryWait  # noqa: PLC0415
         from intercom_provider.waiting.poll import Watch  # noqa: PLC0415
         from intercom_provider.waiting.statuses import Criteria  # noqa: PLC0415 - not before it runs
 
-        wait = Wait(watch=Watch.resume(self.watch), criteria=Criteria(**self.criteria), started=0.0, deadline=0.0)
+        wait = DeliveryWait(
+            target=Watch.resume(self.target), criteria=Criteria(**self.criteria), started=0.0, deadline=0.0
+        )
         wait.resume(self.state)
         return wait
 
-    def subject(self, wait: Wait) -> tuple[str | None, str]:
+    def shared_key(self, wait: DeliveryWait) -> tuple[str | None, str]:
         """
         Name what is looked at.
 
         :param wait: The wait.
         :return: What others may look at as well, the ruleset, or None for single messages; and a name for it.
         """
-        return wait.watch.ruleset_id, wait.watch.ruleset_id or wait.watch.digest
+        return wait.target.ruleset_id, wait.target.ruleset_id or wait.target.digest
 
-    async def look(self, wait: Wait, client: SharedClient) -> Look | Glance:
+    async def poll(self, wait: DeliveryWait, client: SharedClient) -> FullPoll | PartialPoll:
         """
         Look once; a hint that all may be settled will do.
 
@@ -97,5 +99,5 @@ class MessageStatusTrigger(WaitingTrigger):
         """
         from intercom_provider.results.message_ids import StreamedIds  # noqa: PLC0415 - not before it runs
 
-        blocking = isinstance(wait.watch.whatsapp_message_ids, StreamedIds)
-        return await client.run(wait.look(time.time(), hint=True), blocking=blocking)
+        blocking = isinstance(wait.target.whatsapp_message_ids, StreamedIds)
+        return await client.run(wait.poll(time.time(), may_stop_early=True), blocking=blocking)

@@ -19,7 +19,7 @@ from intercom_provider.fields import (
     read_expected_count,
     read_settle_for,
 )
-from intercom_provider.triggers.schedule import first_look, next_look, phase_of
+from intercom_provider.triggers.schedule import first_poll, next_poll, phase_for
 from intercom_provider.waiting.sent import read_ruleset_id
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from intercom_provider.fields import Limit, WaitFor
-    from intercom_provider.waiting.delivery_wait import Wait
+    from intercom_provider.waiting.delivery_wait import DeliveryWait
     from intercom_provider.waiting.statuses import Summary
 
 _SHORTEST_INTERVAL: Final = 0.1
 _LONGEST_PAUSE: Final = 3_600.0
 # However long a list is; what is not read by then is read anew.
-_LOOK_LASTS: Final = 3_600.0
+_MAX_POLL_SECONDS: Final = 3_600.0
 # A share of the interval: an answer that somebody else was given so lately will do.
 _FRESH: Final = 0.25
 
@@ -101,7 +101,7 @@ class RulesetSettledTrigger(BaseEventTrigger):
             raise InvalidFieldError(str(InvalidInputError(problems)))
         self._resting_at: int | None = None
         self._fired_for = 0
-        self._has_looked = False
+        self._has_polled = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """
@@ -131,32 +131,32 @@ class RulesetSettledTrigger(BaseEventTrigger):
         :return: An event each time that the ruleset has settled with more recipients than before.
         """
         wait, interval = self._begin(), max(self.poke_interval, _SHORTEST_INTERVAL)
-        phase, failures = phase_of(self.intercom_conn_id, self.ruleset_id), 0
-        moment = first_look(time.time(), interval, phase)
+        phase, failures = phase_for(self.intercom_conn_id, self.ruleset_id), 0
+        moment = first_poll(time.time(), interval, phase)
         await self._check_store(wait)
         while True:
             await asyncio.sleep(max(0.0, moment - time.time()))
             try:
-                settled = await self._look(wait)
+                settled = await self._poll(wait)
                 has_news = settled is not None and settled.total > await self._last_fired(wait)
             except Exception as error:  # noqa: BLE001 - a watcher that ends is started again and knows nothing
                 failures, self._resting_at = failures + 1, None
                 moment = self._after_failure(wait, error, failures, interval)
                 continue
             failures = 0
-            moment = next_look(time.time(), interval, phase, wait.not_before)
+            moment = next_poll(time.time(), interval, phase, wait.not_before)
             if settled is not None and has_news:
                 self.log.info("%s has settled: %s", wait, settled)
                 yield TriggerEvent({"ruleset_id": self.ruleset_id, **asdict(settled)})  # type: ignore[no-untyped-call]
                 await self._remember(wait, settled)
 
-    def _begin(self) -> Wait:
-        from intercom_provider.waiting.delivery_wait import Wait  # noqa: PLC0415
+    def _begin(self) -> DeliveryWait:
+        from intercom_provider.waiting.delivery_wait import DeliveryWait  # noqa: PLC0415
         from intercom_provider.waiting.poll import Watch  # noqa: PLC0415
         from intercom_provider.waiting.statuses import Criteria  # noqa: PLC0415 - not when a DAG is parsed
 
-        return Wait(
-            watch=Watch(ruleset_id=self.ruleset_id, created_after=self.created_after),
+        return DeliveryWait(
+            target=Watch(ruleset_id=self.ruleset_id, created_after=self.created_after),
             criteria=Criteria(
                 wait_for=self.wait_for,
                 expected_count=self.expected_count,
@@ -165,13 +165,13 @@ class RulesetSettledTrigger(BaseEventTrigger):
                 max_failed=None,
             ),
             started=time.time(),
-            deadline=time.time() + _LOOK_LASTS,
+            deadline=time.time() + _MAX_POLL_SECONDS,
         )
 
-    async def _look(self, wait: Wait) -> Summary | None:
+    async def _poll(self, wait: DeliveryWait) -> Summary | None:
         """Look once: the counts when all is settled, None when it is not, or is known to be as it was."""
         from intercom_provider.api import calls  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.api.flow import Patience  # noqa: PLC0415
+        from intercom_provider.api.flow import RetryLimits  # noqa: PLC0415
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
         from intercom_provider.triggers.shared_client import shared_client  # noqa: PLC0415
 
@@ -179,40 +179,40 @@ class RulesetSettledTrigger(BaseEventTrigger):
         settings = await IntercomHook(self.intercom_conn_id, api_version=self.api_version).aget_settings()
         check_status_version(settings.api_version)
         fresh_for = _FRESH * self.poke_interval
-        async with shared_client(settings, subject=self.ruleset_id, fresh_for=fresh_for) as client:
-            wait.deadline = time.time() + _LOOK_LASTS
-            patience = Patience(attempts=1, deadline=wait.deadline)
-            announced = (await client.run(calls.Pages(self.ruleset_id).read(patience))).total_count
+        async with shared_client(settings, shared_key=self.ruleset_id, fresh_for=fresh_for) as client:
+            wait.deadline = time.time() + _MAX_POLL_SECONDS
+            limits = RetryLimits(attempts=1, deadline=wait.deadline)
+            announced = (await client.run(calls.Pages(self.ruleset_id).read(limits))).total_count
             if announced is not None and announced == self._resting_at:
                 # All of them had settled, and there are no more: the other pages need not be read.
                 return None
-            found = await client.run(wait.look(time.time()))
-        verdict = wait.took(found, time.time())
+            found = await client.run(wait.poll(time.time()))
+        verdict = wait.update(found, time.time())
         self.log.info("%s", wait.progress(found, time.time()))
         await self._note_first(wait)
         self._resting_at = announced if verdict == "settled" else None
         return wait.last if verdict == "settled" else None
 
-    async def _note_first(self, wait: Wait) -> None:
+    async def _note_first(self, wait: DeliveryWait) -> None:
         """Where nothing remembers what was fired for, what has settled before does not count as news."""
-        if self._has_looked or wait.last is None:
+        if self._has_polled or wait.last is None:
             return
-        self._has_looked = True
+        self._has_polled = True
         allowed = wait.criteria.pending_allowed(wait.last.total)
         if self._store is None and wait.criteria.pending(wait.last) <= allowed:
             self._fired_for = wait.last.total
 
-    def _after_failure(self, wait: Wait, error: Exception, failures: int, interval: float) -> float:
+    def _after_failure(self, wait: DeliveryWait, error: Exception, failures: int, interval: float) -> float:
         pause = min(interval * 2.0 ** min(failures - 1, 10), max(interval, _LONGEST_PAUSE))
         if isinstance(error, IntercomError) and error.transient:
-            wait.stumbled(error, time.time(), None)
+            wait.poll_failed(error, time.time(), None)
         elif isinstance(error, IntercomError):
             self.log.error("%s cannot be watched, trying again in %.0f s: %s", wait, pause, error)
         else:
             self.log.error("%s cannot be watched, trying again in %.0f s", wait, pause, exc_info=error)
         return max(time.time() + pause, wait.not_before)
 
-    async def _check_store(self, wait: Wait) -> None:
+    async def _check_store(self, wait: DeliveryWait) -> None:
         try:
             await self._last_fired(wait)
         except ValueError:
@@ -227,17 +227,17 @@ class RulesetSettledTrigger(BaseEventTrigger):
         # Airflow puts it there when it is a watcher's, from 3.3 on.
         return getattr(self, "asset_state_store", None)
 
-    def _key(self, wait: Wait) -> str:
-        return f"intercom_settled_{wait.watch.digest}_{self.wait_for}"
+    def _key(self, wait: DeliveryWait) -> str:
+        return f"intercom_settled_{wait.target.digest}_{self.wait_for}"
 
-    async def _last_fired(self, wait: Wait) -> int:
+    async def _last_fired(self, wait: DeliveryWait) -> int:
         if self._store is None:
             return self._fired_for
         known = await self._store.aget(self._key(wait))
         total = known.get("total") if isinstance(known, dict) else None
         return max(self._fired_for, total if isinstance(total, int) else 0)
 
-    async def _remember(self, wait: Wait, settled: Summary) -> None:
+    async def _remember(self, wait: DeliveryWait, settled: Summary) -> None:
         self._fired_for = settled.total
         if self._store is None:
             return

@@ -9,7 +9,7 @@ from typing import Final
 _AT_LEAST: Final = 10.0
 
 
-def phase_of(*names: str | None) -> float:
+def phase_for(*names: str | None) -> float:
     """
     Tell where in the interval something is looked at: the same names in the same place, others anywhere.
 
@@ -20,7 +20,7 @@ def phase_of(*names: str | None) -> float:
     return int.from_bytes(digest, "big") / 2.0 ** (8 * len(digest))
 
 
-def first_look(now: float, interval: float, phase: float, not_before: float = 0.0) -> float:
+def first_poll(now: float, interval: float, phase: float, not_before: float = 0.0) -> float:
     """
     Tell when to look for the first time: in half an interval to one and a half.
 
@@ -35,7 +35,7 @@ def first_look(now: float, interval: float, phase: float, not_before: float = 0.
     return _next(max(now + max(interval / 2, min(interval, _AT_LEAST)), not_before), interval, phase)
 
 
-def next_look(now: float, interval: float, phase: float, not_before: float = 0.0) -> float:
+def next_poll(now: float, interval: float, phase: float, not_before: float = 0.0) -> float:
     """
     Tell when to look after a look: an interval after it began, or more when it took longer than half of it.
 

@@ -19,18 +19,18 @@ from asgiref.sync import sync_to_async
 
 from intercom_provider.api.client import AsyncIntercomClient
 from intercom_provider.api.errors import IntercomError
-from intercom_provider.api.flow import Broken, Outcome, Reply, Request
-from intercom_provider.api.parallel import MOST_IN_FLIGHT, Together, in_tasks
+from intercom_provider.api.flow import Answer, NoReply, Reply, Request
+from intercom_provider.api.parallel import MAX_IN_FLIGHT, Parallel, run_in_tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 
-    from intercom_provider.api.parallel import Wide
+    from intercom_provider.api.parallel import ParallelFlow
     from intercom_provider.api.settings import Settings
 
 R = TypeVar("R")
 T = TypeVar("T")
-_Asks: TypeAlias = Request | Together[Any]
+_Asks: TypeAlias = Request | Parallel[Any]
 
 # Pages are some 30 KB; enough for those who read the same list a moment after one another.
 _MOST_KEPT: Final = 64
@@ -43,23 +43,23 @@ _GOOD: Final = 300
 class _Asked:
     """A question that is being asked, and how many wait for the answer."""
 
-    task: asyncio.Task[Outcome]
+    task: asyncio.Task[Answer]
     since: float
     waiting: int = 0
 
 
-class _Line:
+class _SharedConnection:
     """A connection's client, and what is known of its answers."""
 
     def __init__(self, settings: Settings) -> None:
         self.client = AsyncIntercomClient(settings)
-        self.subjects: Counter[Hashable] = Counter()
+        self.shared_keys: Counter[Hashable] = Counter()
         self._asking_together = 0
-        self._slots = asyncio.Semaphore(MOST_IN_FLIGHT)
+        self._slots = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._asked: dict[str, _Asked] = {}
         self._kept: OrderedDict[str, tuple[Reply, float]] = OrderedDict()
 
-    async def ask(self, request: Request, question: str, subject: Hashable, since: float) -> tuple[Outcome, float]:
+    async def ask(self, request: Request, question: str, shared_key: Hashable, since: float) -> tuple[Answer, float]:
         """Ask, or share an answer that somebody else has asked for since then; and tell when it was asked for."""
         if request.after:
             # Waited for alone, holding up nobody.
@@ -70,7 +70,7 @@ class _Line:
             return kept
         asked = self._asked.get(question)
         if asked is None:
-            asked = self._asked[question] = self._start(question, request, subject)
+            asked = self._asked[question] = self._start(question, request, shared_key)
         asked.waiting += 1
         left = None if request.deadline is None else max(0.0, request.deadline - time.time())
         try:
@@ -85,18 +85,23 @@ class _Line:
                 self._forget(question, asked)
                 asked.task.cancel()
 
-    def _start(self, question: str, request: Request, subject: Hashable) -> _Asked:
+    def _start(self, question: str, request: Request, shared_key: Hashable) -> _Asked:
         # The deadline is each waiter's own: nobody gets to hear that another one had no time.
         asked = _Asked(
             asyncio.create_task(self._exchange(replace(request, after=0.0, deadline=None))), time.monotonic()
         )
 
-        def answered(task: asyncio.Task[Outcome]) -> None:
+        def answered(task: asyncio.Task[Answer]) -> None:
             self._forget(question, asked)
             if task.cancelled() or task.exception() is not None:
                 return
             reply = task.result()
-            if isinstance(reply, Reply) and reply.status < _GOOD and subject is not None and self.subjects[subject] > 1:
+            if (
+                isinstance(reply, Reply)
+                and reply.status < _GOOD
+                and shared_key is not None
+                and self.shared_keys[shared_key] > 1
+            ):
                 self._kept[question] = (reply, asked.since)
                 self._kept.move_to_end(question)
                 if len(self._kept) > _MOST_KEPT:
@@ -105,7 +110,7 @@ class _Line:
         asked.task.add_done_callback(answered)
         return asked
 
-    async def _exchange(self, request: Request) -> Outcome:
+    async def _exchange(self, request: Request) -> Answer:
         async with self._slots:
             return await self.client.exchange(request)
 
@@ -118,16 +123,16 @@ class _Line:
         """Tell, while somebody has much to ask, how much of it may be in flight: as much as of anybody else's."""
         self._asking_together += 1
         try:
-            yield lambda: -(-MOST_IN_FLIGHT // self._asking_together)
+            yield lambda: -(-MAX_IN_FLIGHT // self._asking_together)
         finally:
             self._asking_together -= 1
 
-    def leave(self, subject: Hashable) -> None:
+    def leave(self, shared_key: Hashable) -> None:
         """Let one user of a subject go; what nobody shares any more is not kept."""
-        self.subjects[subject] -= 1
-        if not self.subjects[subject]:
-            del self.subjects[subject]
-        if max(self.subjects.values(), default=0) <= 1:
+        self.shared_keys[shared_key] -= 1
+        if not self.shared_keys[shared_key]:
+            del self.shared_keys[shared_key]
+        if max(self.shared_keys.values(), default=0) <= 1:
             self._kept.clear()
 
 
@@ -135,7 +140,7 @@ class _Loop:
     """What the triggers of one event loop share."""
 
     def __init__(self) -> None:
-        self.lines: dict[Settings, _Line] = {}
+        self.lines: dict[Settings, _SharedConnection] = {}
         # Reading a page takes milliseconds; many that arrive at once must not add up to a stall.
         self.turn = asyncio.Lock()
         # One thread beside the loop is enough, and more would keep it from its work.
@@ -152,13 +157,13 @@ class SharedClient:
     Made by :func:`shared_client`.
     """
 
-    def __init__(self, loop: _Loop, line: _Line, subject: Hashable, fresh_for: float) -> None:
+    def __init__(self, loop: _Loop, line: _SharedConnection, shared_key: Hashable, fresh_for: float) -> None:
         self._loop = loop
         self._line = line
-        self._subject = subject
+        self._shared_key = shared_key
         self._fresh_for = fresh_for
 
-    async def run(self, flow: Wide[T], *, blocking: bool = False) -> T:
+    async def run(self, flow: ParallelFlow[T], *, blocking: bool = False) -> T:
         """
         Carry out a call without holding up the event loop, however much it reads.
 
@@ -177,23 +182,23 @@ class SharedClient:
             if isinstance(taken, tuple):
                 result: T = taken[0]
                 return result
-            if isinstance(taken, Together):
+            if isinstance(taken, Parallel):
                 step = functools.partial(next, flow)
                 try:
                     with self._line.shared() as most:
-                        await in_tasks(taken, self._ask, do=do, most=most)
+                        await run_in_tasks(taken, self._ask, do=do, most=most)
                 except IntercomError as error:
                     step = functools.partial(flow.throw, error)
                 continue
             question = _question(taken)
             since = known.get(question, begun - self._fresh_for)
-            outcome, known[question] = await self._line.ask(taken, question, self._subject, since)
+            outcome, known[question] = await self._line.ask(taken, question, self._shared_key, since)
             if isinstance(outcome, Reply):
                 read += len(outcome.body)
             step = functools.partial(flow.send, outcome)
 
-    async def _ask(self, request: Request) -> Outcome:
-        outcome, _ = await self._line.ask(request, _question(request), self._subject, time.monotonic())
+    async def _ask(self, request: Request) -> Answer:
+        outcome, _ = await self._line.ask(request, _question(request), self._shared_key, time.monotonic())
         return outcome
 
     async def _do(self, step: Callable[[], R], /, *, blocking: bool, much: bool) -> R:
@@ -211,13 +216,13 @@ class SharedClient:
 
 @asynccontextmanager
 async def shared_client(
-    settings: Settings, *, subject: Hashable = None, fresh_for: float = 0.0
+    settings: Settings, *, shared_key: Hashable = None, fresh_for: float = 0.0
 ) -> AsyncIterator[SharedClient]:
     """
     Give a client that everybody in this event loop shares who has the same settings; the last closes it.
 
     :param settings: Where and as whom.
-    :param subject: What is asked about, such as a ruleset's id; answers are kept while several ask about the
+    :param shared_key: What is asked about, such as a ruleset's id; answers are kept while several ask about the
         same. None for what nobody else asks.
     :param fresh_for: Seconds for which an answer that somebody else was given will do (default 0).
     :return: The client, as an async context manager.
@@ -225,13 +230,13 @@ async def shared_client(
     loop = _loops.setdefault(asyncio.get_running_loop(), _Loop())
     line = loop.lines.get(settings)
     if line is None:
-        line = loop.lines[settings] = _Line(settings)
-    line.subjects[subject] += 1
+        line = loop.lines[settings] = _SharedConnection(settings)
+    line.shared_keys[shared_key] += 1
     try:
-        yield SharedClient(loop, line, subject, fresh_for)
+        yield SharedClient(loop, line, shared_key, fresh_for)
     finally:
-        line.leave(subject)
-        if not line.subjects:
+        line.leave(shared_key)
+        if not line.shared_keys:
             del loop.lines[settings]
             await line.client.aclose()
 
@@ -254,5 +259,5 @@ def _is_late(request: Request) -> bool:
     return request.deadline is not None and time.time() + request.after >= request.deadline
 
 
-def _no_time() -> Broken:
-    return Broken("there was no time left to ask", sent=False, now=time.time(), late=True)
+def _no_time() -> NoReply:
+    return NoReply("there was no time left to ask", sent=False, now=time.time(), late=True)

@@ -17,10 +17,10 @@ from intercom_provider.waiting.statuses import Summary, rank_of, status_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SHORT_LIST: Final = 20
+MAX_PAGES_READ_IN_FULL: Final = 20
 """Up to so many pages a list is read in full at every poll."""
 
-GLANCES_IN_A_ROW: Final = 100
+MAX_PARTIAL_POLLS: Final = 100
 """After so many polls that read a part, one reads everything, so that what is told is not too old."""
 
 _RANKS: Final = bytes(range(4))
@@ -48,7 +48,7 @@ class Mark:
 
 
 @dataclass(slots=True, kw_only=True)
-class Place:
+class ListPosition:
     """
     Where a long list has something pending.
 
@@ -60,7 +60,7 @@ class Place:
     :param marked: How many were listed as pending then on the marked pages.
     :param marks: The pages that had something pending, or an even choice of them.
     :param start: The page that a glance begins with, as it alone held up the wait; 0 for none.
-    :param glances: How many glances there were since the full look.
+    :param partial_polls: How many glances there were since the full look.
     """
 
     pages: int
@@ -71,7 +71,7 @@ class Place:
     marked: int
     marks: list[Mark]
     start: int = 0
-    glances: int = 0
+    partial_polls: int = 0
 
     def queue(self) -> list[Mark]:
         """
@@ -83,7 +83,7 @@ class Place:
         if self.start:
             return sorted(self.marks, key=lambda mark: (mark.page < self.start, mark.page))
         oldest_first = sorted(self.marks, key=lambda mark: (mark.read, mark.page))
-        most = max(oldest_first, key=lambda mark: mark.pending * (self.glances + 1 - mark.read), default=None)
+        most = max(oldest_first, key=lambda mark: mark.pending * (self.partial_polls + 1 - mark.read), default=None)
         return [*([most] if most else []), *(mark for mark in oldest_first if mark is not most)]
 
     def total_when(self, announced: int) -> int:
@@ -152,12 +152,12 @@ class Place:
             marks = [
                 Mark(_count(page), cursor, _count(pending), _count(read)) for page, cursor, pending, read in listed
             ]
-            place = cls(marks=marks, **counts)
+            position = cls(marks=marks, **counts)
         except TypeError as error:
             raise ValueError(str(error)) from None
         if len(marks) > _MOST_MARKS or not all(isinstance(mark.cursor, str) for mark in marks):
             raise ValueError("no marks")
-        return place
+        return position
 
 
 @dataclass(slots=True)
@@ -188,7 +188,7 @@ class Survey:
             self._marks = self._marks[::2] if len(self._marks) > 1 else []
             self._every *= 2
 
-    def place(self, *, pages: int, announced: int | None, summary: Summary, pending: int) -> Place | None:
+    def position(self, *, pages: int, announced: int | None, summary: Summary, pending: int) -> ListPosition | None:
         """
         Sum up.
 
@@ -198,9 +198,9 @@ class Survey:
         :param pending: How many of these are pending.
         :return: The place; None when the list is short, or when nothing can be remembered of it.
         """
-        if pages <= SHORT_LIST or announced is None or (self.pending and not self._marks):
+        if pages <= MAX_PAGES_READ_IN_FULL or announced is None or (self.pending and not self._marks):
             return None
-        return Place(
+        return ListPosition(
             pages=pages,
             total=summary.total,
             announced=announced,
@@ -212,7 +212,7 @@ class Survey:
 
 
 @dataclass(slots=True)
-class Known:
+class LastStatuses:
     """
     What is known of single messages.
 
@@ -237,7 +237,7 @@ class Known:
         """Name the highest status that a message was seen with."""
         return status_of(self.ranks[index])
 
-    def saw(self, index: int, status: str) -> str:
+    def update(self, index: int, status: str) -> str:
         """
         Take in a status.
 
@@ -250,7 +250,7 @@ class Known:
         self.ranks[index] = rank_of(status)
         return status
 
-    def in_turn(self) -> Iterator[int]:
+    def round_robin(self) -> Iterator[int]:
         """Order the messages, the one first that was asked for longest ago."""
         return chain(range(self.next, len(self.ranks)), range(min(self.next, len(self.ranks))))
 

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeAlias
 
 from intercom_provider.api import calls
 from intercom_provider.api.errors import NotFoundError
-from intercom_provider.api.parallel import Together
+from intercom_provider.api.parallel import Parallel
 from intercom_provider.results.message_ids import StreamedIds
-from intercom_provider.waiting.list_position import Known, Mark, Place, Survey
-from intercom_provider.waiting.statuses import Criteria, Growth, Summary, Tally, settled_statuses
+from intercom_provider.waiting.list_position import LastStatuses, ListPosition, Mark, Survey
+from intercom_provider.waiting.statuses import Criteria, Growth, StatusCounter, Summary, settled_statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from intercom_provider.api.flow import Flow, Patience
+    from intercom_provider.api.flow import Flow, RetryLimits
     from intercom_provider.api.models import StatusPage
-    from intercom_provider.api.parallel import Wide
+    from intercom_provider.api.parallel import ParallelFlow
 
 # Where it takes several pages to hold up the wait, a tenth of them is read once the end seems to be near.
 _SHARE_A_POLL: Final = 10
 _NEAR: Final = 2
 
 
-class Sighting(NamedTuple):
+class SeenStatus(NamedTuple):
     """A message as a look saw it."""
 
     whatsapp_message_id: str
@@ -41,39 +41,39 @@ class Sighting(NamedTuple):
 class _Seen(NamedTuple):
     """Which of the single messages was seen, by its place among them, and how."""
 
-    place: int
-    sighting: Sighting
+    position: int
+    sighting: SeenStatus
 
 
-Observe: TypeAlias = Callable[[Sighting], None]
+Observe: TypeAlias = Callable[[SeenStatus], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FullPoll:
     """
     What one full look found.
 
     :param summary: The counts.
-    :param tally: Where the counts come from.
-    :param doubt: What the look saw and what Intercom announced, when these differ: the list may have changed
+    :param counter: Where the counts come from.
+    :param mismatch: What the look saw and what Intercom announced, when these differ: the list may have changed
         while it was read. None when they agree.
-    :param place: Where a long list has something pending; None for a short one and for single messages.
+    :param position: Where a long list has something pending; None for a short one and for single messages.
     """
 
     summary: Summary
-    tally: Tally
-    doubt: tuple[int, int] | None = None
-    place: Place | None = None
+    counter: StatusCounter
+    mismatch: tuple[int, int] | None = None
+    position: ListPosition | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Glance:
+class PartialPoll:
     """
     What a look at a part found: enough to wait on, or a reason for a full look.
 
     :param may_be_settled: Whether a full look is worth while.
     :param total: How many messages there seem to be.
-    :param tally: The statuses that were seen.
+    :param counter: The statuses that were seen.
     :param summary: What is known of all messages; None when most of it is as old as the last full look.
     :param unasked: How many single messages are pending and were not asked for this time.
     :param where: What holds up the wait, for the log; "" when that is no page.
@@ -82,7 +82,7 @@ class Glance:
 
     may_be_settled: bool
     total: int
-    tally: Tally
+    counter: StatusCounter
     summary: Summary | None = None
     unasked: int = 0
     where: str = ""
@@ -90,7 +90,7 @@ class Glance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Care:
+class PollOptions:
     """
     How a look is made.
 
@@ -98,15 +98,15 @@ class Care:
     :param others: The patience for the rest: what was read should not be read again.
     :param not_yet: Whether a WhatsApp id that Intercom does not know may still turn up.
     :param observe: Is shown every sighting.
-    :param details: Tells whether a single message with that status is asked for once more, as more than
+    :param needs_details: Tells whether a single message with that status is asked for once more, as more than
         its status is wanted.
     """
 
-    first: Patience
-    others: Patience
+    first: RetryLimits
+    others: RetryLimits
     not_yet: bool
     observe: Observe
-    details: Callable[[str], bool]
+    needs_details: Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,32 +168,32 @@ class Watch:
         read = StreamedIds.resume(ids) if isinstance(ids, dict) else tuple(ids)
         return cls(**{**state, "whatsapp_message_ids": read})
 
-    def read_list(self, criteria: Criteria, care: Care) -> Flow[Look]:
+    def read_list(self, criteria: Criteria, options: PollOptions) -> Flow[FullPoll]:
         """
         Read a ruleset's list in full.
 
         :param criteria: What counts as pending.
-        :param care: How.
+        :param options: How.
         :return: What was found.
         :raises IntercomError: When a page could not be read.
         """
-        tally, earlier, survey, pages = Tally(), Tally(), Survey(), calls.Pages(self.ruleset_id or "")
+        counter, earlier, survey, pages = StatusCounter(), StatusCounter(), Survey(), calls.Pages(self.ruleset_id or "")
         settled = settled_statuses(criteria.wait_for)
         announced, always_announced = 0, True
         while not pages.done:
             cursor = pages.after
-            page = yield from pages.read(care.others if pages.number else care.first)
+            page = yield from pages.read(options.others if pages.number else options.first)
             announced = max(announced, page.total_count or 0)
             always_announced &= page.total_count is not None
-            survey.note(pages.number, cursor, self._pending_on(page, settled, tally, earlier, care.observe))
-        summary = tally.fold()
+            survey.note(pages.number, cursor, self._pending_on(page, settled, counter, earlier, options.observe))
+        summary = counter.summarize()
         # Each message once: where one moved while the list was read, another one may stand there twice.
-        seen = summary.total + earlier.fold().total
-        return Look(
+        seen = summary.total + earlier.summarize().total
+        return FullPoll(
             summary,
-            tally,
+            counter,
             None if seen >= announced else (seen, announced),
-            survey.place(
+            survey.position(
                 pages=pages.number,
                 announced=announced if always_announced else None,
                 summary=summary,
@@ -201,109 +201,116 @@ class Watch:
             ),
         )
 
-    def glance_at_list(
-        self, place: Place, criteria: Criteria, growth: Growth, now: float, care: Care
-    ) -> Flow[Glance | None]:
+    def read_part_of_list(
+        self, position: ListPosition, criteria: Criteria, growth: Growth, now: float, options: PollOptions
+    ) -> Flow[PartialPoll | None]:
         """
         Read of a ruleset's list what it takes to see that the wait goes on; it takes one page, mostly.
 
-        :param place: Where something was pending; what is read is noted in it.
+        :param position: Where something was pending; what is read is noted in it.
         :param criteria: When the wait is over.
         :param growth: Since when the number of messages has not grown.
         :param now: Epoch seconds.
-        :param care: How.
+        :param options: How.
         :return: What was found; None when the place is of no use any more.
         :raises IntercomError: When a page could not be read.
         """
-        place.glances += 1
-        tally, still, before, total = Tally(), 0, 0, place.total
+        position.partial_polls += 1
+        counter, still, before, total = StatusCounter(), 0, 0, position.total
         # Where nothing was pending, a page still tells whether the list has grown.
-        place.marks = place.marks or [Mark(1, "", 0)]
-        queue = place.queue()
+        position.marks = position.marks or [Mark(1, "", 0)]
+        queue = position.queue()
         unread = sum(mark.pending for mark in queue)
         for number, mark in enumerate(queue):
             page = yield from calls.Pages(self.ruleset_id or "", mark.cursor or None).read(
-                care.others if number else care.first
+                options.others if number else options.first
             )
             if page.total_count is None:
                 return None
-            total = place.total_when(page.total_count)
+            total = position.total_when(page.total_count)
             unread -= mark.pending
             before += mark.pending
-            mark.pending = self._pending_on(page, settled_statuses(criteria.wait_for), tally, Tally(), care.observe)
-            mark.read = place.glances
+            mark.pending = self._pending_on(
+                page, settled_statuses(criteria.wait_for), counter, StatusCounter(), options.observe
+            )
+            mark.read = position.partial_polls
             still += mark.pending
-            place.marks = [each for each in place.marks if each.pending]
+            position.marks = [each for each in position.marks if each.pending]
             if not criteria.is_complete(total, growth.after(total, now), now):
-                return Glance(may_be_settled=False, total=total, tally=tally)
-            allowed = criteria.pending_allowed(total) + place.surplus
+                return PartialPoll(may_be_settled=False, total=total, counter=counter)
+            allowed = criteria.pending_allowed(total) + position.surplus
             if mark.pending > allowed:
-                place.start = mark.page
-                where = _where(place, mark.page, allowed)
-                return Glance(may_be_settled=False, total=total, tally=tally, where=where, page=mark.page)
-            guess = place.guess(still, before, unread)
+                position.start = mark.page
+                where = _where(position, mark.page, allowed)
+                return PartialPoll(may_be_settled=False, total=total, counter=counter, where=where, page=mark.page)
+            guess = position.guess(still, before, unread)
             near = guess <= _NEAR * allowed and number + 1 < len(queue) / _SHARE_A_POLL
             if guess > allowed and not near:
-                if place.has_changed_much(page.total_count):
+                if position.has_changed_much(page.total_count):
                     return None
-                place.start = 0
-                where = f"waiting on page {mark.page} of {place.pages} and others"
-                return Glance(may_be_settled=False, total=total, tally=tally, where=where, page=mark.page)
-        place.start = 0
-        return Glance(may_be_settled=True, total=total, tally=tally)
+                position.start = 0
+                where = f"waiting on page {mark.page} of {position.pages} and others"
+                return PartialPoll(may_be_settled=False, total=total, counter=counter, where=where, page=mark.page)
+        position.start = 0
+        return PartialPoll(may_be_settled=True, total=total, counter=counter)
 
     def ask(
         self,
-        known: Known,
+        last_statuses: LastStatuses,
         criteria: Criteria,
         growth: Growth,
         now: float,
-        care: Care,
+        options: PollOptions,
         *,
         most: int | None,
-        hint: bool,
-    ) -> Wide[Look | Glance]:
+        may_stop_early: bool,
+    ) -> ParallelFlow[FullPoll | PartialPoll]:
         """
         Ask for single messages: for those that were pending, and once that may be the end, for what is still open.
 
         The first is asked for alone; what comes of it tells whether the others are worth a try.
 
-        :param known: What is known of them; what is heard is noted in it.
+        :param last_statuses: What is known of them; what is heard is noted in it.
         :param criteria: When the wait is over.
         :param growth: Since when the number of messages has not grown.
         :param now: Epoch seconds.
-        :param care: How.
+        :param options: How.
         :param most: After how many that are still pending no more are asked for; None to ask for every pending
             message, and to look at all in any case.
-        :param hint: Whether to leave it at a hint that all may be settled.
+        :param may_stop_early: Whether to leave it at a hint that all may be settled.
         :return: A look at all messages; or a glance, when it is not the end.
         :raises IntercomError: When a message could not be asked for.
         """
         try:
-            asking = _Round(self.whatsapp_message_ids, known, criteria, care)
-            in_turn = asking.in_turn(most)
-            for first in in_turn:
-                asking.take_in_turn((yield from first))
-                yield Together(in_turn, asking.take_in_turn)
-            summary = known.summary(refused=self.refused, untraceable=self.untraceable)
+            asking = _SinglePoll(self.whatsapp_message_ids, last_statuses, criteria, options)
+            round_robin = asking.round_robin(most)
+            for first in round_robin:
+                asking.take_round_robin((yield from first))
+                yield Parallel(round_robin, asking.take_round_robin)
+            summary = last_statuses.summary(refused=self.refused, untraceable=self.untraceable)
             may_be_settled = criteria.is_settled(summary, growth, now)
-            if most is not None and (hint or not may_be_settled):
-                return Glance(
+            if most is not None and (may_stop_early or not may_be_settled):
+                return PartialPoll(
                     may_be_settled=may_be_settled,
                     total=summary.total,
-                    tally=asking.tally,
+                    counter=asking.counter,
                     summary=summary,
                     unasked=asking.unasked,
                 )
-            yield Together(asking.rest(), asking.take)
-            asking.tally.fold()
-            return Look(known.summary(refused=self.refused, untraceable=self.untraceable), asking.tally)
+            yield Parallel(asking.rest(), asking.take)
+            asking.counter.summarize()
+            return FullPoll(last_statuses.summary(refused=self.refused, untraceable=self.untraceable), asking.counter)
         finally:
             if isinstance(self.whatsapp_message_ids, StreamedIds):
                 self.whatsapp_message_ids.close()
 
     def _pending_on(
-        self, page: StatusPage, settled: frozenset[str], tally: Tally, earlier: Tally, observe: Observe
+        self,
+        page: StatusPage,
+        settled: frozenset[str],
+        counter: StatusCounter,
+        earlier: StatusCounter,
+        observe: Observe,
     ) -> int:
         """Take in a page, what counts and what is from before that, and tell how many messages are pending on it."""
         pending = 0
@@ -311,10 +318,10 @@ class Watch:
             if self.created_after and event.created_at is not None and event.created_at < self.created_after:
                 earlier.add(event.whatsapp_message_id, event.status)
                 continue
-            tally.add(event.whatsapp_message_id, event.status)
+            counter.add(event.whatsapp_message_id, event.status)
             pending += event.status not in settled
             observe(
-                Sighting(
+                SeenStatus(
                     event.whatsapp_message_id,
                     event.status,
                     event.conversation_id,
@@ -327,23 +334,25 @@ class Watch:
         return pending
 
 
-class _Round:
+class _SinglePoll:
     """
     One look at single messages: which are asked for, in what order, and what is made of the answers.
 
     :param ids: The messages.
-    :param known: What is known of them; what is heard is noted in it.
+    :param last_statuses: What is known of them; what is heard is noted in it.
     :param criteria: Which of them are pending.
-    :param care: How the look is made.
+    :param options: How the look is made.
     """
 
-    def __init__(self, ids: Sequence[str], known: Known, criteria: Criteria, care: Care) -> None:
-        self.tally = Tally()
+    def __init__(
+        self, ids: Sequence[str], last_statuses: LastStatuses, criteria: Criteria, options: PollOptions
+    ) -> None:
+        self.counter = StatusCounter()
         self._ids = ids
-        self._known = known
+        self._last_statuses = last_statuses
         self._criteria = criteria
-        self._care = care
-        self._patience = care.first
+        self._care = options
+        self._patience = options.first
         self._asked = bytearray(len(ids))
         self._pending = 0
 
@@ -352,51 +361,51 @@ class _Round:
         """How many are pending and were not asked for."""
         return sum(self._is_pending(index) for index, asked in enumerate(self._asked) if not asked)
 
-    def in_turn(self, most: int | None) -> Iterator[Flow[_Seen]]:
+    def round_robin(self, most: int | None) -> Iterator[Flow[_Seen]]:
         """Ask for those that were pending, until so many of them still are."""
-        for index in self._known.in_turn():
+        for index in self._last_statuses.round_robin():
             if most is not None and self._pending >= most:
                 return
             if self._is_pending(index):
                 yield self._see(index)
 
-    def take_in_turn(self, seen: _Seen) -> None:
+    def take_round_robin(self, seen: _Seen) -> None:
         """Take in the answer for one that was asked for in turn."""
         self.take(seen)
-        self._asked[seen.place], self._known.next = True, (seen.place + 1) % len(self._ids)
-        self._pending += self._is_pending(seen.place)
+        self._asked[seen.position], self._last_statuses.next = True, (seen.position + 1) % len(self._ids)
+        self._pending += self._is_pending(seen.position)
 
     def rest(self) -> Iterator[Flow[_Seen]]:
         """See all that were not asked for; only of some there is more to ask."""
         for index, asked in enumerate(self._asked):
             if not asked:
-                ask = self._is_pending(index) or self._care.details(self._known.status(index))
+                ask = self._is_pending(index) or self._care.needs_details(self._last_statuses.status(index))
                 yield self._see(index, ask=ask)
 
     def take(self, seen: _Seen) -> None:
         """Take in how a message was seen."""
-        self.tally.add(seen.sighting.whatsapp_message_id, seen.sighting.status)
+        self.counter.add(seen.sighting.whatsapp_message_id, seen.sighting.status)
         self._care.observe(seen.sighting)
 
     def _is_pending(self, index: int) -> bool:
-        return self._criteria.is_pending(self._known.status(index))
+        return self._criteria.is_pending(self._last_statuses.status(index))
 
     def _see(self, index: int, *, ask: bool = True) -> Flow[_Seen]:
         whatsapp_message_id = self._ids[index]
         if not ask:
-            return _Seen(index, Sighting(whatsapp_message_id, self._known.status(index)))
-        patience, self._patience = self._patience, self._care.others
+            return _Seen(index, SeenStatus(whatsapp_message_id, self._last_statuses.status(index)))
+        limits, self._patience = self._patience, self._care.others
         try:
-            found = yield from calls.whatsapp_status(whatsapp_message_id, patience)
+            found = yield from calls.whatsapp_status(whatsapp_message_id, limits)
         except NotFoundError:
             if not self._care.not_yet:
                 raise
-            return _Seen(index, Sighting(whatsapp_message_id, self._known.saw(index, "sent")))
+            return _Seen(index, SeenStatus(whatsapp_message_id, self._last_statuses.update(index, "sent")))
         return _Seen(
             index,
-            Sighting(
+            SeenStatus(
                 whatsapp_message_id,
-                self._known.saw(index, found.status),
+                self._last_statuses.update(index, found.status),
                 found.conversation_id,
                 None,
                 str(found.error) if found.error else None,
@@ -406,10 +415,10 @@ class _Round:
         )
 
 
-def _where(place: Place, page: int, allowed: float) -> str:
-    left = place.before(page)
+def _where(position: ListPosition, page: int, allowed: float) -> str:
+    left = position.before(page)
     if page == 1 or left is None or left > allowed:
-        return f"waiting on page {page} of {place.pages}"
+        return f"waiting on page {page} of {position.pages}"
     pages = "page 1" if page == 2 else f"pages 1-{page - 1}"  # noqa: PLR2004 - one or several
     save = f" save {left}" if left else ""
-    return f"{pages} of {place.pages} settled{save}; waiting on page {page}"
+    return f"{pages} of {position.pages} settled{save}; waiting on page {page}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from intercom_provider.api import calls
-from intercom_provider.waiting.wait import Waiting
+from intercom_provider.waiting.wait import Wait
 
 if TYPE_CHECKING:
     from intercom_provider.api.flow import Flow
@@ -15,36 +15,36 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, kw_only=True)
-class ReplyWait(Waiting):
+class ReplyWait(Wait):
     """
     A wait for an answer as it goes on.
 
     :param message_id: Intercom's id of the message.
-    :param has_looked: Whether a look has succeeded.
+    :param has_polled: Whether a look has succeeded.
     :param conversation_id: The conversation; None as long as there is none.
     :param replied_at: When the contact answered first, in epoch seconds; None before.
     """
 
     message_id: str
-    has_looked: bool = False
+    has_polled: bool = False
     conversation_id: str | None = None
     replied_at: int | None = None
 
     def __str__(self) -> str:
         return f"Reply to message {self.message_id}"
 
-    def look(self, now: float) -> Flow[Conversation | None]:
+    def poll(self, now: float) -> Flow[Conversation | None]:
         """
         Look for the conversation; at the deadline for the last time, which it does not cut short.
 
         :param now: Epoch seconds.
-        :return: The conversation, for :meth:`took`; None when there is none yet.
-        :raises IntercomError: When it could not be looked for, for :meth:`stumbled`.
+        :return: The conversation, for :meth:`update`; None when there is none yet.
+        :raises IntercomError: When it could not be looked for, for :meth:`poll_failed`.
         """
-        first, _ = self.patience(now)
+        first, _ = self.limits(now)
         return calls.find_conversation_about(self.message_id, first)
 
-    def took(self, found: Conversation | None, now: float) -> Verdict:
+    def update(self, found: Conversation | None, now: float) -> Verdict:
         """
         Take in a look.
 
@@ -52,12 +52,12 @@ class ReplyWait(Waiting):
         :param now: Epoch seconds when it was complete.
         :return: ``settled`` when the contact has answered.
         """
-        self.failed_looks, self.has_looked = 0, True
+        self.failed_polls, self.has_polled = 0, True
         if found is not None:
             self.conversation_id, self.replied_at = found.id, found.replied_at
         if self.replied_at is not None:
             return "settled"
-        return "deadline" if self.is_due(now) else "wait"
+        return "deadline" if self.deadline_passed(now) else "wait"
 
     def progress(self, found: Conversation | None, now: float) -> str:  # noqa: ARG002 - as every wait has it
         """
@@ -72,7 +72,7 @@ class ReplyWait(Waiting):
         told = "no answer yet" if self.replied_at is None else "the contact has answered"
         return f"{self}: conversation {found.id}, {told}"
 
-    def shown(self, found: Conversation | None) -> dict[str, Any]:  # noqa: ARG002 - as above
+    def progress_values(self, found: Conversation | None) -> dict[str, Any]:  # noqa: ARG002 - as above
         """
         Give the progress for people who look at a deferred task.
 
@@ -88,7 +88,7 @@ class ReplyWait(Waiting):
         :return: JSON, for :meth:`resume`.
         """
         return self.common_state() | {
-            "has_looked": self.has_looked,
+            "has_looked": self.has_polled,
             "conversation_id": self.conversation_id,
             "replied_at": self.replied_at,
         }
@@ -104,7 +104,7 @@ class ReplyWait(Waiting):
             if not isinstance(state, dict):
                 raise TypeError("no object")  # noqa: TRY301 - whatever it is, it is not ours
             self.resume_common(state)
-            self.has_looked = bool(state["has_looked"])
+            self.has_polled = bool(state["has_looked"])
             conversation_id, replied_at = state["conversation_id"], state["replied_at"]
             self.conversation_id = None if conversation_id is None else str(conversation_id)
             self.replied_at = None if replied_at is None else int(replied_at)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
 from intercom_provider.api import calls
 from intercom_provider.api.errors import IntercomError
-from intercom_provider.api.flow import Patience
+from intercom_provider.api.flow import RetryLimits
 from intercom_provider.waiting.statuses import settled_statuses
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from intercom_provider.api.client import IntercomClient
     from intercom_provider.fields import WaitFor
-    from intercom_provider.waiting.poll import Look, Sighting
+    from intercom_provider.waiting.poll import FullPoll, SeenStatus
     from intercom_provider.waiting.sent import KeyOf, Row
 
 Results: TypeAlias = Literal["failed", "unsettled", "all"]
@@ -69,14 +69,14 @@ class Report:
     ) -> None:
         self._rows.close()
 
-    def see(self, sighting: Sighting) -> None:
+    def add(self, sighting: SeenStatus) -> None:
         """
         Remember a sighting, as far as it may be told.
 
         :param sighting: A message as the look saw it.
         """
         failed = sighting.status == "failed"
-        wanted = self.wants(sighting.status)
+        wanted = self.includes(sighting.status)
         if not (failed or wanted):
             return
         row = {
@@ -95,21 +95,21 @@ class Report:
         if wanted:
             self._rows.write(json.dumps(row) + "\n")
 
-    def outcome(self, look: Look, client: IntercomClient) -> Row:
+    def failure_summary(self, poll: FullPoll, client: IntercomClient) -> Row:
         """
         Tell whose messages failed and why.
 
-        :param look: The look that this report watched.
+        :param poll: The look that this report watched.
         :param client: Asks for reasons, for at most ten messages.
         :return: ``failures``, ``failed_whatsapp_message_ids`` and ``failed_user_ids``.
         """
-        failed = [row for message_id, row in self._failed.items() if look.tally.counts_as(message_id, "failed")]
+        failed = [row for message_id, row in self._failed.items() if poll.counter.counts_as(message_id, "failed")]
         # More of them than may be told make no difference.
         refused = list(islice((row for row in self._not_sent if row["status"] == "failed"), MOST_IDS + 1))
-        briefly = Patience(attempts=1, timeout=_REASONS_TIMEOUT, deadline=time.time() + _REASONS_LAST)
+        briefly = RetryLimits(attempts=1, timeout=_REASONS_TIMEOUT, deadline=time.time() + _REASONS_LAST)
         told = [_with_reason(row, client, briefly) for row in (*refused, *failed)[:MOST_REASONS]]
         # Not all that failed were remembered when many of the first did arrive all the same.
-        complete = look.summary.failed <= MOST_IDS and len(failed) + len(refused) >= look.summary.failed
+        complete = poll.summary.failed <= MOST_IDS and len(failed) + len(refused) >= poll.summary.failed
         users = dict.fromkeys(row["user_id"] for row in failed if row["user_id"])
         return {
             "failures": [{name: row[name] for name in _TOLD} for row in told],
@@ -117,22 +117,22 @@ class Report:
             "failed_user_ids": list(users) if complete else None,
         }
 
-    def rows(self, look: Look) -> Iterator[Row]:
+    def rows(self, poll: FullPoll) -> Iterator[Row]:
         """
         Tell the rows that were asked for, each message once.
 
-        :param look: The look that this report watched.
+        :param poll: The look that this report watched.
         :return: The rows, those of messages without an id first.
         """
-        yield from (row for row in self._not_sent if self.wants(row["status"]))
+        yield from (row for row in self._not_sent if self.includes(row["status"]))
         self._rows.seek(0)
         for line in self._rows:
             row = json.loads(line)
-            if look.tally.claim(row["whatsapp_message_id"], row["status"]):
+            if poll.counter.claim_once(row["whatsapp_message_id"], row["status"]):
                 # The reasons that were asked for belong into the rows as well.
                 yield self._failed.get(row["whatsapp_message_id"], row) if row["status"] == "failed" else row
 
-    def wants(self, status: str) -> bool:
+    def includes(self, status: str) -> bool:
         """
         Tell whether messages with a status get a row.
 
@@ -148,10 +148,10 @@ class Report:
         return status not in settled_statuses(self._wait_for)
 
 
-def _with_reason(row: Row, client: IntercomClient, patience: Patience) -> Row:
+def _with_reason(row: Row, client: IntercomClient, limits: RetryLimits) -> Row:
     if row["reason"] is None:
         try:
-            found = client.run(calls.whatsapp_status(row["whatsapp_message_id"], patience))
+            found = client.run(calls.whatsapp_status(row["whatsapp_message_id"], limits))
         except IntercomError as error:
             row["reason"] = f"not known: {error}"
         else:

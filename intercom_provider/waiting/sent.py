@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError
-from intercom_provider.api.values import as_data, is_missing, is_word
+from intercom_provider.api.values import is_missing, is_single_word, parse_json_text
 
 if TYPE_CHECKING:
     from intercom_provider.results.message_ids import Piece
-    from intercom_provider.results.reader import Key, Line, Parts
+    from intercom_provider.results.reader import Key, MessageResult, TryResults
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def read_ruleset_id(value: object) -> str | None:
     """
     if is_missing(value):
         return None
-    if isinstance(value, bool) or not isinstance(value, str | int) or not is_word(str(value)):
+    if isinstance(value, bool) or not isinstance(value, str | int) or not is_single_word(str(value)):
         raise InvalidInputError.of("ruleset_id", "must be one ruleset's id, as text or a whole number")
     return str(value).strip()
 
@@ -78,7 +78,7 @@ def read_message_ids(value: object) -> Keys:
     """
     if is_missing(value):
         return {}
-    data = as_data(value)
+    data = parse_json_text(value)
     entries = data if isinstance(data, list) else [data]
     return _not_too_many("whatsapp_message_id", {_message_id("whatsapp_message_id", entry): None for entry in entries})
 
@@ -88,7 +88,7 @@ def _message_id(name: str, value: object) -> str:
         raise InvalidInputError.of(
             name, "holds a message without an id (it was not accepted): give sent=send.output, which knows why"
         )
-    if not isinstance(value, str) or not is_word(value):
+    if not isinstance(value, str) or not is_single_word(value):
         raise InvalidInputError.of(name, "must be WhatsApp's ids (wamid...), each as text")
     if value.strip().isdigit():
         raise InvalidInputError.of(
@@ -118,10 +118,10 @@ def read_sent(value: object, *, parsing: bool = False) -> Sent:
     """
     if is_missing(value):
         return Sent()
-    data = as_data(value)
+    data = parse_json_text(value)
     entries = [_read_output(entry) for entry in (data if isinstance(data, list) else [data])]
     batches = [] if parsing else [entry for entry in entries if isinstance(entry, _Batch)]
-    found = _Found(streamed=sum(batch.done for batch in batches) > _MOST_MESSAGES)
+    found = _SentReader(streamed=sum(batch.done for batch in batches) > _MOST_MESSAGES)
     for entry in entries:
         if not isinstance(entry, _Batch):
             found.add_single(entry)
@@ -190,7 +190,7 @@ class _Batch(NamedTuple):
             )
 
 
-class _Found:
+class _SentReader:
     """
     What was found in the outputs so far.
 
@@ -201,7 +201,7 @@ class _Found:
         self._streamed = streamed
         self._pieces: list[Piece] = []
         self._held: Keys = {}
-        self._without = _Without()
+        self._without = _UntrackedRows()
         self._only_in_xcom = self._in_parts = 0
 
     def add_single(self, entry: Mapping[str, Any]) -> None:
@@ -213,12 +213,12 @@ class _Found:
 
     def add_batch(self, batch: _Batch) -> None:
         if batch.folder is not None:
-            from intercom_provider.results.message_ids import said_of  # noqa: PLC0415
-            from intercom_provider.results.reader import Parts  # noqa: PLC0415 - not when a DAG is parsed
+            from intercom_provider.results.message_ids import explain_read_errors  # noqa: PLC0415
+            from intercom_provider.results.reader import TryResults  # noqa: PLC0415 - not when a DAG is parsed
 
             try:
-                with said_of(batch.folder):
-                    self._add_parts(batch, Parts.of_last_try(batch.folder, batch.done))
+                with explain_read_errors(batch.folder):
+                    self._add_parts(batch, TryResults.of_last_try(batch.folder, batch.done))
             except IntercomError as error:
                 if batch.ids is None or self._only_in_xcom + len(batch.ids) > _MOST_MESSAGES:
                     raise
@@ -239,7 +239,7 @@ class _Found:
             ids = keys = StreamedIds(self._pieces, self._in_parts + self._only_in_xcom)
         return Sent(ids, keys, self._without, self._without.refused, self._without.untraceable)
 
-    def _add_parts(self, batch: _Batch, parts: Parts) -> None:
+    def _add_parts(self, batch: _Batch, parts: TryResults) -> None:
         ids: Keys = {}
         rows: list[Row] = []
         number = refused = untraceable = 0
@@ -279,20 +279,20 @@ class _Found:
         self._pieces.append(new)
 
 
-class _Without:
+class _UntrackedRows:
     """Rows of messages that can not be followed: some are held, others read wherever they are wanted."""
 
     def __init__(self) -> None:
         self.refused = self.untraceable = 0
         self._held: list[Row] = []
-        self._parts: list[Parts] = []
+        self._parts: list[TryResults] = []
 
     def __iter__(self) -> Iterator[Row]:
         yield from self._held
         if self._parts:
-            from intercom_provider.results.message_ids import said_of  # noqa: PLC0415 - not when a DAG is parsed
+            from intercom_provider.results.message_ids import explain_read_errors  # noqa: PLC0415 - not when a DAG is parsed
         for parts in self._parts:
-            with said_of(parts.folder):
+            with explain_read_errors(parts.folder):
                 for line in parts.lines():
                     if line.whatsapp_message_id is None and line.outcome not in _NOT_MEANT_TO_GO:
                         yield _row_of(line)
@@ -303,13 +303,13 @@ class _Without:
         self.untraceable += len(rows) - refused
         self._held += rows
 
-    def read(self, parts: Parts, refused: int, untraceable: int) -> None:
+    def read(self, parts: TryResults, refused: int, untraceable: int) -> None:
         self.refused += refused
         self.untraceable += untraceable
         self._parts.append(parts)
 
 
-def _row_of(line: Line) -> Row:
+def _row_of(line: MessageResult) -> Row:
     return _row_without_id(line.outcome, line.reason, line.key)
 
 

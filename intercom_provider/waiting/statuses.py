@@ -71,7 +71,7 @@ class Summary:
         return self.delivered + self.read
 
 
-class Tally:
+class StatusCounter:
     """
     Counts every message once, by its highest status, in about nine bytes a message.
 
@@ -103,7 +103,7 @@ class Tally:
         if len(part) == _MANY and len(self._parts) == 1:
             self._divide()
 
-    def fold(self) -> Summary:
+    def summarize(self) -> Summary:
         """
         Add up; nothing may be added afterwards.
 
@@ -131,7 +131,7 @@ class Tally:
 
     def counts_as(self, message_id: str, status: str) -> bool:
         """
-        Tell whether a status is the one that a message was counted with; after :meth:`fold`.
+        Tell whether a status is the one that a message was counted with; after :meth:`summarize`.
 
         :param message_id: The id that was added.
         :param status: A status with which it was seen.
@@ -139,7 +139,7 @@ class Tally:
         """
         return self._find(message_id, status) is not None
 
-    def claim(self, message_id: str, status: str) -> bool:
+    def claim_once(self, message_id: str, status: str) -> bool:
         """
         Tell as :meth:`counts_as`, but only once for each message.
 
@@ -218,14 +218,14 @@ class Criteria:
         """How many messages have arrived, as far as is waited for, or failed."""
         return summary.failed + summary.read + (summary.delivered if self.wait_for == "delivered" else 0)
 
-    def is_quiet(self, growth: Growth, now: float) -> bool:
+    def has_stopped_growing(self, growth: Growth, now: float) -> bool:
         """Tell whether the number of messages is final, as far as can be known."""
         return self.expected_count is not None or (growth.total > 0 and now - growth.since >= self.settle_for)
 
     def is_complete(self, total: int, growth: Growth, now: float) -> bool:
         """Tell whether all messages are there, as far as can be known."""
         enough = total >= self.expected_count if self.expected_count is not None else total > 0
-        return enough and self.is_quiet(growth, now)
+        return enough and self.has_stopped_growing(growth, now)
 
     def is_settled(self, summary: Summary, growth: Growth, now: float) -> bool:
         """Tell whether the wait is over."""

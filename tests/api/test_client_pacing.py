@@ -14,7 +14,7 @@ import pytest
 
 from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
 from intercom_provider.api.errors import StoppedError
-from intercom_provider.api.flow import Broken, Outcome, Patience, Reply, Request
+from intercom_provider.api.flow import Answer, NoReply, Reply, Request, RetryLimits
 from intercom_provider.api.pacing import Pacer
 from tests.support.drivers import send, settings_for, status
 from tests.support.hostile import Act, Exchange, Hostile, drop, http_date, late, rate_limited
@@ -173,9 +173,9 @@ def test_what_ends_a_request_early_ends_its_turn() -> None:
 
 def test_a_deadline_that_passes_before_its_turn_is_too_late_in_both_drivers() -> None:
     pacer = Pacer(0.8)
-    pacer.heard(429, {"retry-after": "5"}, time.time())
+    pacer.observe(429, {"retry-after": "5"}, time.time())
 
-    async def ask(settings: Settings, request: Request) -> Outcome:
+    async def ask(settings: Settings, request: Request) -> Answer:
         async with AsyncIntercomClient(settings, pacer=pacer) as client:
             return await client.exchange(request)
 
@@ -184,7 +184,7 @@ def test_a_deadline_that_passes_before_its_turn_is_too_late_in_both_drivers() ->
         settings = settings_for(server.url)
         with IntercomClient(settings, pacer=pacer) as client:
             outcomes = [client.exchange(request), asyncio.run(ask(settings, request))]
-        assert [isinstance(outcome, Broken) and (outcome.late, outcome.sent) for outcome in outcomes] == [
+        assert [isinstance(outcome, NoReply) and (outcome.late, outcome.sent) for outcome in outcomes] == [
             (True, False),
             (True, False),
         ]
@@ -192,7 +192,7 @@ def test_a_deadline_that_passes_before_its_turn_is_too_late_in_both_drivers() ->
 
 
 def test_a_flow_can_be_stepped_through_from_outside() -> None:
-    def step(exchange: Callable[[Request], Outcome], flow: Any) -> Any:
+    def step(exchange: Callable[[Request], Answer], flow: Any) -> Any:
         outcome = exchange(next(flow))
         while True:
             try:
@@ -205,11 +205,11 @@ def test_a_flow_can_be_stepped_through_from_outside() -> None:
         server.script(rate_limited())
         settings = settings_for(server.url)
         with IntercomClient(settings) as client:
-            sent = step(client.exchange, send(settings, Patience()))
+            sent = step(client.exchange, send(settings, RetryLimits()))
         assert (sent.outcome, len(server.created)) == ("sent", 1)
 
         async def steps() -> Any:
-            flow = status(settings, Patience())
+            flow = status(settings, RetryLimits())
             async with AsyncIntercomClient(settings) as client:
                 outcome = await client.exchange(next(flow))
                 with pytest.raises(StopIteration) as end:
@@ -226,7 +226,7 @@ def test_lanes_may_send_as_well_as_ask() -> None:
 
         def work(client: IntercomClient) -> None:
             for _ in range(5):
-                assert client.run(send(settings, Patience())).outcome == "sent"
+                assert client.run(send(settings, RetryLimits())).outcome == "sent"
 
         in_lanes(settings, Pacer(1.0), work)
         assert len(server.created) == 40

@@ -11,7 +11,7 @@ import pytest
 
 from intercom_provider.api import calls
 from intercom_provider.api.errors import ApiError, IntercomError, UnconfirmedError
-from intercom_provider.api.flow import Flow, Patience, Reply, Request, read_error
+from intercom_provider.api.flow import Flow, Reply, Request, RetryLimits, read_error
 from tests.support.drivers import (
     CALLS,
     DRIVERS,
@@ -25,7 +25,7 @@ from tests.support.drivers import (
 )
 from tests.support.hostile import TOKEN, Act, Exchange, Hostile, answer, error, html, raw, redirect
 
-ONCE = Patience(attempts=1)
+ONCE = RetryLimits(attempts=1)
 
 DOCUMENTED: list[tuple[int, str, str, str]] = [
     (400, "bad_request", "RefusedError", "field that it names"),
@@ -271,7 +271,7 @@ def test_no_error_of_a_search_repeats_whom_it_looked_for(find: dict[str, str], s
     with Hostile() as server:
         server.always(act)
         settings = settings_for(server.url)
-        _, problem, _ = ending_of(DRIVERS["sync"], settings, calls.find_contact(**find, patience=ONCE))
+        _, problem, _ = ending_of(DRIVERS["sync"], settings, calls.find_contact(**find, limits=ONCE))
     assert problem is not None
     shown = "".join(traceback.format_exception(problem))
     assert f"{secret}@" not in shown
@@ -283,9 +283,9 @@ def test_the_log_holds_nothing_of_a_message_and_never_the_token(caplog: pytest.L
     with Hostile() as server:
         server.script(answer(429, {"message": BODY}), answer(404, {"message": BODY}))
         settings = settings_for(server.url)
-        run_sync(settings, send(settings, Patience(contact_wait=5), **PRIVATE))
+        run_sync(settings, send(settings, RetryLimits(contact_wait=5), **PRIVATE))
         server.script(answer(429, {"message": TOKEN}))
-        run_async(settings, status(settings, Patience()))
+        run_async(settings, status(settings, RetryLimits()))
     assert "waits" in caplog.text
     for secret in SECRETS:
         assert secret not in caplog.text

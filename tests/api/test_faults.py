@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import pytest
 
-from intercom_provider.api.flow import Patience
+from intercom_provider.api.flow import RetryLimits
 from tests.support.drivers import CALLS, DRIVERS, GETS, Seen, see, settings_for
 from tests.support.hostile import (
     HTML,
@@ -175,7 +175,7 @@ def _meet(fault: Fault, driver: str, call: str, *, always: bool, certificate: Pa
         else:
             server.script(fault.act)
         started = time.monotonic()
-        seen = see(server, driver, call, settings_for(url, timeout=fault.timeout), Patience(attempts=2))
+        seen = see(server, driver, call, settings_for(url, timeout=fault.timeout), RetryLimits(attempts=2))
         return Run(seen, time.monotonic() - started, len(server.elsewhere.requests))
 
 

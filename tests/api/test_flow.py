@@ -21,7 +21,7 @@ from intercom_provider.api.errors import (
     RateLimitedError,
     StoppedError,
 )
-from intercom_provider.api.flow import Flow, Patience
+from intercom_provider.api.flow import Flow, RetryLimits
 from intercom_provider.sandbox import Sandbox
 from tests.support.drivers import (
     CALLS,
@@ -60,7 +60,7 @@ both_drivers = pytest.mark.parametrize("driver", DRIVERS)
 def test_what_cannot_be_reached_is_tried_again_and_certainly_not_sent(call: str) -> None:
     def meet(driver: str) -> tuple[str, bool]:
         started = time.monotonic()
-        end, problem, _ = ending_of(DRIVERS[driver], settings, CALLS[call](settings, Patience(attempts=2)))
+        end, problem, _ = ending_of(DRIVERS[driver], settings, CALLS[call](settings, RetryLimits(attempts=2)))
         assert time.monotonic() - started > 0.3, "it tried only once"
         return end, "was not sent" in str(problem)
 
@@ -73,7 +73,7 @@ def test_what_cannot_be_reached_is_tried_again_and_certainly_not_sent(call: str)
 def test_a_connection_that_takes_too_long_is_certainly_not_a_send(driver: str) -> None:
     with never_accepting() as url:
         settings = settings_for(url, timeout=0.6)
-        end, problem, _ = ending_of(DRIVERS[driver], settings, send(settings, Patience(attempts=1)))
+        end, problem, _ = ending_of(DRIVERS[driver], settings, send(settings, RetryLimits(attempts=1)))
     assert (end, "was not sent" in str(problem)) == ("UnreachableError", True)
 
 
@@ -89,7 +89,7 @@ def test_who_is_torn_away_before_a_word_was_written_has_sent_nothing() -> None:
         with never_accepting() as url, IntercomClient(settings_for(url)) as client:
             signal.setitimer(signal.ITIMER_REAL, 0.3)
             with pytest.raises(TaskTimeoutError) as raised:
-                client.run(send(client.settings, Patience()))
+                client.run(send(client.settings, RetryLimits()))
             assert not client.may_have_sent
     finally:
         signal.signal(signal.SIGALRM, before)
@@ -104,7 +104,7 @@ def test_an_answer_about_another_message_is_no_answer(driver: str, told: str, be
     with Hostile() as server:
         settings = settings_for(server.url)
         server.always(answer(200, {"message_id": told, "status": "failed"}))
-        end, _, found = ending_of(DRIVERS[driver], settings, status(settings, Patience(attempts=1)))
+        end, _, found = ending_of(DRIVERS[driver], settings, status(settings, RetryLimits(attempts=1)))
         assert end == ("ok" if believed else "UnreachableError")
         assert not believed or (found.whatsapp_message_id, found.status) == ("wamid.1", "failed")
 
@@ -126,7 +126,7 @@ def test_a_send_goes_out_once_when_the_server_comes_back(driver: str) -> None:
     with Hostile() as server:
         server.script(rate_limited())
         settings = settings_for(server.url)
-        assert see(server, driver, "send", settings, Patience()) == Seen("ok", 2, 1)
+        assert see(server, driver, "send", settings, RetryLimits()) == Seen("ok", 2, 1)
 
 
 @both_drivers
@@ -141,7 +141,7 @@ def test_a_connection_that_the_server_closed_while_idle_costs_nothing(driver: st
             return
             yield
 
-        flows = [CALLS[call](settings, Patience(attempts=1)) for _ in range(2)]
+        flows = [CALLS[call](settings, RetryLimits(attempts=1)) for _ in range(2)]
         DRIVERS[driver](settings, flows[0], idle(), flows[1])
         assert len(server.requests) == 2
         assert len(server.created) == (2 if call == "send" else 0)
@@ -152,7 +152,7 @@ def test_a_connection_that_the_server_closed_while_idle_costs_nothing(driver: st
 def test_a_connection_is_kept_for_the_next_request(driver: str) -> None:
     with Hostile() as server:
         settings = settings_for(server.url)
-        DRIVERS[driver](settings, *(status(settings, Patience()) for _ in range(3)))
+        DRIVERS[driver](settings, *(status(settings, RetryLimits()) for _ in range(3)))
         assert [request.connection for request in server.requests] == [1, 1, 1]
 
 
@@ -161,7 +161,7 @@ def test_a_contact_that_turns_up_within_the_wait_gets_exactly_one_message(times:
     def meet(driver: str) -> Seen:
         with Hostile() as server:
             server.script(*[NOT_FOUND] * times)
-            return see(server, driver, "send", settings_for(server.url), Patience(contact_wait=3))
+            return see(server, driver, "send", settings_for(server.url), RetryLimits(contact_wait=3))
 
     assert in_both_drivers(meet) == Seen("ok", times + 1, 1)
 
@@ -172,7 +172,7 @@ def test_a_contact_that_turns_up_at_the_end_of_the_wait_gets_its_message() -> No
             server.always(NOT_FOUND)
             appear = threading.Timer(1.0, server.always, [healthy()])
             appear.start()
-            seen = see(server, driver, "send", settings_for(server.url), Patience(contact_wait=1.3))
+            seen = see(server, driver, "send", settings_for(server.url), RetryLimits(contact_wait=1.3))
             appear.join()
             return seen.end, seen.created
 
@@ -184,7 +184,7 @@ def test_a_contact_that_does_not_turn_up_ends_the_wait_in_time() -> None:
         with Hostile() as server:
             server.always(NOT_FOUND)
             started = time.monotonic()
-            seen = see(server, driver, "send", settings_for(server.url), Patience(contact_wait=1))
+            seen = see(server, driver, "send", settings_for(server.url), RetryLimits(contact_wait=1))
             assert 2 <= seen.requests <= 4
             assert 0.9 < time.monotonic() - started < 2.5
             return seen.end, seen.created
@@ -196,14 +196,16 @@ def test_a_contact_that_does_not_turn_up_ends_the_wait_in_time() -> None:
 def test_without_a_wait_a_missing_contact_is_an_error_at_once(driver: str) -> None:
     with Hostile() as server:
         server.always(NOT_FOUND)
-        assert see(server, driver, "send", settings_for(server.url), Patience()) == Seen("ContactNotFoundError", 1, 0)
+        assert see(server, driver, "send", settings_for(server.url), RetryLimits()) == Seen(
+            "ContactNotFoundError", 1, 0
+        )
 
 
 @both_drivers
 def test_a_missing_sender_is_not_waited_for(driver: str) -> None:
     with Hostile() as server:
         server.always(error(404, "admin_not_found"))
-        seen = see(server, driver, "send", settings_for(server.url), Patience(contact_wait=30))
+        seen = see(server, driver, "send", settings_for(server.url), RetryLimits(contact_wait=30))
     assert seen == Seen("NotFoundError", 1, 0)
 
 
@@ -211,14 +213,14 @@ def test_a_missing_sender_is_not_waited_for(driver: str) -> None:
 def test_a_status_that_is_not_there_is_not_waited_for_here(driver: str) -> None:
     with Hostile() as server:
         server.always(error(404, "whatsapp_message_not_found"))
-        seen = see(server, driver, "status", settings_for(server.url), Patience(contact_wait=0))
+        seen = see(server, driver, "status", settings_for(server.url), RetryLimits(contact_wait=0))
     assert seen == Seen("NotFoundError", 1, 0)
 
 
 @both_drivers
 def test_nothing_is_sent_after_its_time(driver: str) -> None:
     with Hostile() as server:
-        seen = see(server, driver, "send", settings_for(server.url), Patience(deadline=time.time() - 1))
+        seen = see(server, driver, "send", settings_for(server.url), RetryLimits(deadline=time.time() - 1))
     assert seen == Seen("ExpiredError", 0, 0)
 
 
@@ -229,7 +231,7 @@ def test_a_message_whose_time_passes_while_the_limit_is_used_up_has_expired(driv
         server.always(act)
         deadline = time.time() + 0.8
         settings = settings_for(server.url)
-        end, problem, _ = ending_of(DRIVERS[driver], settings, send(settings, Patience(deadline=deadline)))
+        end, problem, _ = ending_of(DRIVERS[driver], settings, send(settings, RetryLimits(deadline=deadline)))
         assert (end, server.created) == ("ExpiredError", [])
         assert all(request.time < deadline + 0.3 for request in server.requests)
         assert "429" in str(problem)
@@ -240,7 +242,7 @@ def test_a_message_whose_time_passes_while_the_limit_is_used_up_has_expired(driv
 def test_a_message_whose_time_passes_while_nobody_answers_has_expired(driver: str) -> None:
     with refusing() as url:
         settings = settings_for(url)
-        end, _, _ = ending_of(DRIVERS[driver], settings, send(settings, Patience(deadline=time.time() + 0.3)))
+        end, _, _ = ending_of(DRIVERS[driver], settings, send(settings, RetryLimits(deadline=time.time() + 0.3)))
     assert end == "ExpiredError"
 
 
@@ -251,7 +253,7 @@ def test_a_process_that_slept_past_a_messages_time_does_not_send_it() -> None:
 
     with Hostile() as server, IntercomClient(settings := settings_for(server.url), stopped=sleepy) as client:
         with pytest.raises(ExpiredError):
-            client.run(send(settings, Patience(deadline=time.time() + 0.2)))
+            client.run(send(settings, RetryLimits(deadline=time.time() + 0.2)))
         assert server.created == []
 
 
@@ -263,7 +265,7 @@ def test_an_event_loop_that_was_blocked_past_a_messages_time_does_not_send_it() 
         async with AsyncIntercomClient(settings) as client:
             blocker = asyncio.create_task(block())
             try:
-                await client.run(send(settings, Patience(deadline=time.time() + 0.2)))
+                await client.run(send(settings, RetryLimits(deadline=time.time() + 0.2)))
             finally:
                 await blocker
 
@@ -277,8 +279,8 @@ def test_an_event_loop_that_was_blocked_past_a_messages_time_does_not_send_it() 
 def test_a_deadline_bounds_waits_and_slow_replies(act: Any) -> None:
     def meet(driver: str, call: str) -> tuple[str, float]:
         started = time.monotonic()
-        patience = Patience(deadline=time.time() + 0.7)
-        end, _, _ = ending_of(DRIVERS[driver], settings, CALLS[call](settings, patience))
+        limits = RetryLimits(deadline=time.time() + 0.7)
+        end, _, _ = ending_of(DRIVERS[driver], settings, CALLS[call](settings, limits))
         return end, time.monotonic() - started
 
     with Hostile() as server:
@@ -295,7 +297,7 @@ def test_a_limit_that_opens_too_late_is_not_waited_for(driver: str) -> None:
         server.always(rate_limited(retry_after="3600"))
         settings = settings_for(server.url)
         for call in CALLS:
-            end, problem, _ = ending_of(DRIVERS[driver], settings, CALLS[call](settings, Patience()))
+            end, problem, _ = ending_of(DRIVERS[driver], settings, CALLS[call](settings, RetryLimits()))
             assert end == "RateLimitedError"
             assert isinstance(problem, RateLimitedError)
             assert problem.retry_at == pytest.approx(time.time() + 3600, abs=5)
@@ -315,7 +317,7 @@ def test_no_429_makes_a_hot_loop(act: Any, at_least: float) -> None:
     def meet(driver: str) -> bool:
         with Hostile() as server:
             server.always(act)
-            see(server, driver, "send", settings_for(server.url), Patience(attempts=2))
+            see(server, driver, "send", settings_for(server.url), RetryLimits(attempts=2))
             first, second = (request.time for request in server.requests)
             return at_least <= second - first < at_least + 1
 
@@ -326,7 +328,7 @@ def test_a_limit_that_is_used_up_is_waited_for_rather_than_run_into() -> None:
     def send_three(driver: str) -> list[int]:
         with Sandbox(rate_limit=2, speed=1000) as sandbox:
             settings = settings_for(sandbox.url, token=sandbox.token)
-            DRIVERS[driver](settings, *(send(settings, Patience()) for _ in range(3)))
+            DRIVERS[driver](settings, *(send(settings, RetryLimits()) for _ in range(3)))
             assert len(sandbox.messages) == 3
             return [request.status for request in sandbox.requests]
 
@@ -337,7 +339,7 @@ def test_a_stopped_client_makes_no_request() -> None:
     with Hostile() as server, IntercomClient(settings := settings_for(server.url), stopped=lambda: True) as client:
         for call in CALLS.values():
             with pytest.raises(StoppedError):
-                client.run(call(settings, Patience()))
+                client.run(call(settings, RetryLimits()))
         assert server.requests == []
 
 
@@ -348,7 +350,7 @@ def test_a_client_that_is_stopped_while_it_waits_stops_waiting(act: Any) -> None
         with IntercomClient(settings := settings_for(server.url), stopped=lambda: bool(server.requests)) as client:
             started = time.monotonic()
             with pytest.raises(StoppedError):
-                client.run(status(settings, Patience()))
+                client.run(status(settings, RetryLimits()))
             assert time.monotonic() - started < 3
         assert len(server.requests) == 1
 
@@ -356,7 +358,7 @@ def test_a_client_that_is_stopped_while_it_waits_stops_waiting(act: Any) -> None
 def _read_all(pages: calls.Pages) -> Flow[list[str]]:
     found: list[str] = []
     while not pages.done:
-        found += [each.whatsapp_message_id for each in (yield from pages.read(Patience(attempts=2))).events]
+        found += [each.whatsapp_message_id for each in (yield from pages.read(RetryLimits(attempts=2))).events]
     return found
 
 
@@ -421,7 +423,7 @@ def test_a_reply_that_is_newer_than_this_provider_is_read_all_the_same() -> None
             answer(200, _listing([event("wamid.1", "seen", **more)], None) | more),
         )
         sent, found, listed = run_sync(
-            settings, send(settings, Patience()), status(settings, Patience()), page(settings, Patience())
+            settings, send(settings, RetryLimits()), status(settings, RetryLimits()), page(settings, RetryLimits())
         )
     assert (sent.id, sent.conversation_id, sent.outcome) == ("403", "7", "sent")
     assert (found.status, found.created_at) == ("seen", 1_700_000_000)
@@ -436,6 +438,6 @@ def test_the_token_goes_to_the_host_itself_whatever_proxy_the_environment_names(
             monkeypatch.setenv(name, server.elsewhere.url)
         settings = settings_for(server.url)
         for driver in DRIVERS.values():
-            driver(settings, send(settings, Patience(attempts=1)))
+            driver(settings, send(settings, RetryLimits(attempts=1)))
         assert len(server.created) == 2
         assert server.elsewhere.requests == []

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from intercom_provider.api.client import IntercomClient
-from intercom_provider.api.flow import Patience, Reply, Request
+from intercom_provider.api.flow import Reply, Request, RetryLimits
 from tests.support.drivers import DRIVERS, Seen, see, settings_for
 from tests.support.hostile import Hostile, drop
 
@@ -54,5 +54,5 @@ def test_an_httpx_that_says_nothing_of_its_steps_makes_no_message_unsent(
     monkeypatch.setattr("httpcore._trace.Trace.atrace", silent)
     with Hostile() as server:
         server.script(drop(created=True))
-        seen = see(server, driver, "send", settings_for(server.url), Patience(attempts=2))
+        seen = see(server, driver, "send", settings_for(server.url), RetryLimits(attempts=2))
     assert seen == Seen("UnconfirmedError", 1, 1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from intercom_provider.api.pacing import LONGEST_HOLD, Pacer, Turn, seconds_until_open, server_time
+from intercom_provider.api.pacing import MAX_DELAY_SECONDS, Pacer, Reservation, seconds_until_open, server_time
 from tests.support.simulated import START, Server, World
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ DATE = "Wed, 01 May 2024 12:00:00 GMT"
 
 def held(pacer: Pacer, now: float) -> float:
     """Ask for a request that is not made."""
-    turn = Turn()
+    reservation = Reservation()
     try:
-        return pacer.hold(turn, now)
+        return pacer.delay_for(reservation, now)
     finally:
-        pacer.end(turn)
+        pacer.release(reservation)
 
 
 @pytest.mark.parametrize(
@@ -61,16 +61,16 @@ def test_the_servers_clock_counts_not_this_machines(wrong_by: float) -> None:
 
 def test_a_limit_with_room_holds_nothing_back() -> None:
     pacer = Pacer()
-    pacer.heard(200, {}, NOW)
-    pacer.heard(200, {"x-ratelimit-remaining": "1", "x-ratelimit-reset": f"{NOW + 5:.0f}"}, NOW)
-    pacer.heard(200, {"x-ratelimit-remaining": "few", "x-ratelimit-reset": f"{NOW + 5:.0f}"}, NOW)
-    pacer.heard(200, {"x-ratelimit-remaining": "0"}, NOW)
+    pacer.observe(200, {}, NOW)
+    pacer.observe(200, {"x-ratelimit-remaining": "1", "x-ratelimit-reset": f"{NOW + 5:.0f}"}, NOW)
+    pacer.observe(200, {"x-ratelimit-remaining": "few", "x-ratelimit-reset": f"{NOW + 5:.0f}"}, NOW)
+    pacer.observe(200, {"x-ratelimit-remaining": "0"}, NOW)
     assert held(pacer, NOW) == 0
 
 
 def test_a_limit_that_is_used_up_holds_back_until_it_opens() -> None:
     pacer = Pacer()
-    pacer.heard(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + 5:.0f}"}, NOW)
+    pacer.observe(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + 5:.0f}"}, NOW)
     assert 5 <= held(pacer, NOW) <= 5.5
     assert 2 <= held(pacer, NOW + 3) <= 2.5
     assert held(pacer, NOW + 6) == 0
@@ -78,17 +78,17 @@ def test_a_limit_that_is_used_up_holds_back_until_it_opens() -> None:
 
 def test_a_late_reply_of_an_earlier_window_opens_nothing() -> None:
     pacer = Pacer()
-    pacer.heard(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + 9:.0f}"}, NOW)
-    pacer.heard(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + 1:.0f}"}, NOW)
+    pacer.observe(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + 9:.0f}"}, NOW)
+    pacer.observe(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + 1:.0f}"}, NOW)
     assert held(pacer, NOW) >= 9
 
 
 @pytest.mark.parametrize("reset", ["99999999999999", "1714564800000", "inf", "1e308", "9" * 500])
 def test_an_absurd_reset_holds_for_a_minute_and_not_for_ever(reset: str) -> None:
     pacer = Pacer()
-    pacer.heard(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}, NOW)
-    assert held(pacer, NOW) == LONGEST_HOLD
-    assert held(pacer, NOW + LONGEST_HOLD + 1) == 0
+    pacer.observe(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}, NOW)
+    assert held(pacer, NOW) == MAX_DELAY_SECONDS
+    assert held(pacer, NOW + MAX_DELAY_SECONDS + 1) == 0
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -105,8 +105,8 @@ def test_no_header_makes_it_fail_or_hold_longer_than_a_minute(seed: int, budget:
             headers |= {name: f"{chance.choice([-1e300, -NOW, -1, 0, 0.1, 1, 7, NOW, 1e300])}" for name in names[2:]}
         wait = seconds_until_open(headers, now)
         assert wait is None or wait >= 0
-        pacer.heard(chance.choice([200, 404, 429, 500]), headers, now)
-        assert 0 <= held(pacer, now) <= LONGEST_HOLD
+        pacer.observe(chance.choice([200, 404, 429, 500]), headers, now)
+        assert 0 <= held(pacer, now) <= MAX_DELAY_SECONDS
         now += chance.uniform(-100, 100)
 
 
@@ -115,7 +115,7 @@ def test_threads_may_share_it() -> None:
 
     def hear() -> None:
         for second in range(1_000):
-            pacer.heard(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + second % 30:.0f}"}, NOW)
+            pacer.observe(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + second % 30:.0f}"}, NOW)
 
     threads = [threading.Thread(target=hear) for _ in range(4)]
     for thread in threads:
@@ -128,13 +128,13 @@ def test_threads_may_share_it() -> None:
 @pytest.mark.parametrize("headers", [{}, {"x-ratelimit-remaining": "7", "x-ratelimit-limit": "100"}])
 def test_a_429_closes_whatever_is_left(headers: dict[str, str]) -> None:
     pacer = Pacer()
-    pacer.heard(429, headers, NOW)
+    pacer.observe(429, headers, NOW)
     assert 0.5 <= held(pacer, NOW) <= 1
-    pacer.heard(429, headers | {"x-ratelimit-reset": f"{NOW + 3:.0f}"}, NOW)
+    pacer.observe(429, headers | {"x-ratelimit-reset": f"{NOW + 3:.0f}"}, NOW)
     assert 3 <= held(pacer, NOW) <= 3.5
-    pacer.heard(429, headers | {"retry-after": "7"}, NOW)
+    pacer.observe(429, headers | {"retry-after": "7"}, NOW)
     assert 7 <= held(pacer, NOW) <= 7.5
-    pacer.heard(200, headers, NOW)
+    pacer.observe(200, headers, NOW)
     assert held(pacer, NOW) >= 7
 
 
@@ -149,54 +149,54 @@ TOLD: Final = {"x-ratelimit-limit": "1000", "x-ratelimit-remaining": "999", "x-r
 
 def _going(pacer: Pacer, now: float, turns: int = 50) -> int:
     """Count the requests that may go at once; they stay under way."""
-    return sum(pacer.hold(Turn(), now) == 0 for _ in range(turns))
+    return sum(pacer.delay_for(Reservation(), now) == 0 for _ in range(turns))
 
 
 def test_one_request_goes_alone_until_the_limit_is_known() -> None:
     pacer = Pacer(0.8)
     assert _going(pacer, NOW) == 1
     assert _going(pacer, NOW + 20) == 0
-    pacer.heard(200, {"date": DATE, **TOLD}, NOW + 0.1)
+    pacer.observe(200, {"date": DATE, **TOLD}, NOW + 0.1)
     assert 1 <= _going(pacer, NOW + 0.1) <= 9
 
 
 @pytest.mark.parametrize("status", [None, 429, 502])
 def test_another_one_goes_alone_when_the_first_learned_nothing(status: int | None) -> None:
     pacer = Pacer(0.8)
-    turn = Turn()
-    assert pacer.hold(turn, NOW) == 0
+    reservation = Reservation()
+    assert pacer.delay_for(reservation, NOW) == 0
     if status:
-        pacer.heard(status, {}, NOW)
+        pacer.observe(status, {}, NOW)
     assert _going(pacer, NOW + 1) == 0
-    pacer.end(turn)
+    pacer.release(reservation)
     assert _going(pacer, NOW + 1) == 1
 
 
 def test_nothing_is_spaced_where_no_limit_is_announced() -> None:
     pacer = Pacer(0.8)
     assert _going(pacer, NOW) == 1
-    pacer.heard(200, {"date": DATE}, NOW)
+    pacer.observe(200, {"date": DATE}, NOW)
     assert _going(pacer, NOW) == 50
-    pacer.heard(200, {"date": DATE, **TOLD}, NOW)
+    pacer.observe(200, {"date": DATE, **TOLD}, NOW)
     assert _going(pacer, NOW) < 5
 
 
 def test_without_a_budget_nothing_is_spaced() -> None:
     pacer = Pacer()
     assert _going(pacer, NOW) == 50
-    pacer.heard(200, {"date": DATE, **TOLD}, NOW)
+    pacer.observe(200, {"date": DATE, **TOLD}, NOW)
     assert _going(pacer, NOW) == 50
 
 
 def test_those_that_may_use_a_share_are_spaced_and_the_others_are_not() -> None:
     pacer = Pacer()
-    assert pacer.hold(Turn(share=0.5), NOW) == 0
-    assert pacer.hold(Turn(share=0.5), NOW) > 0
-    pacer.heard(200, {"date": DATE, **TOLD}, NOW)
-    turns = [Turn(share=0.5) for _ in range(100)]
-    for turn in turns:
-        pacer.hold(turn, NOW)
-    moments = sorted(turn.slot - NOW for turn in turns if turn.slot is not None)
+    assert pacer.delay_for(Reservation(share=0.5), NOW) == 0
+    assert pacer.delay_for(Reservation(share=0.5), NOW) > 0
+    pacer.observe(200, {"date": DATE, **TOLD}, NOW)
+    turns = [Reservation(share=0.5) for _ in range(100)]
+    for reservation in turns:
+        pacer.delay_for(reservation, NOW)
+    moments = sorted(reservation.slot - NOW for reservation in turns if reservation.slot is not None)
     assert all(0.02 < later - before < 0.022 for before, later in itertools.pairwise(moments))
     assert _going(pacer, NOW) == 50
 
@@ -204,11 +204,11 @@ def test_those_that_may_use_a_share_are_spaced_and_the_others_are_not() -> None:
 def test_lanes_that_wait_are_spaced_and_none_is_promised_a_moment_far_ahead() -> None:
     pacer = Pacer(0.8)
     assert _going(pacer, NOW, turns=1) == 1
-    pacer.heard(200, {"date": DATE, **TOLD}, NOW)
-    turns = [Turn() for _ in range(100)]
-    waits = [pacer.hold(turn, NOW) for turn in turns]
+    pacer.observe(200, {"date": DATE, **TOLD}, NOW)
+    turns = [Reservation() for _ in range(100)]
+    waits = [pacer.delay_for(reservation, NOW) for reservation in turns]
     assert max(waits) <= 0.25
-    moments = sorted(turn.slot - NOW for turn in turns if turn.slot is not None)
+    moments = sorted(reservation.slot - NOW for reservation in turns if reservation.slot is not None)
     assert 18 <= len(moments) <= 20
     assert moments[-1] <= 0.25
     assert all(0.012 < later - before < 0.014 for before, later in itertools.pairwise(moments))
@@ -216,40 +216,40 @@ def test_lanes_that_wait_are_spaced_and_none_is_promised_a_moment_far_ahead() ->
 
 def test_a_moment_is_lost_when_the_window_closes_and_nobody_bursts_when_it_opens() -> None:
     pacer = Pacer(0.8)
-    pacer.heard(200, {"date": DATE, **TOLD}, NOW)
-    turns = [Turn() for _ in range(100)]
-    assert sum(pacer.hold(turn, NOW) == 0 for turn in turns) <= 9
-    pacer.heard(429, {"date": DATE, "retry-after": "2"}, NOW + 0.1)
-    assert all(1.8 < pacer.hold(turn, NOW + 0.2) < 2.1 for turn in turns)
-    assert sum(pacer.hold(turn, NOW + 2.3) == 0 for turn in turns) <= 9
+    pacer.observe(200, {"date": DATE, **TOLD}, NOW)
+    turns = [Reservation() for _ in range(100)]
+    assert sum(pacer.delay_for(reservation, NOW) == 0 for reservation in turns) <= 9
+    pacer.observe(429, {"date": DATE, "retry-after": "2"}, NOW + 0.1)
+    assert all(1.8 < pacer.delay_for(reservation, NOW + 0.2) < 2.1 for reservation in turns)
+    assert sum(pacer.delay_for(reservation, NOW + 2.3) == 0 for reservation in turns) <= 9
 
 
 def test_a_request_waits_first_for_what_it_wants_itself() -> None:
     pacer = Pacer(0.8)
-    late = Turn(due=NOW + 3)
-    assert pacer.hold(late, NOW) == 3
+    late = Reservation(due=NOW + 3)
+    assert pacer.delay_for(late, NOW) == 3
     assert late.slot is None
     assert _going(pacer, NOW) == 1
-    pacer.heard(429, {"retry-after": "5"}, NOW)
-    assert 5 <= pacer.hold(late, NOW) <= 5.5
+    pacer.observe(429, {"retry-after": "5"}, NOW)
+    assert 5 <= pacer.delay_for(late, NOW) <= 5.5
 
 
 def test_a_closed_window_is_news_once_and_so_is_each_wait_of_a_requests_own() -> None:
     pacer = Pacer()
-    turns = [Turn(due=NOW + 9) for _ in range(20)]
+    turns = [Reservation(due=NOW + 9) for _ in range(20)]
 
     def tellers(now: float) -> int:
-        for turn in turns:
-            assert pacer.hold(turn, now) > 0
-        return sum(turn.news for turn in turns)
+        for reservation in turns:
+            assert pacer.delay_for(reservation, now) > 0
+        return sum(reservation.news for reservation in turns)
 
-    pacer.heard(429, {"retry-after": "7"}, NOW)
+    pacer.observe(429, {"retry-after": "7"}, NOW)
     assert [tellers(NOW), tellers(NOW + 1), tellers(NOW + 8)] == [1, 0, 0]
-    pacer.heard(429, {"retry-after": "9"}, NOW + 8)
-    pacer.heard(429, {"retry-after": "9"}, NOW + 8.1)
+    pacer.observe(429, {"retry-after": "9"}, NOW + 8)
+    pacer.observe(429, {"retry-after": "9"}, NOW + 8.1)
     assert [tellers(NOW + 8.2), tellers(NOW + 8.3)] == [1, 0]
-    own = Turn(due=NOW + 60)
-    assert [pacer.hold(own, NOW + second) > 0 and own.news for second in (30, 31, 32)] == [True, False, False]
+    own = Reservation(due=NOW + 60)
+    assert [pacer.delay_for(own, NOW + second) > 0 and own.news for second in (30, 31, 32)] == [True, False, False]
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -356,12 +356,12 @@ def test_a_reset_that_never_comes_closer_spaces_all_the_same(headers: dict[str, 
     sent = 0
     now = NOW
     while now < NOW + 30:
-        turn = Turn()
-        while hold := pacer.hold(turn, now):
+        reservation = Reservation()
+        while hold := pacer.delay_for(reservation, now):
             now += hold
         sent += 1
-        pacer.heard(200, TOLD | headers, now)
-        pacer.end(turn)
+        pacer.observe(200, TOLD | headers, now)
+        pacer.release(reservation)
     assert 0.9 * 2_400 < sent <= 2_400
 
 

@@ -12,8 +12,8 @@ import pytest
 from intercom_provider.api import calls
 from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
 from intercom_provider.api.errors import IntercomError, ServerError, StoppedError, UnauthorizedError
-from intercom_provider.api.flow import Patience
-from intercom_provider.api.parallel import AHEAD, MOST_IN_FLIGHT, Together
+from intercom_provider.api.flow import RetryLimits
+from intercom_provider.api.parallel import MAX_IN_FLIGHT, MAX_UNTAKEN_RESULTS, Parallel
 from intercom_provider.triggers.shared_client import shared_client
 from tests.support.drivers import settings_for
 from tests.support.hostile import Act, Exchange, Hostile, error, healthy, rate_limited
@@ -21,7 +21,7 @@ from tests.support.hostile import Act, Exchange, Hostile, error, healthy, rate_l
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from intercom_provider.api.parallel import Wide
+    from intercom_provider.api.parallel import ParallelFlow
     from intercom_provider.api.settings import Settings
 
 
@@ -60,14 +60,14 @@ def number_of(request: Any) -> int:
     return int(request.query["message_id"].removeprefix("wamid."))
 
 
-def statuses(number: int, patience: Patience | None = None, first: int = 0) -> Wide[list[int]]:
+def statuses(number: int, limits: RetryLimits | None = None, first: int = 0) -> ParallelFlow[list[int]]:
     """Ask for so many messages; gives their numbers in the order in which the answers were taken."""
     taken: list[int] = []
     asked = (
-        calls.whatsapp_status(f"wamid.{each}", patience or Patience(attempts=1))
+        calls.whatsapp_status(f"wamid.{each}", limits or RetryLimits(attempts=1))
         for each in range(first, first + number)
     )
-    yield Together(asked, lambda found: taken.append(int(str(found.whatsapp_message_id).removeprefix("wamid."))))
+    yield Parallel(asked, lambda found: taken.append(int(str(found.whatsapp_message_id).removeprefix("wamid."))))
     return taken
 
 
@@ -76,12 +76,12 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-def run_sync(settings: Settings, flow: Wide[Any]) -> Any:
+def run_sync(settings: Settings, flow: ParallelFlow[Any]) -> Any:
     with IntercomClient(settings) as client:
         return client.run(flow)
 
 
-def run_async(settings: Settings, flow: Wide[Any]) -> Any:
+def run_async(settings: Settings, flow: ParallelFlow[Any]) -> Any:
     async def run() -> Any:
         async with AsyncIntercomClient(settings) as client:
             found = await client.run(flow)
@@ -91,12 +91,12 @@ def run_async(settings: Settings, flow: Wide[Any]) -> Any:
     return asyncio.run(run())
 
 
-async def shared(settings: Settings, flow: Wide[Any]) -> Any:
+async def shared(settings: Settings, flow: ParallelFlow[Any]) -> Any:
     async with shared_client(settings) as client:
         return await client.run(flow)
 
 
-def run_shared(settings: Settings, flow: Wide[Any]) -> Any:
+def run_shared(settings: Settings, flow: ParallelFlow[Any]) -> Any:
     return asyncio.run(shared(settings, flow))
 
 
@@ -104,7 +104,7 @@ DRIVERS: Final = {"sync": run_sync, "async": run_async, "shared": run_shared}
 
 
 @pytest.fixture(params=DRIVERS)
-def run(request: pytest.FixtureRequest) -> Iterator[Callable[[Settings, Wide[Any]], Any]]:
+def run(request: pytest.FixtureRequest) -> Iterator[Callable[[Settings, ParallelFlow[Any]], Any]]:
     yield DRIVERS[request.param]
     left = [thread.name for thread in threading.enumerate() if thread.name.startswith("intercom-asks")]
     assert left == []
@@ -125,8 +125,8 @@ def test_as_many_are_in_flight_as_may_be_and_no_more(server: Hostile, settings: 
     in_flight = InFlight(lambda _: 0.1)
     server.always(in_flight.act())
     assert run(settings, statuses(100)) == list(range(100))
-    assert MOST_IN_FLIGHT / 2 < in_flight.most <= MOST_IN_FLIGHT
-    assert max(request.connection for request in server.requests) <= MOST_IN_FLIGHT
+    assert MAX_IN_FLIGHT / 2 < in_flight.most <= MAX_IN_FLIGHT
+    assert max(request.connection for request in server.requests) <= MAX_IN_FLIGHT
 
 
 def test_they_are_taken_in_their_order_whichever_is_answered_first(
@@ -141,9 +141,9 @@ def test_they_are_taken_in_their_order_whichever_is_answered_first(
 def test_one_that_takes_long_holds_up_those_far_behind_it_alone(server: Hostile, settings: Settings, run: Any) -> None:
     in_flight = InFlight(lambda number: 1.5 if number == 1 else 0.0)
     server.always(in_flight.act())
-    assert run(settings, statuses(AHEAD + 60)) == list(range(AHEAD + 60))
+    assert run(settings, statuses(MAX_UNTAKEN_RESULTS + 60)) == list(range(MAX_UNTAKEN_RESULTS + 60))
     before = in_flight.answered.index(1)
-    assert MOST_IN_FLIGHT < before <= AHEAD
+    assert MAX_IN_FLIGHT < before <= MAX_UNTAKEN_RESULTS
 
 
 def test_none_are_as_good_as_some(server: Hostile, settings: Settings, run: Any) -> None:
@@ -160,7 +160,7 @@ def test_each_is_tried_again_on_its_own(server: Hostile, settings: Settings, run
         return error(500, "server_error") if number % 10 == 3 and tried.count(number) == 1 else healthy()
 
     server.always(InFlight(lambda _: 0.0).act(sometimes))
-    assert run(settings, statuses(30, Patience(attempts=3))) == list(range(30))
+    assert run(settings, statuses(30, RetryLimits(attempts=3))) == list(range(30))
     assert len(server.requests) == 33
 
 
@@ -177,9 +177,9 @@ def test_a_limit_that_is_used_up_is_waited_for_by_all_of_them(server: Hostile, s
         return healthy()
 
     server.always(InFlight(lambda _: 0.02).act(limited))
-    assert run(settings, statuses(120, Patience(attempts=4))) == list(range(120))
+    assert run(settings, statuses(120, RetryLimits(attempts=4))) == list(range(120))
     # Those that were in flight, and nobody after them.
-    assert 1 <= len(refused) <= MOST_IN_FLIGHT
+    assert 1 <= len(refused) <= MAX_IN_FLIGHT
     assert not [request for request in server.requests if opens[0] - 0.7 < request.time < opens[0]]
 
 
@@ -193,7 +193,7 @@ def test_an_error_of_one_ends_all_and_nothing_goes_on(server: Hostile, settings:
         run(settings, statuses(500))
     assert time.monotonic() - began < 3.0
     made = len(server.requests)
-    assert made < 30 + 2 * MOST_IN_FLIGHT
+    assert made < 30 + 2 * MAX_IN_FLIGHT
     time.sleep(0.2)
     assert len(server.requests) == made
 
@@ -201,7 +201,7 @@ def test_an_error_of_one_ends_all_and_nothing_goes_on(server: Hostile, settings:
 def test_a_flow_may_make_something_of_an_error(server: Hostile, settings: Settings, run: Any) -> None:
     server.always(error(500, "server_error"), path="/messages/whatsapp/status")
 
-    def careful() -> Wide[str]:
+    def careful() -> ParallelFlow[str]:
         try:
             yield from statuses(5)
         except ServerError:
@@ -219,7 +219,7 @@ def test_whoever_is_told_to_stop_waits_for_no_reply(server: Hostile, settings: S
     with IntercomClient(settings, stopped=told.is_set) as client, pytest.raises(StoppedError):
         client.run(statuses(100))
     assert time.monotonic() - began < 2.5
-    assert len(server.requests) <= MOST_IN_FLIGHT + 1
+    assert len(server.requests) <= MAX_IN_FLIGHT + 1
 
 
 def test_a_time_out_of_the_task_breaks_off_what_is_in_flight(server: Hostile, settings: Settings) -> None:
@@ -230,15 +230,15 @@ def test_a_time_out_of_the_task_breaks_off_what_is_in_flight(server: Hostile, se
         if found.whatsapp_message_id == "wamid.5":
             raise TaskTimeoutError
 
-    def flow() -> Wide[None]:
-        yield Together((calls.whatsapp_status(f"wamid.{each}") for each in range(100)), take)
+    def flow() -> ParallelFlow[None]:
+        yield Parallel((calls.whatsapp_status(f"wamid.{each}") for each in range(100)), take)
 
     server.always(InFlight(lambda number: 5.0 if number > 5 else 0.3).act())
     began = time.monotonic()
     with pytest.raises(TaskTimeoutError):
         run_sync(settings, flow())
     assert time.monotonic() - began < 3.0
-    assert MOST_IN_FLIGHT < len(server.requests) < 2 * MOST_IN_FLIGHT
+    assert MAX_IN_FLIGHT < len(server.requests) < 2 * MAX_IN_FLIGHT
 
 
 def test_whoever_is_cancelled_leaves_nothing_in_flight(server: Hostile, settings: Settings) -> None:
@@ -246,7 +246,7 @@ def test_whoever_is_cancelled_leaves_nothing_in_flight(server: Hostile, settings
 
     async def cancelled() -> None:
         task = asyncio.create_task(shared(settings, statuses(100)))
-        await until(lambda: len(server.requests) > MOST_IN_FLIGHT)
+        await until(lambda: len(server.requests) > MAX_IN_FLIGHT)
         task.cancel()
         began = time.monotonic()
         with pytest.raises(asyncio.CancelledError):
@@ -256,7 +256,7 @@ def test_whoever_is_cancelled_leaves_nothing_in_flight(server: Hostile, settings
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(cancelled())
-    assert len(server.requests) == MOST_IN_FLIGHT + 1
+    assert len(server.requests) == MAX_IN_FLIGHT + 1
 
 
 def test_those_who_have_much_to_ask_share_what_there_is(server: Hostile, settings: Settings) -> None:
@@ -271,7 +271,7 @@ def test_those_who_have_much_to_ask_share_what_there_is(server: Hostile, setting
         first.cancel()
 
     asyncio.run(both())
-    assert in_flight.most <= MOST_IN_FLIGHT
+    assert in_flight.most <= MAX_IN_FLIGHT
     second = [index for index, number in enumerate(in_flight.answered) if number >= 1_000]
     others = [number for number in in_flight.answered[second[0] : second[-1]] if number < 1_000]
     assert 50 < len(others) < 180
@@ -291,11 +291,11 @@ def test_whoever_has_much_to_ask_does_not_hold_up_those_with_little(server: Host
             each.cancel()
 
     asyncio.run(all_of_them())
-    assert in_flight.most <= MOST_IN_FLIGHT
+    assert in_flight.most <= MAX_IN_FLIGHT
     small = [index for index, number in enumerate(in_flight.answered) if number >= few[0]]
     between = small[-1] - small[0] + 1 - len(few)
     # What is in flight when they come, and what comes behind them in the line.
-    assert between <= 4 * MOST_IN_FLIGHT
+    assert between <= 4 * MAX_IN_FLIGHT
 
 
 def test_errors_that_no_call_raises_end_it_as_well(server: Hostile, settings: Settings, run: Any) -> None:
@@ -303,8 +303,8 @@ def test_errors_that_no_call_raises_end_it_as_well(server: Hostile, settings: Se
         yield from (calls.whatsapp_status(f"wamid.{each}") for each in range(30))
         raise IntercomError("the ids can not be read")
 
-    def flow() -> Wide[None]:
-        yield Together(asked(), lambda _: None)
+    def flow() -> ParallelFlow[None]:
+        yield Parallel(asked(), lambda _: None)
 
     server.always(InFlight(lambda _: 0.05).act())
     with pytest.raises(IntercomError, match="can not be read"):

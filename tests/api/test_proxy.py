@@ -14,7 +14,7 @@ import pytest
 
 from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
 from intercom_provider.api.errors import InvalidInputError, UnconfirmedError, UnreachableError
-from intercom_provider.api.flow import Patience
+from intercom_provider.api.flow import RetryLimits
 from tests.support.drivers import DRIVERS, send, settings_for
 from tests.support.hostile import TOKEN, Hostile, drop
 from tests.support.tls import ELSEWHERE, over_tls
@@ -118,7 +118,7 @@ def settings() -> Settings:
 def test_a_proxy_opens_the_way_and_hears_no_word_of_what_is_said(
     server: Hostile, proxy: Proxy, settings: Settings, driver: str
 ) -> None:
-    DRIVERS[driver](settings, *(send(settings, Patience(), body=f"Hello {number}") for number in range(2)))
+    DRIVERS[driver](settings, *(send(settings, RetryLimits(), body=f"Hello {number}") for number in range(2)))
     assert [each["body"] for each in server.created] == ["Hello 0", "Hello 1"]
     [asked] = proxy.asked
     assert asked.startswith(f"CONNECT {ELSEWHERE}:443 ".encode())
@@ -135,7 +135,7 @@ def test_a_message_for_which_no_way_was_opened_was_not_sent_and_goes_out_once_th
     server: Hostile, proxy: Proxy, settings: Settings, driver: str, answer: bytes | None
 ) -> None:
     proxy.answers = [answer]
-    [receipt] = DRIVERS[driver](settings, send(settings, Patience(attempts=2)))
+    [receipt] = DRIVERS[driver](settings, send(settings, RetryLimits(attempts=2)))
     assert receipt.outcome == "sent"
     assert len(server.created) == 1
     assert len(proxy.asked) == 2
@@ -147,7 +147,7 @@ def test_a_message_that_is_lost_on_an_open_way_may_have_arrived(
 ) -> None:
     server.script(drop(created=True))
     with pytest.raises(UnconfirmedError):
-        DRIVERS[driver](settings, send(settings, Patience(attempts=5)))
+        DRIVERS[driver](settings, send(settings, RetryLimits(attempts=5)))
     assert len(server.created) == len(proxy.asked) == 1
 
 
@@ -157,7 +157,7 @@ def test_a_proxy_that_refuses_is_named_with_its_status_and_without_its_password(
 ) -> None:
     proxy.answers = [b"HTTP/1.1 407 Not for ada:pr0xy-word\r\nContent-Length: 0\r\n\r\n"]
     with pytest.raises(UnreachableError, match="the proxy that the environment names answered 407") as raised:
-        DRIVERS[driver](settings, send(settings, Patience(attempts=1)))
+        DRIVERS[driver](settings, send(settings, RetryLimits(attempts=1)))
     assert "The message was not sent" in str(raised.value)
     assert "pr0xy-word" not in str(raised.value)
 

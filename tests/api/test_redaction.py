@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from intercom_provider.api.redaction import quote, quote_about_somebody
+from intercom_provider.api.redaction import mask_contact_details, redact
 
 PHONE, EMAIL, BODY = "+447900900905", "ada@example.com", "the secret of the surprise party"
 
@@ -25,7 +25,7 @@ PHONE, EMAIL, BODY = "+447900900905", "ada@example.com", "the secret of the surp
     ],
 )
 def test_nothing_that_was_sent_is_repeated_in_any_spelling(said: str) -> None:
-    told = quote(said, [BODY, EMAIL, PHONE])
+    told = redact(said, [BODY, EMAIL, PHONE])
     assert "***" in told
     for private in ("900905", "900 905", "ada@", "ADA@", "ada%40", "surprise"):
         assert private not in told
@@ -33,13 +33,13 @@ def test_nothing_that_was_sent_is_repeated_in_any_spelling(said: str) -> None:
 
 def test_what_is_nobodys_stays_as_it_was() -> None:
     said = "Contact 6762f2391bb69f9f2193bc19 not found (code 131026), try 2026-11-21"
-    assert quote(said, [BODY, EMAIL, PHONE]) == said
+    assert redact(said, [BODY, EMAIL, PHONE]) == said
 
 
 def test_half_a_letter_becomes_text_that_can_be_stored() -> None:
-    assert quote("a\ud800b", []).encode() == b"a?b"
+    assert redact("a\ud800b", []).encode() == b"a?b"
 
 
 def test_whatsapps_reasons_name_no_number_and_no_address() -> None:
     said = "Recipient +44 7900 900905 (ada@example.com) is not on WhatsApp, error 131026"
-    assert quote_about_somebody(said) == "Recipient *** (***) is not on WhatsApp, error 131026"
+    assert mask_contact_details(said) == "Recipient *** (***) is not on WhatsApp, error 131026"

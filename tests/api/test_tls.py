@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from intercom_provider.api.errors import UnreachableError
-from intercom_provider.api.flow import Patience
+from intercom_provider.api.flow import RetryLimits
 from intercom_provider.sandbox import Sandbox
 from tests.support.drivers import DRIVERS, Call, send, settings_for, status
 from tests.support.hostile import Hostile
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def test_messages_go_over_https_on_one_connection(driver: str, certificate: Path) -> None:
     with Sandbox(certificate=str(certificate)) as sandbox:
         settings = settings_for(sandbox.url, token=sandbox.token)
-        sent = DRIVERS[driver](settings, *(send(settings, Patience(), body=f"Hello {n}") for n in range(3)))
+        sent = DRIVERS[driver](settings, *(send(settings, RetryLimits(), body=f"Hello {n}") for n in range(3)))
         assert sandbox.url.startswith("https://")
         assert [each.id for each in sent] == [each.id for each in sandbox.messages]
 
@@ -32,5 +32,5 @@ def test_a_host_that_cannot_prove_who_it_is_hears_nothing(driver: str, call: Cal
     with Hostile() as server, over_tls(server.url, write_certificate(tmp_path / "other.pem")) as url:
         settings = settings_for(url)
         with pytest.raises(UnreachableError, match=r"CERTIFICATE_VERIFY_FAILED.*self-signed certificate"):
-            DRIVERS[driver](settings, call(settings, Patience(attempts=1)))
+            DRIVERS[driver](settings, call(settings, RetryLimits(attempts=1)))
         assert server.requests == []

@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import pytest
 
-from intercom_provider.api.values import as_data, as_datetime, is_literal, is_missing
+from intercom_provider.api.values import as_datetime, is_missing, is_untemplated, parse_json_text
 
 
 class Lazy(Sequence[Any]):
@@ -60,19 +60,19 @@ def test_something_is_not_missing(value: object) -> None:
     ],
 )
 def test_data_is_what_it_was_before_a_template_made_it_text(value: object, data: object) -> None:
-    assert as_data(value) == data
+    assert parse_json_text(value) == data
 
 
 @pytest.mark.parametrize("value", ["plain", 5, None, True, 0.5, date(2024, 1, 1), [1, ["a"]], {"a": {"b": (1, "c")}}])
 def test_what_holds_no_template_is_literal(value: object) -> None:
-    assert is_literal(value)
+    assert is_untemplated(value)
 
 
 @pytest.mark.parametrize(
     "value", ["{{ x }}", "a {% if b %}c{% endif %}", ["a", "{{ x }}"], {"a": ["{{ x }}"]}, object(), Lazy("a"), {1, 2}]
 )
 def test_what_is_known_only_when_the_task_runs_is_not_literal(value: object) -> None:
-    assert not is_literal(value)
+    assert not is_untemplated(value)
 
 
 @pytest.mark.parametrize(

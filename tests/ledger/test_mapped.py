@@ -8,7 +8,7 @@ import pytest
 
 from intercom_provider.compat import AirflowException
 from intercom_provider.ledger.ledger import Attempt, Ledger
-from intercom_provider.ledger.mapped import XCOM_KEY, Siblings
+from intercom_provider.ledger.mapped import XCOM_KEY, MappedInstances
 from intercom_provider.ledger.task_state import BatchLedger
 
 SENT = {"state": "sent", "attempt": 1, "max_tries": 0, "at": 1.0, "receipt": {"id": "7"}}
@@ -27,10 +27,10 @@ class Run:
         instance = Instance(self, map_index)
         store = Store(self.stores.setdefault(map_index, {}))
         attempt = Attempt(number=number, max_tries=max_tries, retries=0)
-        return Ledger(store, attempt, Siblings(instance, was_cleared=was_cleared))
+        return Ledger(store, attempt, MappedInstances(instance, was_cleared=was_cleared))
 
-    def tells(self, map_index: int, *, is_all: bool = True, **entries: Any) -> None:
-        self.xcoms[map_index] = {"map_index": map_index, "entries": entries, "is_all": is_all}
+    def tells(self, map_index: int, *, is_final: bool = True, **entries: Any) -> None:
+        self.xcoms[map_index] = {"map_index": map_index, "entries": entries, "is_all": is_final}
 
     def batch(self, map_index: int, **attempt: int) -> BatchLedger:
         store = Store(self.stores.setdefault(map_index, {}))
@@ -112,8 +112,8 @@ def test_one_that_tells_and_ends_between_two_questions_is_heard() -> None:
             return super().xcom_pull()
 
     run = Run(i0="success", i1="running")
-    siblings = Siblings(Late(run, 1), was_cleared=True)
-    assert siblings.ask("ada", changed=False) is None
+    mapped_instances = MappedInstances(Late(run, 1), was_cleared=True)
+    assert mapped_instances.look_up("ada", changed=False) is None
 
 
 @pytest.mark.parametrize("state", [None, "scheduled", "queued", "removed"])
@@ -153,7 +153,7 @@ def test_a_ledger_edited_beyond_recognition_lets_one_resend_and_not_one_with_eve
     assert found is not None
     assert not ledger.may_send(found, "never", "fail")
     assert ledger.may_send(found, "never", "resend")
-    ledger.intend(3.0)
+    ledger.record_intent(3.0)
     ledger.record({"id": "7"}, 4.0)
     again = run.ledger(0)
     again.open()
@@ -167,12 +167,12 @@ def test_a_try_that_airflow_gave_up_for_dead_takes_nothing_of_the_next_one_back(
     first, second = run.ledger(0, number=1), run.ledger(0, number=2)
     first.open()
     first.find("ada", 1.0)
-    first.intend(1.0)
+    first.record_intent(1.0)
     second.open()
     second.find("ada", 2.0)
-    second.intend(2.0)
+    second.record_intent(2.0)
     second.record({"id": "7"}, 3.0)
-    first.take_back(None)
+    first.withdraw_intent(None)
     assert run.stores[0]["intercom/ledger"]["ada"]["receipt"] == {"id": "7"}
 
 
@@ -182,11 +182,11 @@ def test_a_batch_knows_whom_another_chunk_has_reached() -> None:
     other.open()
     other.commit({}, ["ada", "bob"])
     other.commit({"ada": ("7", "wamid.7")}, [])
-    Siblings(Instance(run, 0), was_cleared=True).tell(other.entries())
+    MappedInstances(Instance(run, 0), was_cleared=True).publish(other.entries())
     mine = run.batch(1)
     mine.open()
-    for map_index, entries in Siblings(Instance(run, 1), was_cleared=True).ask_all().items():
-        mine.adopt(entries, map_index)
+    for map_index, entries in MappedInstances(Instance(run, 1), was_cleared=True).look_up_all().items():
+        mine.merge_from(entries, map_index)
     ada, bob = mine.find("ada"), mine.find("bob")
     assert ada is not None
     assert (ada.state, ada.ids, str(ada)) == ("sent", ("7", "wamid.7"), "map index 0")
@@ -205,7 +205,7 @@ def test_what_one_knows_itself_counts_more_than_what_another_meant_to_do() -> No
     mine.commit({"ada": ("7", None)}, [])
     mine = run.batch(0)
     mine.open()
-    mine.adopt({"ada": None, "bob": ["8", None]}, 1)
+    mine.merge_from({"ada": None, "bob": ["8", None]}, 1)
     states = [mine.find(name) for name in ("ada", "bob")]
     assert [each and (each.state, each.ids[0]) for each in states] == [("sent", "7"), ("sent", "8")]
 
@@ -213,20 +213,20 @@ def test_what_one_knows_itself_counts_more_than_what_another_meant_to_do() -> No
 @pytest.mark.parametrize("state", ["failed", "success", "up_for_retry"])
 def test_a_chunk_that_was_killed_before_its_last_word_holds_the_others_back(state: str) -> None:
     run = Run(i0=state, i1="running")
-    run.tells(0, is_all=False, ada=None)
+    run.tells(0, is_final=False, ada=None)
     with pytest.raises(AirflowException, match="map index 0"):
-        Siblings(Instance(run, 1), was_cleared=True).ask_all()
+        MappedInstances(Instance(run, 1), was_cleared=True).look_up_all()
 
 
 def test_a_chunk_that_is_sending_has_told_what_it_sent_before() -> None:
     run = Run(i0="running", i1="running")
-    run.tells(0, is_all=False, ada=["7", None])
-    assert Siblings(Instance(run, 1), was_cleared=True).ask_all() == {0: {"ada": ["7", None]}}
+    run.tells(0, is_final=False, ada=["7", None])
+    assert MappedInstances(Instance(run, 1), was_cleared=True).look_up_all() == {0: {"ada": ["7", None]}}
 
 
 def test_chunks_of_a_run_in_which_nothing_was_cleared_are_not_asked() -> None:
     run = Run(i0="failed", i1="running")
-    assert Siblings(Instance(run, 1), was_cleared=False).ask_all() == {}
+    assert MappedInstances(Instance(run, 1), was_cleared=False).look_up_all() == {}
 
 
 def test_a_chunk_whose_ledger_cannot_be_read_has_told_nothing() -> None:
@@ -234,6 +234,6 @@ def test_a_chunk_whose_ledger_cannot_be_read_has_told_nothing() -> None:
     run.stores[0] = {"intercom/batch/1": "seven"}
     other = run.batch(0)
     other.open()
-    Siblings(Instance(run, 0), was_cleared=True).tell(other.entries())
+    MappedInstances(Instance(run, 0), was_cleared=True).publish(other.entries())
     with pytest.raises(AirflowException, match="map index 0"):
-        Siblings(Instance(run, 1), was_cleared=True).ask_all()
+        MappedInstances(Instance(run, 1), was_cleared=True).look_up_all()

@@ -23,8 +23,8 @@ def opened(store: Store | None, attempt: Attempt = FIRST) -> BatchLedger:
     return ledger
 
 
-def state(ledger: BatchLedger, identity: str) -> str | None:
-    found = ledger.find(identity)
+def state(ledger: BatchLedger, digest: str) -> str | None:
+    found = ledger.find(digest)
     return found.state if found else None
 
 

@@ -11,8 +11,8 @@ import pytest
 from intercom_provider.api.errors import UnconfirmedError, UnreachableError
 from intercom_provider.api.models import Receipt
 from intercom_provider.ledger.ledger import Attempt
-from intercom_provider.notifications.alert import Occasion, read_occasion
-from intercom_provider.notifications.once import KEY, Memory, stands_back
+from intercom_provider.notifications.alert import Alert, read_alert
+from intercom_provider.notifications.once import KEY, AlertRecord, reason_to_skip
 
 if TYPE_CHECKING:
     from intercom_provider.ledger.ledger import Store
@@ -63,26 +63,26 @@ def task_context(state: str | None, *, number: int = 1, max_tries: int = 3, **mo
     ],
 )
 def test_where_the_state_is_not_told_the_callback_tells(number: int, will_retry: bool | None, kind: str) -> None:
-    occasion = read_occasion(task_context(None, number=number), will_retry=will_retry)
-    assert (occasion.kind, occasion.by_proxy) == (kind, True)
-    assert "Airflow knows of no exception" in occasion.text
+    alert = read_alert(task_context(None, number=number), will_retry=will_retry)
+    assert (alert.kind, alert.from_dag_processor) == (kind, True)
+    assert "Airflow knows of no exception" in alert.text
 
 
 def test_an_unknown_context_alerts_all_the_same() -> None:
-    assert read_occasion({}).text == "Airflow asked for an alert, and did not say why"
+    assert read_alert({}).text == "Airflow asked for an alert, and did not say why"
 
 
 def test_a_dag_whose_last_task_is_gone_alerts_without_it() -> None:
     context = {"dag": SimpleNamespace(dag_id="sales"), "run_id": "run-1", "reason": "timed_out"}
-    assert read_occasion(context).text == "DAG sales failed: timed_out\nRun: run-1"
+    assert read_alert(context).text == "DAG sales failed: timed_out\nRun: run-1"
 
 
-def alerting_tries(kind: Any, *, is_covered: bool, by_proxy: bool = False) -> list[int]:
-    occasion = Occasion(kind, "", "", by_proxy)
+def alerting_tries(kind: Any, *, is_covered: bool, from_dag_processor: bool = False) -> list[int]:
+    alert = Alert(kind, "", "", from_dag_processor)
     return [
         number
         for number in (1, 2, 3, 4)
-        if not stands_back(occasion, Attempt(number, max_tries=3, retries=3), is_covered=is_covered)
+        if not reason_to_skip(alert, Attempt(number, max_tries=3, retries=3), is_covered=is_covered)
     ]
 
 
@@ -91,15 +91,15 @@ def test_of_all_tries_one_alerts_and_where_nobody_may_hear_of_the_last_one_two()
     assert alerting_tries("running", is_covered=True) == [1]
     assert alerting_tries("up_for_retry", is_covered=False) == [1]
     assert alerting_tries("up_for_retry", is_covered=True) == []
-    assert alerting_tries("up_for_retry", is_covered=True, by_proxy=True) == [1, 3]
-    assert alerting_tries("up_for_retry", is_covered=False, by_proxy=True) == [1]
+    assert alerting_tries("up_for_retry", is_covered=True, from_dag_processor=True) == [1, 3]
+    assert alerting_tries("up_for_retry", is_covered=False, from_dag_processor=True) == [1]
 
 
-def memory(store: Store | None, *, max_tries: int = 0) -> Memory:
-    return Memory(store, Attempt(1, max_tries=max_tries, retries=0), "identity", LOG)
+def memory(store: Store | None, *, max_tries: int = 0) -> AlertRecord:
+    return AlertRecord(store, Attempt(1, max_tries=max_tries, retries=0), "identity", LOG)
 
 
-def given(each: Memory, outcome: str = "sent") -> bool:
+def given(each: AlertRecord, outcome: str = "sent") -> bool:
     if not each.may_alert():
         return False
     with each.alerting():

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from intercom_provider.api.errors import InvalidInputError, UnreachableError
-from intercom_provider.api.parallel import AHEAD
+from intercom_provider.api.parallel import MAX_UNTAKEN_RESULTS
 from intercom_provider.results.message_ids import StreamedIds
-from intercom_provider.results.reader import Parts
+from intercom_provider.results.reader import TryResults
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def ids(tmp_path: Path) -> StreamedIds:
     refused = line(99, outcome="rejected", whatsapp_message_id=None)
     tmp_path.joinpath("try-2-part-1.jsonl").write_text("".join(map(line, range(5))) + refused)
     tmp_path.joinpath("try-2-part-2.jsonl").write_text("".join(map(line, range(5, 10))))
-    return StreamedIds([Parts(str(tmp_path), 2, 11), {"wamid.10": "k10"}], 11)
+    return StreamedIds([TryResults(str(tmp_path), 2, 11), {"wamid.10": "k10"}], 11)
 
 
 ALL = [f"wamid.{number}" for number in range(11)]
@@ -85,8 +85,10 @@ def test_fewer_ids_than_there_were_are_not_taken_for_all(ids: StreamedIds) -> No
 
 
 def test_only_so_many_keys_are_held_as_calls_may_be_under_way() -> None:
-    many = StreamedIds([{f"wamid.{number}": number for number in range(3 * AHEAD)}], 3 * AHEAD)
+    many = StreamedIds(
+        [{f"wamid.{number}": number for number in range(3 * MAX_UNTAKEN_RESULTS)}], 3 * MAX_UNTAKEN_RESULTS
+    )
     known = [sum(many.get(each) is not None for each in ALL) for _ in many]
     assert known[: len(ALL)] == list(range(1, len(ALL) + 1))
-    assert known[AHEAD] == len(ALL)
+    assert known[MAX_UNTAKEN_RESULTS] == len(ALL)
     assert known[-1] == 0

@@ -40,7 +40,7 @@ SEARCH = "/conversations/search"
 
 
 def send(sandbox: Sandbox, **fields: Any) -> str:
-    world = sandbox._state.world  # noqa: SLF001 - what a sender would have done
+    world = sandbox._state.workspace  # noqa: SLF001 - what a sender would have done
     message_id: str = world.send({**MESSAGE, "body": "Hi", **fields}, time.time()).id
     return message_id
 
@@ -150,10 +150,10 @@ def test_the_deadline_strikes_whatever_the_server_does(run_dag: Any, server: Hos
 
 @pytest.mark.parametrize("mode", MODES)
 def test_an_answer_that_comes_with_the_deadline_counts(run_dag: Any, server: Hostile, mode: str) -> None:
-    looks = itertools.count(1)
+    polls = itertools.count(1)
 
     def answered_late(exchange: hostile.Exchange) -> None:
-        answer = {"created_at": 1_760_000_000} if next(looks) > 1 else None
+        answer = {"created_at": 1_760_000_000} if next(polls) > 1 else None
         found({"id": "55", "first_contact_reply": answer}).run(exchange)
 
     server.always(hostile.Act(answered_late))
@@ -236,7 +236,7 @@ def test_the_trigger_ends_with_an_event_whatever_happens(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, break_it: str, transient: bool
 ) -> None:
     trigger = deferred(message_id=send(sandbox), timeout=60, poke_interval=0.1)
-    trigger.failed_looks_allowed = 1
+    trigger.max_failed_polls = 1
     if break_it == "token":
         connect(monkeypatch, {**sandbox.connection, "password": "another-token"})
     elif break_it == "nobody there":

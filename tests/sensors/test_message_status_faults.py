@@ -104,10 +104,10 @@ def test_the_deadline_strikes_within_one_interval_whatever_the_server_does(
     assert run.xcom("wait", "timed_out") is True
     # What is reported is what the last look that succeeded saw.
     assert (run.xcom("wait", "total"), run.xcom("wait", "sent")) == (1, 1)
-    looks = [request.time - server.requests[0].time for request in server.requests]
-    assert len([look for look in looks if look >= 1.0 + INTERVAL]) <= 1
+    polls = [request.time - server.requests[0].time for request in server.requests]
+    assert len([poll for poll in polls if poll >= 1.0 + INTERVAL]) <= 1
     # Much room for Airflow, which has to start a task anew in between, on a machine that may be busy.
-    assert looks[-1] <= 1.0 + INTERVAL + 2.0
+    assert polls[-1] <= 1.0 + INTERVAL + 2.0
     assert time.time() - started < 8
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.ledger.ledger import Attempt
 from intercom_provider.ledger.task_state import BatchLedger
-from intercom_provider.results.writer import Results
+from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sending.batch.input import BatchInput
-from intercom_provider.sending.batch.run import BatchRun, Terms
+from intercom_provider.sending.batch.run import BatchRun, SendOptions
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -60,7 +60,7 @@ def names_of(people: int, settings: Settings) -> dict[str, str]:
     """Tell who it is by whose names in the ledger."""
     with batch_of(people, settings) as messages:
         messages.check()
-        return {item.identity: str(item.index) for item in messages}
+        return {item.digest: str(item.index) for item in messages}
 
 
 def send(people: int, attempt: int, settings: Settings, store: Path, tell: Connection) -> None:
@@ -69,6 +69,6 @@ def send(people: int, attempt: int, settings: Settings, store: Path, tell: Conne
         total = messages.check()
         ledger = ledger_of(attempt, Disk(store))
         ledger.open()
-        terms, results = Terms(concurrency=LANES), Results(None, attempt)
+        terms, results = SendOptions(concurrency=LANES), ResultsWriter(None, attempt)
         counts = BatchRun(messages, total, settings=settings, terms=terms, ledger=ledger, results=results).run()
     tell.send({name: getattr(counts, name) for name in ("sent", "already_sent", "unconfirmed")})

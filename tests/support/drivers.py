@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from intercom_provider.api import calls
 from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
 from intercom_provider.api.errors import IntercomError
-from intercom_provider.api.flow import Flow, Patience
+from intercom_provider.api.flow import Flow, RetryLimits
 from intercom_provider.api.message import parse_message
 from intercom_provider.api.settings import Settings
 from tests.support.hostile import TOKEN
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.support.hostile import Hostile
 
 T = TypeVar("T")
-Call: TypeAlias = Callable[[Settings, Patience], Flow[Any]]
+Call: TypeAlias = Callable[[Settings, RetryLimits], Flow[Any]]
 Driver: TypeAlias = Callable[..., list[Any]]
 
 ADA: Final = {"message_type": "in_app", "to": {"type": "user", "id": "ada"}, "body": "Hello, dear customer"}
@@ -47,16 +47,16 @@ def run_async(settings: Settings, *flows: Flow[Any]) -> list[Any]:
 DRIVERS: Final[dict[str, Driver]] = {"sync": run_sync, "async": run_async}
 
 
-def send(settings: Settings, patience: Patience, **fields: object) -> Flow[Any]:
-    return calls.send_message(parse_message(ADA | fields), settings, patience)
+def send(settings: Settings, limits: RetryLimits, **fields: object) -> Flow[Any]:
+    return calls.send_message(parse_message(ADA | fields), settings, limits)
 
 
-def status(_: Settings, patience: Patience) -> Flow[Any]:
-    return calls.whatsapp_status("wamid.1", patience)
+def status(_: Settings, limits: RetryLimits) -> Flow[Any]:
+    return calls.whatsapp_status("wamid.1", limits)
 
 
-def page(_: Settings, patience: Patience) -> Flow[Any]:
-    return calls.Pages("4711").read(patience)
+def page(_: Settings, limits: RetryLimits) -> Flow[Any]:
+    return calls.Pages("4711").read(limits)
 
 
 CALLS: Final[dict[str, Call]] = {"send": send, "status": status, "page": page}
@@ -94,6 +94,6 @@ def in_both_drivers(work: Callable[[str], T]) -> T:
     return first
 
 
-def see(server: Hostile, driver: str, call: str, settings: Settings, patience: Patience) -> Seen:
-    end, _, _ = ending_of(DRIVERS[driver], settings, CALLS[call](settings, patience))
+def see(server: Hostile, driver: str, call: str, settings: Settings, limits: RetryLimits) -> Seen:
+    end, _, _ = ending_of(DRIVERS[driver], settings, CALLS[call](settings, limits))
     return Seen(end, len(server.requests), len(server.created))

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Final, TypeAlias
 
-from intercom_provider.api.pacing import Pacer, Turn, seconds_until_open
+from intercom_provider.api.pacing import Pacer, Reservation, seconds_until_open
 
 START: Final = 1_714_564_800.0
-_NAP: Final = 0.25
+_STOP_CHECK_SECONDS: Final = 0.25
 
 Steps: TypeAlias = Generator[float, None, None]
 
@@ -113,23 +113,23 @@ class World:
     def _lane(self, owner: str, pacer: Pacer, latency: float, clock: Callable[[float], float]) -> Steps:
         due = 0.0
         while True:
-            turn = Turn(due)
-            while hold := self._ask(pacer, turn, clock(self.now)):
+            reservation = Reservation(due)
+            while hold := self._ask(pacer, reservation, clock(self.now)):
                 # Threads wake up a little late.
-                yield min(hold, _NAP) + self._chance.expovariate(1 / 0.002)
+                yield min(hold, _STOP_CHECK_SECONDS) + self._chance.expovariate(1 / 0.002)
             yield self._way(latency)
             status, headers = self.server.take(owner, self.now)
             yield self._way(latency)
             headers["date"] = formatdate(self.now, usegmt=True)
             yield self._way(latency)
             now = clock(self.now)
-            pacer.heard(status, headers, now)
-            pacer.end(turn)
+            pacer.observe(status, headers, now)
+            pacer.release(reservation)
             due = now + max(seconds_until_open(headers, now) or 0.0, 0.5) if status == 429 else 0.0
 
-    def _ask(self, pacer: Pacer, turn: Turn, now: float) -> float:
+    def _ask(self, pacer: Pacer, reservation: Reservation, now: float) -> float:
         self.asked += 1
-        return pacer.hold(turn, now)
+        return pacer.delay_for(reservation, now)
 
     def _way(self, latency: float) -> float:
         return latency / 3 * self._chance.uniform(0.8, 1.2)

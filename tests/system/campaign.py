@@ -19,7 +19,7 @@ import psutil  # type: ignore[import-untyped]  # Airflow brings it, without type
 from intercom_provider.ledger.ledger import Attempt
 from intercom_provider.ledger.task_state import BatchLedger
 from intercom_provider.sending.batch.run import AHEAD
-from intercom_provider.sending.batch.threads import MOST_LANES
+from intercom_provider.sending.batch.threads import MAX_THREADS
 from tests.support.airflow_instance import PROJECT, until
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.support.airflow_instance import AirflowInstance, Task
 
-MOST_UNCONFIRMED: Final = MOST_LANES + AHEAD
+MOST_UNCONFIRMED: Final = MAX_THREADS + AHEAD
 """How many messages one kill may leave unconfirmed."""
 
 KILLS: Final = 10
@@ -156,7 +156,7 @@ def unconfirmed(task: Task) -> set[str]:
     """Read from a batch's ledger which messages may have been sent or not."""
     rows = task.airflow.select(f"SELECT key, value FROM task_state_store WHERE run_id = '{task.run_id}'")  # noqa: S608
     ledger = BatchLedger(_Read({key: json.loads(value) for key, value in rows}), Attempt(100, 100, 100))
-    return {identity for identity, ids in ledger.entries().items() if ids is None}
+    return {digest for digest, ids in ledger.entries().items() if ids is None}
 
 
 @dataclass(frozen=True, slots=True)

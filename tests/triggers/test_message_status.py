@@ -96,7 +96,7 @@ def test_it_ends_with_an_event_whatever_happens(
 ) -> None:
     sandbox.add_ruleset("77", events=[{"whatsapp_message_id": "wamid.1=", "status": "sent"}])
     trigger = revived(deferred(ruleset_id=77, expected_count=1, timeout=60, poke_interval=0.1).trigger)
-    trigger.failed_looks_allowed = 2
+    trigger.max_failed_polls = 2
     if break_it == "token":
         connect(monkeypatch, {**sandbox.connection, "password": "another-token"})
     elif break_it == "nobody there":

@@ -5,16 +5,19 @@ from typing import Any
 
 import pytest
 
-from intercom_provider.triggers.schedule import first_look, next_look, phase_of
+from intercom_provider.triggers.schedule import first_poll, next_poll, phase_for
 
 NOW = 1_714_564_800.0
-PHASES = [phase_of("intercom_default", str(ruleset)) for ruleset in range(1_000)]
+PHASES = [phase_for("intercom_default", str(ruleset)) for ruleset in range(1_000)]
 intervals = pytest.mark.parametrize("interval", [0.1, 1.0, 10.0, 15.0, 60.0, 3_600.0])
 
 
 def test_the_same_thing_has_the_same_place_and_others_are_spread_evenly() -> None:
-    assert phase_of("a", "77") == phase_of("a", "77")
-    assert len({phase_of("a", "77"), phase_of("b", "77"), phase_of("a", "78"), phase_of("a7", "7"), phase_of("a")}) == 5
+    assert phase_for("a", "77") == phase_for("a", "77")
+    assert (
+        len({phase_for("a", "77"), phase_for("b", "77"), phase_for("a", "78"), phase_for("a7", "7"), phase_for("a")})
+        == 5
+    )
     tenths = [sum(tenth <= phase * 10 < tenth + 1 for phase in PHASES) for tenth in range(10)]
     assert sum(tenths) == 1_000
     assert all(60 <= number <= 140 for number in tenths)
@@ -22,7 +25,7 @@ def test_the_same_thing_has_the_same_place_and_others_are_spread_evenly() -> Non
 
 @intervals
 def test_a_thousand_that_begin_in_one_moment_look_at_a_thousand_moments(interval: float) -> None:
-    waits = [first_look(NOW, interval, phase) - NOW for phase in PHASES]
+    waits = [first_poll(NOW, interval, phase) - NOW for phase in PHASES]
     shortest = max(interval / 2, min(interval, 10.0))
     assert shortest - 1e-6 <= min(waits)
     assert max(waits) <= shortest + interval + 1e-6
@@ -33,28 +36,28 @@ def test_a_thousand_that_begin_in_one_moment_look_at_a_thousand_moments(interval
 
 @intervals
 def test_after_the_first_there_is_an_interval_between_two_looks(interval: float) -> None:
-    moment = first_look(NOW, interval, 0.3)
-    for took in (0.0, 0.1, 0.4):
-        following = next_look(moment + took * interval, interval, 0.3)
+    moment = first_poll(NOW, interval, 0.3)
+    for update in (0.0, 0.1, 0.4):
+        following = next_poll(moment + update * interval, interval, 0.3)
         assert following - moment == pytest.approx(interval, abs=1e-5)
         moment = following
 
 
 def test_a_look_that_takes_long_is_not_followed_at_once() -> None:
-    moment = first_look(NOW, 60.0, 0.3)
+    moment = first_poll(NOW, 60.0, 0.3)
     ended = moment + 50.0
-    assert 30.0 <= next_look(ended, 60.0, 0.3) - ended <= 90.0
+    assert 30.0 <= next_poll(ended, 60.0, 0.3) - ended <= 90.0
 
 
 @intervals
 def test_those_that_look_at_the_same_meet_whenever_they_began(interval: float) -> None:
-    first = {round(first_look(NOW + began * interval / 10, interval, 0.3) / interval % 1, 3) % 1 for began in range(10)}
+    first = {round(first_poll(NOW + began * interval / 10, interval, 0.3) / interval % 1, 3) % 1 for began in range(10)}
     assert first == {0.3}
 
 
-@pytest.mark.parametrize("look_again", [first_look, next_look])
+@pytest.mark.parametrize("look_again", [first_poll, next_poll])
 def test_nobody_is_asked_before_it_wants_to_be_and_not_by_all_at_once(look_again: Any) -> None:
-    looks = [look_again(NOW, 60.0, phase, not_before=NOW + 100.0) for phase in PHASES]
-    assert min(looks) >= NOW + 100.0
-    assert max(looks) <= NOW + 160.0
-    assert len({round(look) for look in looks}) > 50
+    polls = [look_again(NOW, 60.0, phase, not_before=NOW + 100.0) for phase in PHASES]
+    assert min(polls) >= NOW + 100.0
+    assert max(polls) <= NOW + 160.0
+    assert len({round(poll) for poll in polls}) > 50

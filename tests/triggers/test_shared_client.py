@@ -10,7 +10,7 @@ import pytest
 
 from intercom_provider.api import calls
 from intercom_provider.api.errors import ServerError, UnreachableError
-from intercom_provider.api.flow import Patience
+from intercom_provider.api.flow import RetryLimits
 from intercom_provider.triggers.shared_client import shared_client
 from tests.support.drivers import send, settings_for
 from tests.support.hostile import Act, Exchange, Hostile, answer, error, event, healthy, late
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from intercom_provider.api.flow import Flow
     from intercom_provider.api.settings import Settings
 
-ONCE = Patience(attempts=1)
+ONCE = RetryLimits(attempts=1)
 
 
 def slowly(act: Act) -> Act:
@@ -45,10 +45,10 @@ def settings(server: Hostile) -> Settings:
     return settings_for(server.url)
 
 
-def all_pages(ruleset_id: str = "77", patience: Patience = ONCE) -> Flow[list[str]]:
+def all_pages(ruleset_id: str = "77", limits: RetryLimits = ONCE) -> Flow[list[str]]:
     pages, seen = calls.Pages(ruleset_id), []
     while not pages.done:
-        page = yield from pages.read(patience)
+        page = yield from pages.read(limits)
         seen += [each.whatsapp_message_id for each in page.events]
     return seen
 
@@ -60,8 +60,8 @@ def first_page_twice() -> Flow[list[int | None]]:
     return [before.total_count, after.total_count]
 
 
-async def ask(settings: Settings, flow: Flow[Any], *, fresh_for: float = 0.0, subject: str | None = "77") -> Any:
-    async with shared_client(settings, subject=subject, fresh_for=fresh_for) as client:
+async def ask(settings: Settings, flow: Flow[Any], *, fresh_for: float = 0.0, shared_key: str | None = "77") -> Any:
+    async with shared_client(settings, shared_key=shared_key, fresh_for=fresh_for) as client:
         return await client.run(flow)
 
 
@@ -101,8 +101,8 @@ def test_different_questions_and_settings_have_answers_of_their_own(server: Host
 def test_an_answer_does_for_others_while_it_is_fresh(server: Hostile, settings: Settings) -> None:
     async def later() -> None:
         async with (
-            shared_client(settings, subject="77", fresh_for=5.0) as content,
-            shared_client(settings, subject="77", fresh_for=0.0) as particular,
+            shared_client(settings, shared_key="77", fresh_for=5.0) as content,
+            shared_client(settings, shared_key="77", fresh_for=0.0) as particular,
         ):
             await particular.run(all_pages())
             await content.run(all_pages())
@@ -115,14 +115,14 @@ def test_an_answer_does_for_others_while_it_is_fresh(server: Hostile, settings: 
 
 @pytest.mark.parametrize("subject", ["77", None])
 def test_nothing_is_kept_of_what_nobody_else_asks_about(
-    server: Hostile, settings: Settings, subject: str | None
+    server: Hostile, settings: Settings, shared_key: str | None
 ) -> None:
     async def later() -> None:
-        others = None if subject is None else "another"
+        others = None if shared_key is None else "another"
         async with (
-            shared_client(settings, subject=others),
-            shared_client(settings, subject=others),
-            shared_client(settings, subject=subject, fresh_for=5.0) as client,
+            shared_client(settings, shared_key=others),
+            shared_client(settings, shared_key=others),
+            shared_client(settings, shared_key=shared_key, fresh_for=5.0) as client,
         ):
             await client.run(all_pages())
             await client.run(all_pages())
@@ -152,7 +152,7 @@ def test_an_error_is_not_kept(server: Hostile, settings: Settings) -> None:
     server.script(error(500, "server_error"))
 
     async def twice() -> list[Any]:
-        async with shared_client(settings, subject="77"), shared_client(settings, subject="77"):
+        async with shared_client(settings, shared_key="77"), shared_client(settings, shared_key="77"):
             first = await ended(ask(settings, all_pages(), fresh_for=60.0))
             return first + await ended(ask(settings, all_pages(), fresh_for=60.0))
 
@@ -200,8 +200,8 @@ def test_each_keeps_a_deadline_of_its_own(server: Hostile, settings: Settings) -
     server.script(late(0.5, created=True))
 
     async def both() -> list[Any]:
-        soon = Patience(attempts=1, deadline=time.time() + 0.2)
-        return await ended(ask(settings, all_pages(patience=soon)), ask(settings, all_pages()))
+        soon = RetryLimits(attempts=1, deadline=time.time() + 0.2)
+        return await ended(ask(settings, all_pages(limits=soon)), ask(settings, all_pages()))
 
     started = time.monotonic()
     late_one, other = asyncio.run(both())
@@ -213,14 +213,14 @@ def test_each_keeps_a_deadline_of_its_own(server: Hostile, settings: Settings) -
 
 def test_many_questions_at_once_take_few_connections(server: Hostile, settings: Settings) -> None:
     server.always(late(0.02, created=True))
-    ends = asyncio.run(ended(*(ask(settings, all_pages(str(index)), subject=str(index)) for index in range(200))))
+    ends = asyncio.run(ended(*(ask(settings, all_pages(str(index)), shared_key=str(index)) for index in range(200))))
     assert ends == [["wamid.1"]] * 200
     assert max(request.connection for request in server.requests) <= 20
 
 
 def test_a_request_is_tried_again_by_each_on_its_own(server: Hostile, settings: Settings) -> None:
     server.script(answer(200, b"{"))
-    answers = asyncio.run(ended(*(ask(settings, all_pages(patience=Patience())) for _ in range(5))))
+    answers = asyncio.run(ended(*(ask(settings, all_pages(limits=RetryLimits())) for _ in range(5))))
     assert answers == [["wamid.1"]] * 5
     assert 2 <= len(server.requests) <= 6
 

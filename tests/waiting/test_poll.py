@@ -12,12 +12,12 @@ import pytest
 
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.errors import IntercomError
-from intercom_provider.api.parallel import AHEAD
+from intercom_provider.api.parallel import MAX_UNTAKEN_RESULTS
 from intercom_provider.api.settings import Settings
 from intercom_provider.sandbox import Sandbox
-from intercom_provider.waiting.delivery_wait import PENDING_A_POLL, Wait
-from intercom_provider.waiting.list_position import GLANCES_IN_A_ROW, Known, Place, Survey
-from intercom_provider.waiting.poll import Glance, Look, Sighting, Watch
+from intercom_provider.waiting.delivery_wait import MAX_PENDING_A_POLL, DeliveryWait
+from intercom_provider.waiting.list_position import MAX_PARTIAL_POLLS, LastStatuses, ListPosition, Survey
+from intercom_provider.waiting.poll import FullPoll, PartialPoll, SeenStatus, Watch
 from intercom_provider.waiting.statuses import Criteria, Summary
 from tests.support import hostile
 from tests.support.hostile import Hostile
@@ -41,7 +41,7 @@ def sandbox(server: Sandbox) -> Sandbox:
     return server
 
 
-class Waiting:
+class Wait:
     """
     A wait as the sensor and the trigger take turns at it: between two polls there is only its state, as JSON.
 
@@ -49,47 +49,53 @@ class Waiting:
     :param deferrable: Whether polls are the trigger's.
     """
 
-    def __init__(self, server: Sandbox | Hostile, watch: Watch, *, deferrable: bool = True, **criteria: Any) -> None:
-        self.watch = watch
+    def __init__(self, server: Sandbox | Hostile, target: Watch, *, deferrable: bool = True, **criteria: Any) -> None:
+        self.target = target
         self.criteria = Criteria(**criteria)
         self.deferrable = deferrable
         self.now = START
         self.state: Any = None
         self.line = ""
-        self.shown: dict[str, Any] = {}
-        self.found: Look | Glance | None = None
-        self.sightings: list[Sighting] = []
-        self.details: Callable[[str], bool] = lambda _: False
-        self.pending_a_poll = PENDING_A_POLL
+        self.progress_values: dict[str, Any] = {}
+        self.found: FullPoll | PartialPoll | None = None
+        self.sightings: list[SeenStatus] = []
+        self.needs_details: Callable[[str], bool] = lambda _: False
+        self.max_pending_a_poll = MAX_PENDING_A_POLL
         self._server = server
         self._asked = len(server.requests)
         self._settings = Settings(token=server.token, base_url=server.url)
 
-    def poll(self, *, full: bool = False, hint: bool | None = None) -> str:
+    def poll(self, *, full: bool = False, may_stop_early: bool | None = None) -> str:
         """Poll a minute later."""
         self.now += 60
-        wait = Wait(
-            watch=self.watch,
+        wait = DeliveryWait(
+            target=self.target,
             criteria=self.criteria,
             started=START,
             deadline=LATER,
-            pending_a_poll=self.pending_a_poll,
+            max_pending_a_poll=self.max_pending_a_poll,
         )
         if self.state is not None:
             wait.resume(json.loads(json.dumps(self.state)))
         self.sightings = []
-        hint = self.deferrable and self.state is not None if hint is None else hint
-        look = wait.look(self.now, self.sightings.append, details=self.details, full=full, hint=hint)
+        may_stop_early = self.deferrable and self.state is not None if may_stop_early is None else may_stop_early
+        poll = wait.poll(
+            self.now, self.sightings.append, needs_details=self.needs_details, full=full, may_stop_early=may_stop_early
+        )
         try:
             with IntercomClient(self._settings) as client:
-                found = client.run(look)
+                found = client.run(poll)
         except IntercomError as error:
-            verdict = wait.stumbled(error, self.now)
+            verdict = wait.poll_failed(error, self.now)
         else:
-            verdict = wait.took(found, self.now)
-            self.found, self.line, self.shown = found, wait.progress(found, self.now), wait.shown(found)
+            verdict = wait.update(found, self.now)
+            self.found, self.line, self.progress_values = (
+                found,
+                wait.progress(found, self.now),
+                wait.progress_values(found),
+            )
         self.state = wait.state()
-        if verdict == "settled" and hint and not full:
+        if verdict == "settled" and may_stop_early and not full:
             # The trigger's event wakes the sensor, which looks for itself.
             self.now -= 60
             return self.poll(full=True)
@@ -104,7 +110,7 @@ class Waiting:
     @property
     def summary(self) -> Summary:
         """What the last full look counted."""
-        assert isinstance(self.found, Look)
+        assert isinstance(self.found, FullPoll)
         return self.found.summary
 
 
@@ -114,8 +120,8 @@ def ruleset(sandbox: Sandbox, pages: int, status: str = "sent") -> list[str]:
     return ids
 
 
-def waiting(sandbox: Sandbox | Hostile, **criteria: Any) -> Waiting:
-    return Waiting(sandbox, Watch(ruleset_id="7"), **criteria)
+def waiting(sandbox: Sandbox | Hostile, **criteria: Any) -> Wait:
+    return Wait(sandbox, Watch(ruleset_id="7"), **criteria)
 
 
 ORDERS: dict[str, Callable[[list[str]], list[str]]] = {
@@ -162,7 +168,7 @@ def test_what_may_stay_pending_is_neither_waited_for_nor_dear(sandbox: Sandbox, 
             sandbox.set_status(each, "read")
         wait.poll()
     polls = 0
-    while not isinstance(wait.found, Look) and polls < 10:
+    while not isinstance(wait.found, FullPoll) and polls < 10:
         polls += 1
         wait.poll()
     assert wait.summary == Summary(total=2_500, sent=len(never), read=2_500 - len(never))
@@ -175,7 +181,7 @@ def test_a_list_of_twenty_pages_is_read_in_full_at_every_poll(sandbox: Sandbox) 
     for _ in range(3):
         assert wait.poll() == "wait"
         assert wait.asked == 20
-        assert wait.shown["as_of"] == wait.now
+        assert wait.progress_values["as_of"] == wait.now
 
 
 def test_the_log_says_which_page_is_waited_for_and_how_old_the_counts_are(sandbox: Sandbox) -> None:
@@ -190,7 +196,7 @@ def test_the_log_says_which_page_is_waited_for_and_how_old_the_counts_are(sandbo
         "WhatsApp ruleset 7: pages 1-12 of 25 settled; waiting on page 13; the last full look, 60 s ago, saw "
         "0 of 2500 settled (0 delivered, 0 read, 0 failed), 2500 still sent"
     )
-    assert wait.shown == {
+    assert wait.progress_values == {
         "total": 2_500,
         "sent": 2_500,
         "delivered": 0,
@@ -207,8 +213,8 @@ def test_one_message_that_never_settles_costs_a_request_a_poll_and_a_full_look_n
     wait = waiting(sandbox, expected_count=2_100)
     assert wait.poll() == "wait"
     assert wait.asked == 21
-    assert {wait.poll() for _ in range(GLANCES_IN_A_ROW)} == {"wait"}
-    assert wait.asked == GLANCES_IN_A_ROW
+    assert {wait.poll() for _ in range(MAX_PARTIAL_POLLS)} == {"wait"}
+    assert wait.asked == MAX_PARTIAL_POLLS
     assert "waiting on page 1 of 21" in wait.line
     wait.poll()
     assert wait.asked == 21
@@ -260,7 +266,7 @@ def test_only_events_of_this_campaign_hold_it_up(sandbox: Sandbox) -> None:
     old = [{"whatsapp_message_id": f"wamid.old{n}=", "status": "sent", "created_at": 1_000} for n in range(2_050)]
     new = [{"whatsapp_message_id": f"wamid.new{n}=", "status": "sent", "created_at": 3_000} for n in range(100)]
     sandbox.add_ruleset("7", events=[*old, *new])
-    wait = Waiting(sandbox, Watch(ruleset_id="7", created_after=2_000), settle_for=60)
+    wait = Wait(sandbox, Watch(ruleset_id="7", created_after=2_000), settle_for=60)
     wait.poll()
     assert wait.poll() == "wait"
     assert wait.asked == 22 + 1
@@ -280,7 +286,7 @@ def test_a_message_that_moves_while_the_list_is_read_is_not_lost_where_only_this
             listed = {"type": "list", "pages": pages, "total_count": 3, "events": events}
             server.script(hostile.answer(200, listed))
         server.pages = [[moved, old, first]]
-        wait = Waiting(server, Watch(ruleset_id="7", created_after=2_000))
+        wait = Wait(server, Watch(ruleset_id="7", created_after=2_000))
         assert wait.poll() == "wait"
         assert wait.poll() == "settled"
         assert wait.summary == Summary(total=2, read=1, failed=1)
@@ -304,23 +310,23 @@ def test_a_place_that_makes_no_sense_is_begun_anew_with_a_full_look(sandbox: San
     ruleset(sandbox, 21)
     wait = waiting(sandbox, expected_count=2_100)
     wait.poll()
-    place = wait.state["place"]
+    position = wait.state["place"]
     if break_it == "other watch":
-        wait.watch = Watch(ruleset_id="7", created_after=1.0)
+        wait.target = Watch(ruleset_id="7", created_after=1.0)
     elif break_it == "no place":
         wait.state["place"] = {}
     elif break_it == "nonsense":
-        wait.state["place"] = {**place, "pages": "many"}
+        wait.state["place"] = {**position, "pages": "many"}
     elif break_it == "older version":
         del wait.state["place"], wait.state["known"], wait.state["of"], wait.state["seen"]
     elif break_it == "marks":
-        wait.state["place"] = {**place, "marks": [[1, None, 3]]}
+        wait.state["place"] = {**position, "marks": [[1, None, 3]]}
     else:
-        wait.state["place"] = {**place, "marks": [[n, "x", 1, 0] for n in range(1_000)]}
+        wait.state["place"] = {**position, "marks": [[n, "x", 1, 0] for n in range(1_000)]}
     assert wait.asked == 21
     assert wait.poll() == "wait"
     assert wait.asked == 21
-    assert wait.state["place"] == place
+    assert wait.state["place"] == position
 
 
 @pytest.mark.parametrize("status", [400, 404])
@@ -364,17 +370,17 @@ def test_what_is_remembered_of_a_list_stays_small_and_is_spread_over_all_of_it(c
     for page in range(1, pages + 1):
         survey.note(page, f"{cursor}{page}", 7)
     total = 100 * pages
-    place = survey.place(pages=pages, announced=total, summary=Summary(total, sent=total), pending=7 * pages)
+    position = survey.position(pages=pages, announced=total, summary=Summary(total, sent=total), pending=7 * pages)
     if len(cursor) > 8_000:
-        assert place is None
+        assert position is None
         return
-    assert place is not None
-    assert len(json.dumps(place.state())) < 12_000
-    assert Place.resume(place.state()) == place
-    numbers = [mark.page for mark in place.marks]
+    assert position is not None
+    assert len(json.dumps(position.state())) < 12_000
+    assert ListPosition.resume(position.state()) == position
+    numbers = [mark.page for mark in position.marks]
     assert numbers[0] == 1
     assert numbers[-1] > 0.85 * pages
-    assert place.guess(7, 7, 7 * (len(numbers) - 1)) == pytest.approx(7 * pages)
+    assert position.guess(7, 7, 7 * (len(numbers) - 1)) == pytest.approx(7 * pages)
 
 
 IDS = tuple(f"wamid.{number:03d}=" for number in range(250))
@@ -385,22 +391,22 @@ def asked_for(sandbox: Sandbox, since: int = 0) -> list[str]:
     return sorted(request.params["message_id"] for request in sandbox.requests[since:])
 
 
-def messages(sandbox: Sandbox, **criteria: Any) -> Waiting:
+def messages(sandbox: Sandbox, **criteria: Any) -> Wait:
     sandbox.add_ruleset("7", events=[{"whatsapp_message_id": each, "status": "sent"} for each in IDS])
-    return Waiting(sandbox, Watch(whatsapp_message_ids=IDS, refused=1), expected_count=251, **criteria)
+    return Wait(sandbox, Watch(whatsapp_message_ids=IDS, refused=1), expected_count=251, **criteria)
 
 
 def test_a_poll_ends_when_so_many_that_it_asked_for_are_pending_and_the_next_goes_on_from_there(
     sandbox: Sandbox,
 ) -> None:
     wait = messages(sandbox)
-    wait.pending_a_poll = 20
+    wait.max_pending_a_poll = 20
     total = 0
     for _ in range(25):
         assert wait.poll() == "wait"
         asked = wait.asked
         # Some more are under way by then.
-        assert 20 <= asked <= 20 + AHEAD
+        assert 20 <= asked <= 20 + MAX_UNTAKEN_RESULTS
         assert f"; {250 - asked} of them not asked for this time" in wait.line or asked == 250
         total += asked
     often = Counter(asked_for(sandbox)).values()
@@ -438,12 +444,12 @@ def test_where_many_have_settled_the_first_look_sees_them_all(sandbox: Sandbox) 
 
 def test_read_may_follow_delivered_and_nothing_goes_back(sandbox: Sandbox) -> None:
     sandbox.add_ruleset("7", events=[{"whatsapp_message_id": each, "status": "delivered"} for each in IDS[:2]])
-    wait = Waiting(sandbox, Watch(whatsapp_message_ids=IDS[:2]), expected_count=2, wait_for="read")
+    wait = Wait(sandbox, Watch(whatsapp_message_ids=IDS[:2]), expected_count=2, wait_for="read")
     assert wait.poll() == "wait"
     sandbox.set_status(IDS[0], "read")
     sandbox.set_status(IDS[1], "sent")
     assert wait.poll() == "wait"
-    assert wait.shown["delivered"] == wait.shown["read"] == 1
+    assert wait.progress_values["delivered"] == wait.progress_values["read"] == 1
     assert asked_for(sandbox, 2) == [*IDS[:2]]
     assert wait.poll() == "wait"
     assert asked_for(sandbox, 4) == [IDS[1]]
@@ -451,7 +457,7 @@ def test_read_may_follow_delivered_and_nothing_goes_back(sandbox: Sandbox) -> No
 
 def test_those_of_whom_more_is_told_are_asked_for_once_more_in_the_end(sandbox: Sandbox) -> None:
     wait = messages(sandbox)
-    wait.details = lambda status: status == "failed"
+    wait.needs_details = lambda status: status == "failed"
     for each in IDS[1:]:
         sandbox.set_status(each, "delivered")
     sandbox.set_status(IDS[1], "failed", error={"message": "No phone", "details": "470"})
@@ -463,14 +469,14 @@ def test_those_of_whom_more_is_told_are_asked_for_once_more_in_the_end(sandbox: 
 
 
 def test_what_is_known_of_a_hundred_thousand_messages_is_kept_in_little() -> None:
-    known = Known.nothing(100_000)
+    last_statuses = LastStatuses.nothing(100_000)
     chance = random.Random(1)  # noqa: S311 - no secret
     for index, status in enumerate(chance.choices(("sent", "delivered", "read", "failed"), (10, 30, 55, 5), k=100_000)):
-        known.saw(index, status)
-    stored = json.dumps(known.state())
+        last_statuses.update(index, status)
+    stored = json.dumps(last_statuses.state())
     # Airflow's task state store takes 64 KB.
     assert len(stored) < 40_000
-    assert Known.resume(json.loads(stored), 100_000) == known
+    assert LastStatuses.resume(json.loads(stored), 100_000) == last_statuses
 
 
 @pytest.mark.parametrize(
@@ -481,17 +487,17 @@ def test_what_is_known_of_a_hundred_thousand_messages_is_kept_in_little() -> Non
         {"ranks": "00", "next": 0},
         {"ranks": "not of this alphabet!", "next": 0},
         {"ranks": b64encode(b"\0" * 250).decode(), "next": 0},
-        {"ranks": Known(bytearray(b"\x04" * 250)).state()["ranks"], "next": 0},
-        {"ranks": Known(bytearray(251)).state()["ranks"], "next": 0},
+        {"ranks": LastStatuses(bytearray(b"\x04" * 250)).state()["ranks"], "next": 0},
+        {"ranks": LastStatuses(bytearray(251)).state()["ranks"], "next": 0},
     ],
 )
-def test_what_is_known_of_other_messages_is_not_believed(sandbox: Sandbox, known: Any) -> None:
+def test_what_is_known_of_other_messages_is_not_believed(sandbox: Sandbox, last_statuses: Any) -> None:
     wait = messages(sandbox)
     for each in IDS:
         sandbox.set_status(each, "failed")
     sandbox.set_status(IDS[7], "sent")
     wait.poll()
-    wait.state["known"] = known
+    wait.state["known"] = last_statuses
     assert wait.asked == 250
     wait.poll()
     assert wait.asked == 250

@@ -10,9 +10,9 @@ import pytest
 
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.settings import Settings
-from intercom_provider.waiting.poll import Look, Sighting
+from intercom_provider.waiting.poll import FullPoll, SeenStatus
 from intercom_provider.waiting.report import MOST_IDS, Report, write_rows
-from intercom_provider.waiting.statuses import Tally
+from intercom_provider.waiting.statuses import StatusCounter
 from tests.support.hostile import Hostile, answer
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def looked(report: Report, sightings: Iterable[Sighting]) -> Look:
-    tally = Tally()
+def looked(report: Report, sightings: Iterable[SeenStatus]) -> FullPoll:
+    counter = StatusCounter()
     for sighting in sightings:
-        tally.add(sighting.whatsapp_message_id, sighting.status)
-        report.see(sighting)
-    return Look(tally.fold(), tally=tally)
+        counter.add(sighting.whatsapp_message_id, sighting.status)
+        report.add(sighting)
+    return FullPoll(counter.summarize(), counter=counter)
 
 
 Make: TypeAlias = Callable[..., Report]
@@ -39,8 +39,8 @@ def report() -> Iterator[Make]:
         )
 
 
-def seen(number: int, status: str, reason: str | None = "no phone") -> Sighting:
-    return Sighting(f"wamid.{number}", status, "215", f"user-{number}", reason, "order_shipped", 1_700_000_000)
+def seen(number: int, status: str, reason: str | None = "no phone") -> SeenStatus:
+    return SeenStatus(f"wamid.{number}", status, "215", f"user-{number}", reason, "order_shipped", 1_700_000_000)
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def client() -> Any:
 
 def test_failures_are_told_with_keys_and_reasons(report: Make, client: IntercomClient) -> None:
     told = report(keys={"wamid.1": "order-1"})
-    look = looked(told, [seen(1, "failed"), seen(2, "read")])
-    outcome = told.outcome(look, client)
+    poll = looked(told, [seen(1, "failed"), seen(2, "read")])
+    outcome = told.failure_summary(poll, client)
     assert outcome["failed_whatsapp_message_ids"] == ["wamid.1"]
     assert outcome["failed_user_ids"] == ["user-1"]
     [failure] = outcome["failures"]
@@ -61,9 +61,9 @@ def test_failures_are_told_with_keys_and_reasons(report: Make, client: IntercomC
 
 def test_what_failed_and_arrived_all_the_same_has_not_failed(report: Make, client: IntercomClient) -> None:
     told = report(results="failed")
-    look = looked(told, [seen(1, "failed"), seen(1, "delivered"), seen(2, "failed")])
-    assert told.outcome(look, client)["failed_whatsapp_message_ids"] == ["wamid.2"]
-    assert [row["whatsapp_message_id"] for row in told.rows(look)] == ["wamid.2"]
+    poll = looked(told, [seen(1, "failed"), seen(1, "delivered"), seen(2, "failed")])
+    assert told.failure_summary(poll, client)["failed_whatsapp_message_ids"] == ["wamid.2"]
+    assert [row["whatsapp_message_id"] for row in told.rows(poll)] == ["wamid.2"]
 
 
 @pytest.mark.parametrize(
@@ -81,16 +81,16 @@ def test_the_rows_that_were_asked_for_are_told_each_once(
 ) -> None:
     told = report(results=results, wait_for=wait_for)
     sightings = [seen(n, status) for n, status in enumerate(["sent", "delivered", "read", "failed", "new"])]
-    look = looked(told, [*sightings, *sightings])
-    assert [row["status"] for row in told.rows(look)] == statuses
+    poll = looked(told, [*sightings, *sightings])
+    assert [row["status"] for row in told.rows(poll)] == statuses
 
 
 def test_ids_are_complete_or_not_told(report: Make, client: IntercomClient) -> None:
     told = report(results=None)
-    outcome = told.outcome(looked(told, (seen(n, "failed") for n in range(MOST_IDS))), client)
+    outcome = told.failure_summary(looked(told, (seen(n, "failed") for n in range(MOST_IDS))), client)
     assert len(outcome["failed_whatsapp_message_ids"]) == MOST_IDS
     told = report(results=None)
-    outcome = told.outcome(looked(told, (seen(n, "failed") for n in range(MOST_IDS + 1))), client)
+    outcome = told.failure_summary(looked(told, (seen(n, "failed") for n in range(MOST_IDS + 1))), client)
     assert outcome["failed_whatsapp_message_ids"] is outcome["failed_user_ids"] is None
     assert len(outcome["failures"]) == 10
 
@@ -98,9 +98,9 @@ def test_ids_are_complete_or_not_told(report: Make, client: IntercomClient) -> N
 def test_ids_that_could_not_all_be_remembered_are_not_told(report: Make, client: IntercomClient) -> None:
     told = report(results=None)
     sightings = [seen(n, "failed") for n in range(5_000)] + [seen(n, "delivered") for n in range(4_500)]
-    look = looked(told, sightings)
-    assert look.summary.failed == 500
-    assert told.outcome(look, client)["failed_whatsapp_message_ids"] is None
+    poll = looked(told, sightings)
+    assert poll.summary.failed == 500
+    assert told.failure_summary(poll, client)["failed_whatsapp_message_ids"] is None
 
 
 def test_reasons_that_cannot_be_found_do_not_keep_the_rest_from_being_told(report: Make) -> None:
@@ -111,8 +111,8 @@ def test_reasons_that_cannot_be_found_do_not_keep_the_rest_from_being_told(repor
             answer(200, {"status": "failed", "error": None}),
         )
         told = report()
-        look = looked(told, [seen(n, "failed", None) for n in range(3)])
-        reasons = [failure["reason"] for failure in told.outcome(look, client)["failures"]]
+        poll = looked(told, [seen(n, "failed", None) for n in range(3)])
+        reasons = [failure["reason"] for failure in told.failure_summary(poll, client)["failures"]]
     assert reasons[0] == "Expired: 470"
     assert reasons[1].startswith("not known: Intercom answered 403")
     assert reasons[2] == "no reason given"
@@ -121,13 +121,13 @@ def test_reasons_that_cannot_be_found_do_not_keep_the_rest_from_being_told(repor
 def test_rows_beyond_memory_wait_on_disk_and_are_let_go_of(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "rows.jsonl"
     with Report(wait_for="delivered", results="all", keys={}) as told:
-        look = looked(told, (seen(n, "delivered") for n in range(8_000)))
-        assert write_rows(told.rows(look), str(path)) == 8_000
+        poll = looked(told, (seen(n, "delivered") for n in range(8_000)))
+        assert write_rows(told.rows(poll), str(path)) == 8_000
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert {row["whatsapp_message_id"] for row in rows} == {f"wamid.{n}" for n in range(8_000)}
     assert set(rows[0]) == {
         "whatsapp_message_id", "key", "conversation_id", "user_id", "status", "reason", "template_name", "updated_at",
     }  # fmt: skip
-    del told, look
+    del told, poll
     # A file that is left open is a warning here, and so an error.
     gc.collect()

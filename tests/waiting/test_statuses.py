@@ -9,7 +9,7 @@ import pytest
 
 from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.fields import parse_limit
-from intercom_provider.waiting.statuses import Criteria, Growth, Status, Summary, Tally, rank_of
+from intercom_provider.waiting.statuses import Criteria, Growth, Status, StatusCounter, Summary, rank_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 ORDER: tuple[str, ...] = ("sent", "failed", "delivered", "read")
 
 
-def folded(seen: Iterable[tuple[str, str]]) -> tuple[Tally, Summary]:
-    tally = Tally()
+def folded(seen: Iterable[tuple[str, str]]) -> tuple[StatusCounter, Summary]:
+    counter = StatusCounter()
     for message_id, status in seen:
-        tally.add(message_id, status)
-    return tally, tally.fold()
+        counter.add(message_id, status)
+    return counter, counter.summarize()
 
 
 def test_statuses_have_an_order() -> None:
@@ -42,16 +42,16 @@ def test_nothing_is_nothing() -> None:
 
 
 def test_an_unknown_status_counts_as_sent_and_is_told() -> None:
-    tally, summary = folded([("a", "opened"), ("b", "sent"), ("c", "Read"), ("d", "")])
+    counter, summary = folded([("a", "opened"), ("b", "sent"), ("c", "Read"), ("d", "")])
     assert (summary.total, summary.sent) == (4, 4)
-    assert tally.unknown == {"opened", "Read", ""}
+    assert counter.unknown == {"opened", "Read", ""}
 
 
 def test_statuses_that_are_never_the_same_do_not_fill_the_memory() -> None:
-    tally, summary = folded((f"wamid.{n}", f"status-{n}" * 100) for n in range(10_000))
+    counter, summary = folded((f"wamid.{n}", f"status-{n}" * 100) for n in range(10_000))
     assert summary.sent == 10_000
-    assert len(tally.unknown) <= 100
-    assert max(map(len, tally.unknown)) <= 50
+    assert len(counter.unknown) <= 100
+    assert max(map(len, counter.unknown)) <= 50
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -60,30 +60,30 @@ def test_counting_agrees_with_a_plain_dictionary(seed: int) -> None:
     seen = [(f"wamid.{chance.randint(0, 400)}", chance.choice([*ORDER, "new"])) for _ in range(1_000)]
     expected: dict[str, str] = {}
     for message_id, status in seen:
-        known = status if status in ORDER else "sent"
-        expected[message_id] = max(expected.get(message_id, "sent"), known, key=ORDER.index)
-    tally, summary = folded(seen)
+        last_statuses = status if status in ORDER else "sent"
+        expected[message_id] = max(expected.get(message_id, "sent"), last_statuses, key=ORDER.index)
+    counter, summary = folded(seen)
     assert summary.total == len(expected) == summary.sent + summary.delivered + summary.read + summary.failed
     assert summary.reached == summary.delivered + summary.read
     for status in ORDER:
         assert getattr(summary, status) == list(expected.values()).count(status)
     for message_id, status in expected.items():
-        assert tally.counts_as(message_id, status)
-        assert not any(tally.counts_as(message_id, other) for other in ORDER if other != status)
-        assert tally.claim(message_id, status)
-        assert not tally.claim(message_id, status)
-    assert not tally.counts_as("wamid.never", "sent")
+        assert counter.counts_as(message_id, status)
+        assert not any(counter.counts_as(message_id, other) for other in ORDER if other != status)
+        assert counter.claim_once(message_id, status)
+        assert not counter.claim_once(message_id, status)
+    assert not counter.counts_as("wamid.never", "sent")
 
 
 def test_a_pass_over_200_000_messages_takes_at_most_16_bytes_each() -> None:
     ids = [f"wamid.HBgLNDQ3NzAwOTAwMTIzFQIAERgS{n:09d}" for n in range(200_000)]
     tracemalloc.start()
     try:
-        tally = Tally()
+        counter = StatusCounter()
         for index, message_id in enumerate(ids):
-            tally.add(message_id, ORDER[index % 4])
-        summary = tally.fold()
-        assert tally.claim(ids[0], "sent")
+            counter.add(message_id, ORDER[index % 4])
+        summary = counter.summarize()
+        assert counter.claim_once(ids[0], "sent")
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.message import MESSAGE_FIELDS
-from intercom_provider.api.values import as_data, is_missing
+from intercom_provider.api.values import is_missing, parse_json_text
 
 Params: TypeAlias = dict[str, str]
 
@@ -24,7 +24,7 @@ _HTML_TYPES: Final = ("in_app", "inapp", "email")
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class CompletedMessage:
     """
     A message with all its fields.
 
@@ -49,7 +49,7 @@ class Defaults:
     """
 
     def __init__(self, value: object) -> None:
-        data = {} if is_missing(value) else as_data(value)
+        data = {} if is_missing(value) else parse_json_text(value)
         if not isinstance(data, Mapping):
             raise InvalidInputError.of(
                 "defaults", "must be an object of a message's fields; in a template, end with | tojson"
@@ -71,7 +71,7 @@ class Defaults:
         self._fields = {name: entry for name, entry in data.items() if name != "params" and not is_missing(entry)}
         self._templates = {name for name in self._fields.keys() - _FIXED if _holds(self._fields[name])}
 
-    def complete(self, message: Mapping[str, Any]) -> Filled:
+    def apply_defaults(self, message: Mapping[str, Any]) -> CompletedMessage:
         """
         Complete a message.
 
@@ -93,29 +93,29 @@ class Defaults:
         templates = fields.keys() - _FIXED if has_params else self._templates - own.keys()
         untouched = self._fields.keys() - own.keys() - self._templates
         if not templates:
-            return Filled(fields, (), frozenset(), frozenset(untouched))
+            return CompletedMessage(fields, (), frozenset(), frozenset(untouched))
         is_html = fields.get("message_type") in _HTML_TYPES and fields.get("body_format", "html") == "html"
         missing: dict[str, None] = {}
         unfilled = set()
         for name in [name for name in fields if name in templates]:
-            lacking: dict[str, None] = {}
-            filling = _Filling(params, lacking, escape=is_html and name == "body")
+            missing_params: dict[str, None] = {}
+            filling = _Filling(params, missing_params, escape=is_html and name == "body")
             fields[name] = filling.fill_structure(fields[name]) if name in _STRUCTURES else filling.fill(fields[name])
-            if lacking:
+            if missing_params:
                 unfilled.add(name)
-                missing |= lacking
-        return Filled(fields, tuple(missing), frozenset(unfilled), frozenset(untouched))
+                missing |= missing_params
+        return CompletedMessage(fields, tuple(missing), frozenset(unfilled), frozenset(untouched))
 
 
 @dataclass(frozen=True, slots=True)
 class _Filling:
     params: Params
-    lacking: dict[str, None]
+    missing_params: dict[str, None]
     escape: bool
 
     def fill_structure(self, value: object) -> object:
         """Fill the texts inside; in the text of an object, a param could add to it whatever it liked."""
-        data = as_data(value)
+        data = parse_json_text(value)
         return value if isinstance(data, str) else self.fill(data)
 
     def fill(self, value: object) -> object:
@@ -135,7 +135,7 @@ class _Filling:
         if not (is_param and name):
             return f"{'$' * dollars}{{{found[2]}}}" if not is_param else found[0]
         if name not in self.params:
-            self.lacking[name] = None
+            self.missing_params[name] = None
             return found[0]
         value = self.params[name]
         return "$" * dollars + (html.escape(value) if self.escape else value)
@@ -154,7 +154,7 @@ def _read_params(value: object) -> Params | None:
     """Read params; those that are None are left out, as if nobody had given them."""
     if is_missing(value):
         return None
-    data = as_data(value)
+    data = parse_json_text(value)
     if not isinstance(data, Mapping):
         raise InvalidInputError.of("params", "must be an object of names and texts")
     wrong = [name for name, entry in data.items() if entry is not None and not _is_text_or_number(entry)]

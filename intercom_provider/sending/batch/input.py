@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, get_args
 
 from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.api.message import MESSAGE_FIELDS, parse_message
-from intercom_provider.api.values import as_data, is_literal, is_missing
-from intercom_provider.ledger.ledger import identity_of
-from intercom_provider.sending.batch.defaults import Defaults, Filled
+from intercom_provider.api.values import is_missing, is_untemplated, parse_json_text
+from intercom_provider.ledger.ledger import message_digest
+from intercom_provider.sending.batch.defaults import CompletedMessage, Defaults
 from intercom_provider.sending.batch.source import Listed, Record, open_source
-from intercom_provider.sending.batch.validation import Findings, complete, judge
+from intercom_provider.sending.batch.validation import Findings, apply_defaults, build_message
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,7 +38,7 @@ class Item:
     One message of a batch.
 
     :param index: Its position in the input, from 0; blank lines do not count.
-    :param identity: Names it in the ledger, and tells nothing about whom it goes to.
+    :param digest: Names it in the ledger, and tells nothing about whom it goes to.
     :param message: The message; None when it cannot be built.
     :param refusal: Why it cannot; else None.
     :param key: The user's own id for it.
@@ -46,7 +46,7 @@ class Item:
     """
 
     index: int
-    identity: str
+    digest: str
     message: Message | None
     refusal: str | None
     key: str | int | None
@@ -103,7 +103,7 @@ class BatchInput:
             count += 1
             item = self._item(source, index, record, findings)
             if item is not None and self._counts(item):
-                digest = bytes.fromhex(item.identity)
+                digest = bytes.fromhex(item.digest)
                 (self._repeated if digest in seen else seen).add(digest)
         del seen
         if self._duplicates == "fail" and self._repeated:
@@ -130,28 +130,28 @@ class BatchInput:
                 if item is not None:
                     yield item
                 continue
-            digest = bytes.fromhex(item.identity)
+            digest = bytes.fromhex(item.digest)
             whose, before = first.get(digest, (index, 0))
             first[digest] = (whose, before + 1)
             if before and self._duplicates == "skip":
                 item = replace(item, duplicate_of=whose)
             elif before:
-                item = replace(item, identity=f"{item.identity}#{before + 1}")
+                item = replace(item, digest=f"{item.digest}#{before + 1}")
             yield item
 
     def _item(self, source: Source, index: int, record: Record, findings: Findings) -> Item | None:
         """Build a message; None when something is wrong, which the findings tell."""
-        filled = complete(source, record, self._defaults, findings)
+        filled = apply_defaults(source, record, self._defaults, findings)
         if filled is None:
             return None
-        message = judge(source, record, filled, findings, settings=self._settings)
+        message = build_message(source, record, filled, findings, settings=self._settings)
         if filled.missing:
             return self._refused(index, filled)
         if message is None:
             return None
         return Item(index, self._identity(message), message, None, message.key)
 
-    def _refused(self, index: int, filled: Filled) -> Item:
+    def _refused(self, index: int, filled: CompletedMessage) -> Item:
         names = ", ".join(f"params.{name}" for name in filled.missing)
         refusal = f"{names} {'is' if len(filled.missing) == 1 else 'are'} missing"
         message = None
@@ -166,11 +166,11 @@ class BatchInput:
             return Item(index, self._identity(message), None, refusal, message.key)
         key = filled.fields.get("key")
         key = key.strip() if isinstance(key, str) else key
-        named = identity_of(key=key, message_type="position", recipients=index, salt=self._salt)
+        named = message_digest(key=key, message_type="position", recipients=index, salt=self._salt)
         return Item(index, named, None, refusal, key)
 
     def _identity(self, message: Message) -> str:
-        return identity_of(
+        return message_digest(
             key=message.key, message_type=message.wire_type, recipients=message.recipients, salt=self._salt
         )
 
@@ -179,7 +179,7 @@ class BatchInput:
         return item.refusal is None or self._duplicates != "skip"
 
     def _is_repeated(self, item: Item) -> bool:
-        return bool(self._repeated) and self._counts(item) and bytes.fromhex(item.identity) in self._repeated
+        return bool(self._repeated) and self._counts(item) and bytes.fromhex(item.digest) in self._repeated
 
     def _refuse_repeated(self, source: Source, findings: Findings) -> None:
         first: dict[str, int] = {}
@@ -187,13 +187,13 @@ class BatchInput:
             item = self._item(source, index, record, Findings())
             if item is None or not self._is_repeated(item):
                 continue
-            if item.identity in first:
+            if item.digest in first:
                 findings.add(
                     source.where(record.number),
-                    f"is the same as {source.where(first[item.identity])}, by its key or else by its type and "
+                    f"is the same as {source.where(first[item.digest])}, by its key or else by its type and "
                     'recipient: remove one, give each a key of its own, or set duplicates to "skip" or "send"',
                 )
-            first.setdefault(item.identity, record.number)
+            first.setdefault(item.digest, record.number)
 
 
 def check_literals(messages: object, defaults: object) -> None:
@@ -211,21 +211,21 @@ def check_literals(messages: object, defaults: object) -> None:
     if not records:
         # The defaults alone, as a message that leaves everything out, of which only what is there is looked at.
         listed, records = Listed([{}]), [Record(0, {})]
-        lazy |= {*MESSAGE_FIELDS} - known.complete({}).shared
+        lazy |= {*MESSAGE_FIELDS} - known.apply_defaults({}).shared
     for record in records:
         own = record.fields or {}
         unknown = {name for name, value in own.items() if not _is_plain(value)}
         blank: dict[str, Any] = {name: {} if name == "params" else None for name in unknown}
-        filled = complete(listed, record._replace(fields=record.fields and {**own, **blank}), known, findings)
+        filled = apply_defaults(listed, record._replace(fields=record.fields and {**own, **blank}), known, findings)
         unsure = unknown | (lazy - {name for name, value in own.items() if not is_missing(value)})
         if filled is not None and "message_type" not in unsure:
-            judge(listed, record, filled, findings, unsure=unsure)
+            build_message(listed, record, filled, findings, unsure=unsure)
     findings.raise_any()
 
 
 def _known_messages(value: object) -> Listed:
     """Tell the messages as far as they are known when a DAG is parsed."""
-    is_template = isinstance(value, str) and not is_literal(value)
+    is_template = isinstance(value, str) and not is_untemplated(value)
     # Of anything else, such as another task's output, nothing can be said before the task runs.
     if is_template or not isinstance(value, str | bytes | int | float | list | tuple | Mapping | Iterator | None):
         return Listed([])
@@ -235,13 +235,13 @@ def _known_messages(value: object) -> Listed:
 
 def _known_defaults(value: object) -> tuple[Defaults, set[str]]:
     """Tell the defaults as far as they are known when a DAG is parsed, and the fields of which nothing is known."""
-    is_template = isinstance(value, str) and not is_literal(value)
+    is_template = isinstance(value, str) and not is_untemplated(value)
     if is_template or not isinstance(value, str | bytes | int | float | list | tuple | Mapping | None):
         return Defaults({"params": {}}), {*MESSAGE_FIELDS, "params"}
-    data = as_data(value)
+    data = parse_json_text(value)
     if not isinstance(data, Mapping):
         return Defaults(data), set()
-    lazy = {name for name, entry in data.items() if not is_literal(entry)}
+    lazy = {name for name, entry in data.items() if not is_untemplated(entry)}
     return Defaults({**data, **{name: {} if name == "params" else None for name in lazy}}), lazy
 
 

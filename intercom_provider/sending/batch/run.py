@@ -23,9 +23,9 @@ from intercom_provider.api.errors import (
     UnconfirmedError,
     UnreachableError,
 )
-from intercom_provider.api.flow import Patience
-from intercom_provider.api.pacing import LONGEST_HOLD, Pacer
-from intercom_provider.sending.batch.threads import HOPELESS, Course, Lanes
+from intercom_provider.api.flow import RetryLimits
+from intercom_provider.api.pacing import MAX_DELAY_SECONDS, Pacer
+from intercom_provider.sending.batch.threads import MAX_CONSECUTIVE_UNANSWERED, MessageInFlight, SenderThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from intercom_provider.api.settings import Settings
     from intercom_provider.ledger.ledger import OnUnconfirmed, Repeat
     from intercom_provider.ledger.task_state import BatchLedger, Ids, Record
-    from intercom_provider.results.writer import Results
+    from intercom_provider.results.writer import ResultsWriter
     from intercom_provider.sending.batch.input import BatchInput, Item
 
 log = logging.getLogger(__name__)
@@ -42,14 +42,14 @@ log = logging.getLogger(__name__)
 AHEAD: Final = 100
 """How many messages are intended and wait for a lane at most; these and one a lane a kill can leave unconfirmed."""
 
-MOST_UNWRITTEN: Final = 100
+MAX_UNCOMMITTED: Final = 100
 """How many results wait to be written at most, and no longer than a second."""
 
 MOST_IDS: Final = 1_000
 MOST_REASONS: Final = 10
 
-_WRITES_EVERY: Final = 1.0
-_TELLS_EVERY: Final = 5.0
+_COMMIT_INTERVAL_SECONDS: Final = 1.0
+_PROGRESS_INTERVAL_SECONDS: Final = 5.0
 # What is intended and not sent is unconfirmed after a kill: at a slow pace less of it has to wait for a lane.
 _LEAST_AHEAD: Final = 20
 _AHEAD_SECONDS: Final = 1.5
@@ -117,7 +117,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class SendOptions:
     """
     On what terms a batch is sent.
 
@@ -156,9 +156,9 @@ class BatchRun:
         total: int,
         *,
         settings: Settings,
-        terms: Terms,
+        terms: SendOptions,
         ledger: BatchLedger,
-        results: Results,
+        results: ResultsWriter,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.counts = Counts(total=total)
@@ -174,15 +174,15 @@ class BatchRun:
         self._stopped = stopped
         self._is_over = False
         self._exhausted = False
-        self._unwritten: dict[str, Ids | None] = {}
-        self._written_at = self._told_at = self._began = time.monotonic()
-        self._told_done = 0
-        self._ahead, self._pace, self._heard = _LEAST_AHEAD, 0.0, 0
+        self._uncommitted: dict[str, Ids | None] = {}
+        self._committed_at = self._progress_at = self._began = time.monotonic()
+        self._progress_done = 0
+        self._ahead, self._pace, self._answered_since_commit = _LEAST_AHEAD, 0.0, 0
         self._silent = 0
         # Courses that have to wait before their next request: they block no lane, and certainly were not sent.
-        self._later: list[tuple[float, int, Course]] = []
+        self._delayed: list[tuple[float, int, MessageInFlight]] = []
         pacer = Pacer(terms.budget)
-        self._lanes = Lanes(
+        self._threads = SenderThreads(
             lambda: IntercomClient(settings, pacer=pacer, stopped=self._must_stop), terms.concurrency, pacer
         )
 
@@ -196,176 +196,176 @@ class BatchRun:
         """
         log.info("%d messages to %s", self.counts.total, self._settings.url)
         try:
-            self._pump()
+            self._send_all()
         finally:
             # Also when the ledger cannot be written: what is under way is heard out.
-            self._end()
-        self._tell()
+            self._drain()
+        self._log_progress()
         if self._broken is not None:
             raise self._broken
         if self._stopped():
             raise StoppedError("the task was told to stop; the rest of the batch was not sent")
         return self.counts
 
-    def _pump(self) -> None:
-        self._write()
-        while self._lanes.under_way or self._later or not self._exhausted:
+    def _send_all(self) -> None:
+        self._commit()
+        while self._threads.under_way or self._delayed or not self._exhausted:
             if self._must_stop():
                 return
-            self._hear(_LISTENS_FOR)
-            if self._is_time_to_write():
-                self._write()
-            if time.monotonic() - self._told_at >= _TELLS_EVERY:
-                self._tell()
+            self._collect_results(_LISTENS_FOR)
+            if self._is_time_to_commit():
+                self._commit()
+            if time.monotonic() - self._progress_at >= _PROGRESS_INTERVAL_SECONDS:
+                self._log_progress()
 
-    def _hear(self, timeout: float) -> None:
-        if self._later:
-            timeout = max(_SHORTEST_PAUSE, min(timeout, self._later[0][0] - time.time()))
-        course = self._lanes.take(timeout)
-        while course is not None:
-            self._heard += 1
-            self._silent = self._silent + 1 if course.unanswered else 0
-            if course.receipt is not None or course.error is not None:
-                self._conclude(course)
+    def _collect_results(self, timeout: float) -> None:
+        if self._delayed:
+            timeout = max(_SHORTEST_PAUSE, min(timeout, self._delayed[0][0] - time.time()))
+        in_flight = self._threads.take(timeout)
+        while in_flight is not None:
+            self._answered_since_commit += 1
+            self._silent = self._silent + 1 if in_flight.unanswered else 0
+            if in_flight.receipt is not None or in_flight.error is not None:
+                self._record_result(in_flight)
             else:
-                self._put_off(course)
-            course = self._lanes.take(0.0)
+                self._delay(in_flight)
+            in_flight = self._threads.take(0.0)
 
-    def _put_off(self, course: Course) -> None:
-        due = time.time() + course.request.after
-        if course.request.deadline is not None:
+    def _delay(self, in_flight: MessageInFlight) -> None:
+        due = time.time() + in_flight.request.after
+        if in_flight.request.deadline is not None:
             # Its own end ends the wait, as it would in a client.
-            due = min(due, course.request.deadline)
-        heapq.heappush(self._later, (due, course.index, course))
-        course.request = replace(course.request, after=0.0)
-        self._unwritten[course.identity] = None
+            due = min(due, in_flight.request.deadline)
+        heapq.heappush(self._delayed, (due, in_flight.index, in_flight))
+        in_flight.request = replace(in_flight.request, after=0.0)
+        self._uncommitted[in_flight.digest] = None
 
-    def _is_time_to_write(self) -> bool:
-        waited = time.monotonic() - self._written_at
-        few = self._may_begin and self._lanes.under_way - self._lanes.size < self._ahead // 4
-        due = waited >= _DUE_WRITES_EVERY and bool(self._later) and self._later[0][0] <= time.time()
-        late = waited >= _WRITES_EVERY and bool(self._unwritten)
-        return few or due or late or len(self._unwritten) >= MOST_UNWRITTEN
+    def _is_time_to_commit(self) -> bool:
+        waited = time.monotonic() - self._committed_at
+        few = self._may_begin and self._threads.under_way - self._threads.size < self._ahead // 4
+        due = waited >= _DUE_WRITES_EVERY and bool(self._delayed) and self._delayed[0][0] <= time.time()
+        late = waited >= _COMMIT_INTERVAL_SECONDS and bool(self._uncommitted)
+        return few or due or late or len(self._uncommitted) >= MAX_UNCOMMITTED
 
-    def _write(self, *, more: bool = True) -> None:
+    def _commit(self, *, more: bool = True) -> None:
         """Write the results so far and the next intents, then let the lanes have them."""
         courses = deque(self._next_courses() if more else ())
-        if not courses and not self._unwritten:
+        if not courses and not self._uncommitted:
             return
         try:
-            self._ledger.commit(self._unwritten, [course.identity for course in courses])
-            self._unwritten = {}
+            self._ledger.commit(self._uncommitted, [in_flight.digest for in_flight in courses])
+            self._uncommitted = {}
             self._keep_pace()
             while courses:
-                self._lanes.put(courses.popleft())
+                self._threads.put(courses.popleft())
         finally:
             # Where a store or Airflow's time-out ended it, what no lane has got is an intent and was not sent.
-            self._unwritten |= dict.fromkeys(course.identity for course in courses)
+            self._uncommitted |= dict.fromkeys(in_flight.digest for in_flight in courses)
 
     def _keep_pace(self) -> None:
         """Reckon from what was answered since the last write how many have to wait for a lane until the next."""
         now = time.monotonic()
-        if self._heard:
-            pace = self._heard / max(now - self._written_at, 0.001)
+        if self._answered_since_commit:
+            pace = self._answered_since_commit / max(now - self._committed_at, 0.001)
             self._pace = (self._pace + pace) / 2 if self._pace else pace
             self._ahead = min(AHEAD, max(_LEAST_AHEAD, round(self._pace * _AHEAD_SECONDS)))
-        self._heard, self._written_at = 0, now
+        self._answered_since_commit, self._committed_at = 0, now
 
-    def _next_courses(self) -> Iterator[Course]:
-        room = self._ahead - max(0, self._lanes.under_way - self._lanes.size)
-        while room > 0 and self._later and self._later[0][0] <= time.time():
+    def _next_courses(self) -> Iterator[MessageInFlight]:
+        room = self._ahead - max(0, self._threads.under_way - self._threads.size)
+        while room > 0 and self._delayed and self._delayed[0][0] <= time.time():
             room -= 1
-            yield heapq.heappop(self._later)[2]
+            yield heapq.heappop(self._delayed)[2]
         while room > 0 and self._may_begin:
             item = next(self._messages, None)
             if item is None:
                 self._exhausted = True
                 return
-            course = self._course_of(item)
-            if course is not None:
+            in_flight = self._course_of(item)
+            if in_flight is not None:
                 room -= 1
-                yield course
+                yield in_flight
 
     @property
     def _may_begin(self) -> bool:
-        is_silent = self._silent >= _SILENT and (self._lanes.under_way or self._later)
+        is_silent = self._silent >= _SILENT and (self._threads.under_way or self._delayed)
         return not (self._exhausted or is_silent)
 
-    def _course_of(self, item: Item) -> Course | None:
+    def _course_of(self, item: Item) -> MessageInFlight | None:
         """Start a message on its way, unless it is known already what becomes of it."""
         if item.duplicate_of is not None:
-            self._tell_of(item.index, item.key, "duplicate", reason=f"the same as index {item.duplicate_of}")
+            self._add_result(item.index, item.key, "duplicate", reason=f"the same as index {item.duplicate_of}")
             return None
-        found = None if self._settings.dry_run else self._ledger.find(item.identity)
+        found = None if self._settings.dry_run else self._ledger.find(item.digest)
         if found is not None and not self._ledger.may_send(found, self._terms.repeat, self._terms.on_unconfirmed):
             self._answer_from(found, item)
             return None
         if item.message is None:
-            self._tell_of(item.index, item.key, "rejected", reason=item.refusal)
+            self._add_result(item.index, item.key, "rejected", reason=item.refusal)
             return None
         if self._terms.not_after is not None and time.time() >= self._terms.not_after:
-            self._tell_of(item.index, item.key, "expired", reason="not_after passed: the message was not sent")
+            self._add_result(item.index, item.key, "expired", reason="not_after passed: the message was not sent")
             return None
-        patience = Patience(
+        limits = RetryLimits(
             attempts=_ATTEMPTS,
             contact_wait=self._terms.contact_wait,
             contact_pause=_CONTACT_PAUSE,
             deadline=self._terms.not_after,
         )
-        flow = calls.send_message(item.message, self._settings, patience)
+        flow = calls.send_message(item.message, self._settings, limits)
         try:
-            return Course(item.index, item.identity, item.key, flow, next(flow))
+            return MessageInFlight(item.index, item.digest, item.key, flow, next(flow))
         except StopIteration as end:
-            self._tell_of_receipt(item.index, item.key, end.value)
+            self._add_receipt(item.index, item.key, end.value)
             return None
 
     def _answer_from(self, found: Record, item: Item) -> None:
         if found.state == "sent":
             ids, reason = found.ids, f"already sent by {found}"
-            self._tell_of(item.index, item.key, "already_sent", ids, reason)
+            self._add_result(item.index, item.key, "already_sent", ids, reason)
             return
         self._count_unconfirmed(item.index, item.key, f"{found} left no result")
 
-    def _conclude(self, course: Course) -> None:
+    def _record_result(self, in_flight: MessageInFlight) -> None:
         """Take in what became of a message."""
-        error = course.error
+        error = in_flight.error
         if error is None:
-            assert course.receipt is not None  # noqa: S101 - a course is over with the one or the other
-            receipt = course.receipt
-            self._unwritten[course.identity] = (
+            assert in_flight.receipt is not None  # noqa: S101 - a course is over with the one or the other
+            receipt = in_flight.receipt
+            self._uncommitted[in_flight.digest] = (
                 (receipt.id, receipt.whatsapp_message_id) if receipt.outcome == "sent" else None
             )
-            self._tell_of_receipt(course.index, course.key, receipt)
+            self._add_receipt(in_flight.index, in_flight.key, receipt)
         elif isinstance(error, StoppedError):
-            self._unwritten[course.identity] = None
+            self._uncommitted[in_flight.digest] = None
         elif isinstance(error, UnconfirmedError):
             cause = error.__cause__
             shared = cause.summary if isinstance(cause, ApiError) else None
-            self._count_unconfirmed(course.index, course.key, error.why, shared)
+            self._count_unconfirmed(in_flight.index, in_flight.key, error.why, shared)
         elif isinstance(error, IntercomError):
-            self._unwritten[course.identity] = None
-            self._refuse(course, error)
+            self._uncommitted[in_flight.digest] = None
+            self._refuse(in_flight, error)
         else:
             # Whatever it is, nothing was sent; what is under way beside it is heard out first.
-            self._unwritten[course.identity] = None
+            self._uncommitted[in_flight.digest] = None
             self._broken = self._broken or error
-        if self._lanes.last_lost is course:
+        if self._threads.last_unanswered is in_flight:
             last = error.why if isinstance(error, UnconfirmedError) else str(error).rstrip(".")
-            self._give_up(
+            self._abort(
                 UnreachableError(
-                    f"{HOPELESS} messages in a row got no answer that can be read; the last: {last}. "
+                    f"{MAX_CONSECUTIVE_UNANSWERED} messages in a row got no answer that can be read; the last: {last}. "
                     "The rest was not tried"
                 )
             )
 
-    def _refuse(self, course: Course, error: IntercomError) -> None:
+    def _refuse(self, in_flight: MessageInFlight, error: IntercomError) -> None:
         if _stops_all(error):
-            self._give_up(error)
+            self._abort(error)
         self.counts.transient += error.transient
         outcome: Outcome = "expired" if isinstance(error, ExpiredError) else "rejected"
-        self._tell_of(course.index, course.key, outcome, reason=str(error), shared=_without_request_id(error))
+        self._add_result(in_flight.index, in_flight.key, outcome, reason=str(error), shared=_without_request_id(error))
 
-    def _give_up(self, error: IntercomError) -> None:
+    def _abort(self, error: IntercomError) -> None:
         if self.fatal is None:
             log.error("The batch is stopped: %s", error)
             self.fatal = error
@@ -373,12 +373,12 @@ class BatchRun:
     def _count_unconfirmed(self, index: int, key: str | int | None, why: str, shared: str | None = None) -> None:
         self.counts.transient += self._terms.on_unconfirmed == "resend"
         doubt = "it may have been sent or not: "
-        self._tell_of(index, key, "unconfirmed", reason=doubt + why, shared=doubt + (shared or why))
+        self._add_result(index, key, "unconfirmed", reason=doubt + why, shared=doubt + (shared or why))
 
-    def _tell_of_receipt(self, index: int, key: str | int | None, receipt: Receipt) -> None:
-        self._tell_of(index, key, receipt.outcome, (receipt.id, receipt.whatsapp_message_id), receipt.reason)
+    def _add_receipt(self, index: int, key: str | int | None, receipt: Receipt) -> None:
+        self._add_result(index, key, receipt.outcome, (receipt.id, receipt.whatsapp_message_id), receipt.reason)
 
-    def _tell_of(
+    def _add_result(
         self,
         index: int,
         key: str | int | None,
@@ -393,36 +393,36 @@ class BatchRun:
         self._results.add({**line, "id": ids[0], "whatsapp_message_id": ids[1], "reason": reason})
 
     def _must_stop(self) -> bool:
-        is_hopeless = self._lanes.last_lost is not None
+        is_hopeless = self._threads.last_unanswered is not None
         return self._is_over or is_hopeless or self.fatal is not None or self._broken is not None or self._stopped()
 
-    def _end(self) -> None:
+    def _drain(self) -> None:
         """Hear out what is under way, make no further request, and write what came of it."""
         self._is_over = True
         give_up = time.monotonic() + _ENDING_LASTS
         try:
-            while self._lanes.under_way and time.monotonic() < give_up:
-                self._hear(_LISTENS_FOR)
-                if time.monotonic() - self._written_at >= _LISTENS_FOR:
-                    self._write(more=False)
-            self._write(more=False)
+            while self._threads.under_way and time.monotonic() < give_up:
+                self._collect_results(_LISTENS_FOR)
+                if time.monotonic() - self._committed_at >= _LISTENS_FOR:
+                    self._commit(more=False)
+            self._commit(more=False)
         finally:
             self._results.write()
-            self._lanes.close(_LISTENS_FOR)
+            self._threads.close(_LISTENS_FOR)
 
-    def _tell(self) -> None:
+    def _log_progress(self) -> None:
         now = time.monotonic()
-        counts, elapsed = self.counts, max(now - self._told_at, 0.001)
-        rate = (counts.done - self._told_done) / elapsed
-        self._told_at, self._told_done = now, counts.done
+        counts, elapsed = self.counts, max(now - self._progress_at, 0.001)
+        rate = (counts.done - self._progress_done) / elapsed
+        self._progress_at, self._progress_done = now, counts.done
         overall = counts.done / max(now - self._began, 0.001)
         parts = {name: getattr(counts, name) for name in _TOLD}
         told = [
             f"{counts.sent} sent",
             *(f"{number} {name.replace('_', ' ')}" for name, number in parts.items() if number),
         ]
-        if self._later:
-            told.append(f"{len(self._later)} to be tried again")
+        if self._delayed:
+            told.append(f"{len(self._delayed)} to be tried again")
         pace = f"{rate:.0f} a second"
         if counts.done < counts.total and overall and not self._is_over:
             pace += f", about {(counts.total - counts.done) / overall:.0f} s left"
@@ -435,7 +435,7 @@ def _stops_all(error: IntercomError) -> bool:
     if isinstance(error, UnauthorizedError | ForbiddenError | InvalidInputError):
         return True
     if isinstance(error, RateLimitedError) and error.retry_at is not None:
-        return error.retry_at > time.time() + LONGEST_HOLD
+        return error.retry_at > time.time() + MAX_DELAY_SECONDS
     return isinstance(error, ApiError) and error.code == "intercom_version_invalid"
 
 

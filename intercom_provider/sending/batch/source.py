@@ -11,7 +11,7 @@ from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from intercom_provider.api.errors import InvalidInputError
-from intercom_provider.api.values import as_data, is_missing
+from intercom_provider.api.values import is_missing, parse_json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -197,7 +197,7 @@ def open_source(messages: object) -> Source:
         return Lines(_without_credentials(messages.strip()))
     if isinstance(messages, os.PathLike) or _is_storage_path(messages):
         return Lines(messages)
-    data = as_data(messages)
+    data = parse_json_text(messages)
     if isinstance(data, list):
         return Listed(data)
     if isinstance(data, str):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api.errors import ContactNotFoundError, IntercomError, StoppedError, UnconfirmedError
-from intercom_provider.api.flow import Broken
+from intercom_provider.api.flow import NoReply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MOST_LANES: Final = 100
+MAX_THREADS: Final = 100
 """How many requests are in flight at most when nobody says how many."""
 
-HOPELESS: Final = 50
+MAX_CONSECUTIVE_UNANSWERED: Final = 50
 """How many messages in a row may end without an answer that says anything; then the lanes ask no more."""
 
 _TOO_MANY: Final = 429
@@ -37,12 +37,12 @@ _GROWS_EVERY: Final = 0.05
 
 
 @dataclass(slots=True)
-class Course:
+class MessageInFlight:
     """
     One message on its way: a call that can be left between two requests and taken up again.
 
     :param index: The message's place in the input.
-    :param identity: What names it in the ledger.
+    :param digest: What names it in the ledger.
     :param key: The user's own id for it.
     :param flow: The call, which has yielded its request.
     :param request: The next request.
@@ -51,7 +51,7 @@ class Course:
     """
 
     index: int
-    identity: str
+    digest: str
     key: str | int | None
     flow: Flow[Receipt]
     request: Request
@@ -66,7 +66,7 @@ class Course:
         return self.receipt is not None or self.error is not None
 
     @property
-    def is_lost(self) -> bool:
+    def is_unanswered(self) -> bool:
         """Whether it is over, and no answer said anything about the message."""
         error = self.error
         if isinstance(error, StoppedError | ContactNotFoundError) or not isinstance(error, IntercomError):
@@ -81,7 +81,7 @@ class Course:
         """
         try:
             outcome = client.exchange(self.request)
-            self.unanswered = isinstance(outcome, Broken) or outcome.status == _TOO_MANY or outcome.status >= _BROKEN
+            self.unanswered = isinstance(outcome, NoReply) or outcome.status == _TOO_MANY or outcome.status >= _BROKEN
             try:
                 self.request = self.flow.send(outcome)
             except StopIteration as end:
@@ -93,7 +93,7 @@ class Course:
             self.error = UnconfirmedError(why) if client.may_have_sent else error
 
 
-class Lanes:
+class SenderThreads:
     """
     The lanes of one batch: courses go in, and come out one request further.
 
@@ -105,15 +105,15 @@ class Lanes:
     def __init__(self, connect: Callable[[], IntercomClient], most: int | None, pacer: Pacer) -> None:
         self._connect = connect
         self._pacer = pacer
-        self._most = MOST_LANES if most is None else most
+        self._most = MAX_THREADS if most is None else most
         self._threads: list[threading.Thread] = []
-        self._ready: queue.SimpleQueue[Course | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[Course] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[MessageInFlight | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[MessageInFlight] = queue.SimpleQueue()
         self._grown_at = 0.0
         self.under_way = 0
         """How many courses are in a lane or wait for one."""
 
-        self.last_lost: Course | None = None
+        self.last_unanswered: MessageInFlight | None = None
         """The course with which it became hopeless; None while it is not."""
 
         self._lost = 0
@@ -126,16 +126,16 @@ class Lanes:
         """How many lanes there are."""
         return len(self._threads)
 
-    def put(self, course: Course) -> None:
+    def put(self, in_flight: MessageInFlight) -> None:
         """
         Let a course make its next request.
 
-        :param course: The course.
+        :param in_flight: The course.
         """
         self.under_way += 1
-        self._ready.put(course)
+        self._ready.put(in_flight)
 
-    def take(self, timeout: float) -> Course | None:
+    def take(self, timeout: float) -> MessageInFlight | None:
         """
         Wait for a course to come out of its lane.
 
@@ -144,11 +144,11 @@ class Lanes:
         """
         self._grow_where_needed()
         try:
-            course = self._done.get(timeout=timeout) if timeout > 0 else self._done.get_nowait()
+            in_flight = self._done.get(timeout=timeout) if timeout > 0 else self._done.get_nowait()
         except queue.Empty:
             return None
         self.under_way -= 1
-        return course
+        return in_flight
 
     def close(self, timeout: float) -> None:
         """
@@ -191,21 +191,21 @@ class Lanes:
             self._most = self.size
             return
         with suppress(queue.Empty):
-            while course := self._ready.get_nowait():
-                course.error = error
-                self._done.put(course)
+            while in_flight := self._ready.get_nowait():
+                in_flight.error = error
+                self._done.put(in_flight)
 
     def _run(self, client: IntercomClient) -> None:
         with client:
-            while (course := self._ready.get()) is not None:
-                course.step(client)
-                if course.is_over:
-                    self._count(course)
-                self._done.put(course)
+            while (in_flight := self._ready.get()) is not None:
+                in_flight.step(client)
+                if in_flight.is_over:
+                    self._count(in_flight)
+                self._done.put(in_flight)
 
-    def _count(self, course: Course) -> None:
+    def _count(self, in_flight: MessageInFlight) -> None:
         # Here, where it is known first: whoever takes the courses may be busy, and the lanes would go on meanwhile.
         with self._counting:
-            self._lost = self._lost + 1 if course.is_lost else 0
-            if self._lost >= HOPELESS and self.last_lost is None:
-                self.last_lost = course
+            self._lost = self._lost + 1 if in_flight.is_unanswered else 0
+            if self._lost >= MAX_CONSECUTIVE_UNANSWERED and self.last_unanswered is None:
+                self.last_unanswered = in_flight

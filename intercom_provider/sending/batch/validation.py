@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from intercom_provider.api.message import Message
     from intercom_provider.api.settings import Settings
-    from intercom_provider.sending.batch.defaults import Defaults, Filled
+    from intercom_provider.sending.batch.defaults import CompletedMessage, Defaults
     from intercom_provider.sending.batch.source import Record, Source
 
 _MOST_PROBLEMS: Final = 10
@@ -66,7 +66,7 @@ class Findings:
             raise InvalidInputError(self._problems)
 
 
-def complete(source: Source, record: Record, defaults: Defaults, findings: Findings) -> Filled | None:
+def apply_defaults(source: Source, record: Record, defaults: Defaults, findings: Findings) -> CompletedMessage | None:
     """
     Complete a message.
 
@@ -80,7 +80,7 @@ def complete(source: Source, record: Record, defaults: Defaults, findings: Findi
         findings.add(source.where(record.number), record.problem)
         return None
     try:
-        return defaults.complete(record.fields)
+        return defaults.apply_defaults(record.fields)
     except InvalidInputError as error:
         for problem in error.problems:
             findings.add(source.where(record.number, problem.field), problem.text)
@@ -89,10 +89,10 @@ def complete(source: Source, record: Record, defaults: Defaults, findings: Findi
     return None
 
 
-def judge(
+def build_message(
     source: Source,
     record: Record,
-    filled: Filled,
+    filled: CompletedMessage,
     findings: Findings,
     *,
     settings: Settings | None = None,
@@ -130,7 +130,9 @@ def _field(problem: Problem) -> str:
     return problem.field.partition(".")[0]
 
 
-def _tell(source: Source, record: Record, filled: Filled, findings: Findings, problems: Iterable[Problem]) -> None:
+def _tell(
+    source: Source, record: Record, filled: CompletedMessage, findings: Findings, problems: Iterable[Problem]
+) -> None:
     here = source.where(record.number)
     for problem in problems:
         if _field(problem) in filled.shared:

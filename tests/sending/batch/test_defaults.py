@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from intercom_provider.api.errors import InvalidInputError
-from intercom_provider.sending.batch.defaults import Defaults, Filled
+from intercom_provider.sending.batch.defaults import CompletedMessage, Defaults
 from tests.support.messages import ADA, email, in_app, sms, whatsapp
 
 NAUGHTY = "{{ 7 * 7 }} ${other} $${x} {% raw %} <b onclick=\"x('y')\">&amp;</b> \\1 \\g<0> $"
 
 
-def filled(message: dict[str, Any], defaults: object = None) -> Filled:
-    return Defaults(defaults).complete(message)
+def filled(message: dict[str, Any], defaults: object = None) -> CompletedMessage:
+    return Defaults(defaults).apply_defaults(message)
 
 
 def body(text: str, **params: Any) -> Any:
@@ -137,9 +137,9 @@ def test_a_message_without_params_is_not_touched(params: dict[str, Any], default
 
 def test_texts_of_the_defaults_never_leave_with_a_param_unfilled() -> None:
     defaults = Defaults({"body": "Hi ${first_name}", "subject": "$${x}"})
-    made = defaults.complete({"to": ADA})
+    made = defaults.apply_defaults({"to": ADA})
     assert (made.missing, set(made.unfilled), made.fields["subject"]) == (("first_name",), {"body"}, "${x}")
-    assert defaults.complete({"body": "Hi ${first_name}", "subject": "n"}).missing == ()
+    assert defaults.apply_defaults({"body": "Hi ${first_name}", "subject": "n"}).missing == ()
 
 
 @pytest.mark.parametrize("params", [{}, {"b": "x"}, {"a": None}, "{}"])

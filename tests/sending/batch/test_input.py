@@ -14,7 +14,7 @@ import pytest
 from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.api.message import InAppMessage, WhatsAppMessage
 from intercom_provider.api.settings import Settings
-from intercom_provider.ledger.ledger import identity_of
+from intercom_provider.ledger.ledger import message_digest
 from intercom_provider.sending.batch.input import BatchInput, Item, check_literals
 from tests.api.test_values import Lazy
 from tests.support.messages import ADA, BOB, COMPONENTS, email, in_app, sms, whatsapp
@@ -333,38 +333,38 @@ def test_what_else_is_wrong_with_a_message_that_lacks_a_param_refuses_all() -> N
     assert [field for field, _ in problems([message])] == ["messages[0].template"]
 
 
-def identity(message_type: str = "inapp", recipients: object = (("id", "ada"),), key: object = None) -> str:
-    return identity_of(key=key, message_type=message_type, recipients=[*map(list, recipients)], salt="run")  # type: ignore[call-overload]
+def digest(message_type: str = "inapp", recipients: object = (("id", "ada"),), key: object = None) -> str:
+    return message_digest(key=key, message_type=message_type, recipients=[*map(list, recipients)], salt="run")  # type: ignore[call-overload]
 
 
 def test_identities_are_those_of_the_ledger() -> None:
     found = items([in_app(), in_app(key=" k "), in_app(body="${x}", params={}, to=BOB)])
-    assert [item.identity for item in found] == [
-        identity(),
-        identity(key="k"),
-        identity(recipients=[("user_id", "bob")]),
+    assert [item.digest for item in found] == [
+        digest(),
+        digest(key="k"),
+        digest(recipients=[("user_id", "bob")]),
     ]
 
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"body": "${x}"}, identity()),
-        ({"created_at": "${x}"}, identity()),
-        ({"created_at": "${x}", "key": " k "}, identity(key="k")),
-        ({"to": {"type": "user", "id": "${x}"}, "key": "k"}, identity(key="k")),
-        ({"to": {"type": "${x}", "id": "a"}, "key": " k "}, identity(key="k")),
+        ({"body": "${x}"}, digest()),
+        ({"created_at": "${x}"}, digest()),
+        ({"created_at": "${x}", "key": " k "}, digest(key="k")),
+        ({"to": {"type": "user", "id": "${x}"}, "key": "k"}, digest(key="k")),
+        ({"to": {"type": "${x}", "id": "a"}, "key": " k "}, digest(key="k")),
     ],
 )
 def test_a_refused_message_is_named_as_far_as_it_can_be_read(fields: dict[str, Any], expected: str) -> None:
     [item] = items([in_app(params={}, **fields)])
-    assert item.identity == expected
+    assert item.digest == expected
 
 
 def test_refused_messages_whose_recipients_are_not_known_are_not_the_same() -> None:
     message = in_app(to={"type": "user", "id": "${x}"}, params={})
     found = items([message, message, in_app()], duplicates="fail")
-    assert len({item.identity for item in found}) == 3
+    assert len({item.digest for item in found}) == 3
 
 
 TWICE = [in_app(), in_app(to=BOB), in_app(body="again"), whatsapp(), in_app(), in_app(key=1), in_app(key="1", to=BOB)]
@@ -378,12 +378,12 @@ def test_what_comes_twice_is_skipped() -> None:
 def test_what_comes_twice_is_sent_under_names_that_do_not_hang_on_the_order() -> None:
     found = items(TWICE, duplicates="send")
     assert all(item.duplicate_of is None for item in found)
-    assert [item.identity for item in found if item.index in (0, 2, 4)] == [
-        identity(),
-        f"{identity()}#2",
-        f"{identity()}#3",
+    assert [item.digest for item in found if item.index in (0, 2, 4)] == [
+        digest(),
+        f"{digest()}#2",
+        f"{digest()}#3",
     ]
-    assert {item.identity for item in items(TWICE[::-1], duplicates="send")} == {item.identity for item in found}
+    assert {item.digest for item in items(TWICE[::-1], duplicates="send")} == {item.digest for item in found}
 
 
 def test_what_comes_twice_is_told_with_both_places(tmp_path: Path) -> None:
@@ -405,9 +405,9 @@ def test_a_refused_message_keeps_no_other_from_being_sent() -> None:
 
 def test_a_refused_message_keeps_its_name_where_all_are_sent() -> None:
     messages = [in_app(body="${x}", params={}), in_app()]
-    refused = [item.identity for item in items(messages, duplicates="send")]
+    refused = [item.digest for item in items(messages, duplicates="send")]
     messages[0]["params"] = {"x": 1}
-    assert [item.identity for item in items(messages, duplicates="send")] == refused
+    assert [item.digest for item in items(messages, duplicates="send")] == refused
 
 
 @pytest.mark.parametrize("seed", range(3))

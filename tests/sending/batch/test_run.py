@@ -14,10 +14,10 @@ from intercom_provider.api.errors import RateLimitedError, StoppedError, Unautho
 from intercom_provider.api.settings import Settings
 from intercom_provider.ledger.ledger import Attempt
 from intercom_provider.ledger.task_state import BatchLedger, SupersededError
-from intercom_provider.results.writer import Results
+from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sending.batch.input import BatchInput
-from intercom_provider.sending.batch.run import AHEAD, BatchRun, Terms
-from intercom_provider.sending.batch.threads import HOPELESS
+from intercom_provider.sending.batch.run import AHEAD, BatchRun, SendOptions
+from intercom_provider.sending.batch.threads import MAX_CONSECUTIVE_UNANSWERED
 from tests.support import hostile
 from tests.support.hostile import Hostile
 from tests.support.stores import Store
@@ -70,9 +70,9 @@ def run(
             batch,
             total,
             settings=settings,
-            terms=Terms(**{"concurrency": 10, **terms}),
+            terms=SendOptions(**{"concurrency": 10, **terms}),
             ledger=ledger,
-            results=Results(None, attempt),
+            results=ResultsWriter(None, attempt),
             stopped=stopped,
         )
         made.run()
@@ -171,8 +171,8 @@ def test_a_server_that_breaks_for_good_costs_a_bounded_number_of_messages_their_
     server.script(*[hostile.error(500, "server_error")] * 2_000)
     made = run(server, people(2_000), store)
     assert isinstance(made.fatal, UnreachableError)
-    assert HOPELESS <= made.counts.unconfirmed <= HOPELESS + 10
-    assert len(server.requests) <= HOPELESS + 10
+    assert MAX_CONSECUTIVE_UNANSWERED <= made.counts.unconfirmed <= MAX_CONSECUTIVE_UNANSWERED + 10
+    assert len(server.requests) <= MAX_CONSECUTIVE_UNANSWERED + 10
 
 
 def test_an_outage_of_a_moment_is_waited_out_by_the_messages_that_met_it(server: Hostile) -> None:
@@ -230,11 +230,11 @@ def test_a_time_out_that_strikes_while_the_ledger_is_written_leaves_nothing_unco
         """Airflow's time-out is no Exception, and strikes anywhere."""
 
     class StruckStore(Store):
-        struck = False
+        timed_out = False
 
         def get(self, key: str) -> Any:
-            if len(self.sets) == 6 and not self.struck:
-                self.struck = True
+            if len(self.sets) == 6 and not self.timed_out:
+                self.timed_out = True
                 raise StruckError
             return super().get(key)
 
@@ -330,7 +330,9 @@ def test_a_dry_run_sends_and_remembers_nothing(server: Hostile) -> None:
     settings = Settings(token=hostile.TOKEN, base_url=server.url, dry_run=True)
     with BatchInput(people(5), DEFAULTS, duplicates="skip", salt="run", settings=settings) as batch:
         ledger = BatchLedger(None, Attempt(number=2, max_tries=2, retries=2))
-        terms = replace(Terms(), concurrency=2)
-        made = BatchRun(batch, batch.check(), settings=settings, terms=terms, ledger=ledger, results=Results(None, 1))
+        terms = replace(SendOptions(), concurrency=2)
+        made = BatchRun(
+            batch, batch.check(), settings=settings, terms=terms, ledger=ledger, results=ResultsWriter(None, 1)
+        )
         made.run()
     assert (made.counts.dry_run, made.counts.done, server.requests) == (5, 5, [])

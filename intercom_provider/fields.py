@@ -1,13 +1,15 @@
-"""What is waited for, as users write it."""
+"""Reading what DAG authors write into fields: limits, times, choices, and whether a value is still a template."""
 
 from __future__ import annotations
 
 import math
+import os
 import re
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Final, Literal, TypeAlias
 
-from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.values import as_datetime, is_missing
 from intercom_provider.api.version import parse_api_version, version_reaches
 
@@ -17,6 +19,45 @@ Limit: TypeAlias = int | float | None
 _NEEDED_VERSION: Final = "2.16"
 # 0.29 of a hundred are 29, and not the 28.999999999999996 that the machine makes of it.
 _ROUNDING: Final = 1e-6
+
+
+def is_untemplated(value: object) -> bool:
+    """
+    Tell whether a value is already what it will be, so that it can be checked when a DAG is parsed.
+
+    :param value: Any field's value, as an operator's constructor gets it.
+    :return: False for a template, and for what Airflow resolves when the task runs (another task's output).
+    """
+    if isinstance(value, str):
+        return "{{" not in value and "{%" not in value
+    if isinstance(value, list | tuple):
+        return all(map(is_untemplated, value))
+    if isinstance(value, Mapping):
+        return all(map(is_untemplated, value.values()))
+    return value is None or isinstance(value, bool | int | float | date)
+
+
+def is_path(value: object) -> bool:
+    """
+    Tell whether a value names a file or folder.
+
+    :param value: What stands in a field.
+    :return: True for text, a path, and Airflow's ``ObjectStoragePath``, which is no ``os.PathLike``.
+    """
+    return isinstance(value, str | os.PathLike) or (hasattr(value, "protocol") and hasattr(value, "conn_id"))
+
+
+def check_choice(problems: list[Problem], name: str, value: object, choices: tuple[str, ...]) -> None:
+    """
+    Record a problem when a field holds none of its allowed words.
+
+    :param problems: The list that the problem is added to.
+    :param name: The field.
+    :param value: Its value.
+    :param choices: The words.
+    """
+    if value not in choices:
+        problems.append(Problem(name, f"must be one of {', '.join(choices)}"))
 
 
 def read_settle_for(value: object) -> float:
@@ -31,6 +72,22 @@ def read_settle_for(value: object) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
         raise InvalidInputError.of("settle_for", "must be seconds from 0 on, or a timedelta")
     return float(seconds)
+
+
+def read_not_after(value: object) -> float | None:
+    """
+    Read the last moment at which a message may be sent.
+
+    :param value: Epoch seconds, a datetime or ISO text; None for no limit.
+    :return: Epoch seconds.
+    :raises InvalidInputError: When it is no time.
+    """
+    if is_missing(value):
+        return None
+    try:
+        return as_datetime(value).timestamp()
+    except ValueError:
+        raise InvalidInputError.of("not_after", "is no time: give epoch seconds, a datetime or ISO text") from None
 
 
 def read_created_after(value: object) -> float | None:

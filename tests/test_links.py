@@ -13,7 +13,7 @@ from intercom_provider.operators.message import SendMessageBatchOperator, SendMe
 from intercom_provider.sensors.message_status import MessageStatusSensor
 from tests.support import hostile
 from tests.support.dags import connect
-from tests.support.operators import FailsAfterwards
+from tests.support.senders import FailsAfterwards
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox

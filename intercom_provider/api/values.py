@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final
 
@@ -51,32 +50,6 @@ def parse_json_text(value: object) -> object:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | list):
         return list(value)
     return value
-
-
-def is_untemplated(value: object) -> bool:
-    """
-    Tell whether a value is already what it will be, so that it can be checked when a DAG is parsed.
-
-    :param value: Any field's value, as an operator's constructor gets it.
-    :return: False for a template, and for what Airflow resolves when the task runs (another task's output).
-    """
-    if isinstance(value, str):
-        return "{{" not in value and "{%" not in value
-    if isinstance(value, list | tuple):
-        return all(map(is_untemplated, value))
-    if isinstance(value, Mapping):
-        return all(map(is_untemplated, value.values()))
-    return value is None or isinstance(value, bool | int | float | date)
-
-
-def is_path(value: object) -> bool:
-    """
-    Tell whether a value names a file or folder.
-
-    :param value: What stands in a field.
-    :return: True for text, a path, and Airflow's ``ObjectStoragePath``, which is no ``os.PathLike``.
-    """
-    return isinstance(value, str | os.PathLike) or (hasattr(value, "protocol") and hasattr(value, "conn_id"))
 
 
 def is_single_word(text: str) -> bool:

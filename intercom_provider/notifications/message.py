@@ -19,9 +19,10 @@ from intercom_provider.api.errors import (
     UnconfirmedError,
 )
 from intercom_provider.api.message import MESSAGE_FIELDS, parse_message
-from intercom_provider.api.values import is_missing, is_untemplated
+from intercom_provider.api.values import is_missing
 from intercom_provider.compat import AirflowException, task_state_store
 from intercom_provider.exceptions import InvalidFieldError
+from intercom_provider.fields import is_untemplated
 from intercom_provider.ledger.ledger import message_digest
 from intercom_provider.notifications.alert import Alert, read_alert, without_secrets
 from intercom_provider.sending.options import read_attempt, scope_salt

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 from airflow.sdk import BaseOperator
 
 from intercom_provider.api.errors import InvalidInputError, Problem
-from intercom_provider.api.values import is_missing, is_path, is_untemplated
+from intercom_provider.api.values import is_missing
 from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import AirflowException, is_unmapped, push_before_raising
 from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
-from intercom_provider.fields import Limit, allowance, parse_limit
+from intercom_provider.fields import Limit, allowance, is_path, is_untemplated, parse_limit, read_not_after
 from intercom_provider.ledger.mapped import MappedInstances
 from intercom_provider.links import IntercomLink, inbox_url, show_link
 from intercom_provider.sending.held_timeout import HeldTimeout
@@ -22,7 +22,6 @@ from intercom_provider.sending.options import (
     is_mapped,
     open_store,
     read_attempt,
-    read_not_after,
     scope_salt,
     was_cleared,
 )

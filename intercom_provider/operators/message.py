@@ -20,7 +20,7 @@ from intercom_provider.api.errors import (
     UnreachableError,
 )
 from intercom_provider.api.message import MESSAGE_FIELDS, check_version, parse_message
-from intercom_provider.api.values import is_missing, is_untemplated
+from intercom_provider.api.values import is_missing
 from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import (
     AirflowException,
@@ -34,6 +34,7 @@ from intercom_provider.exceptions import (
     MessageUnconfirmedError,
     as_airflow_errors,
 )
+from intercom_provider.fields import is_untemplated, read_not_after
 from intercom_provider.ledger.ledger import Ledger, OnUnconfirmed, Repeat, message_digest
 from intercom_provider.ledger.mapped import MappedInstances
 from intercom_provider.links import IntercomLink, conversation_url, inbox_url, show_link
@@ -43,7 +44,6 @@ from intercom_provider.sending.options import (
     is_mapped,
     open_store,
     read_attempt,
-    read_not_after,
     scope_salt,
     was_cleared,
 )

@@ -6,8 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.api.errors import InvalidInputError, Problem
-from intercom_provider.api.values import as_datetime, is_missing
+from intercom_provider.api.values import is_missing
 from intercom_provider.compat import conf, task_state_store
+from intercom_provider.fields import read_not_after
 from intercom_provider.ledger.ledger import ON_UNCONFIRMED, REPEATS, Attempt
 
 if TYPE_CHECKING:
@@ -46,22 +47,6 @@ def find_problems(
             read_not_after(operator.not_after)
         except InvalidInputError as error:
             yield from error.problems
-
-
-def read_not_after(value: object) -> float | None:
-    """
-    Read the last moment at which a message may be sent.
-
-    :param value: Epoch seconds, a datetime or ISO text; None for no limit.
-    :return: Epoch seconds.
-    :raises InvalidInputError: When it is no time.
-    """
-    if is_missing(value):
-        return None
-    try:
-        return as_datetime(value).timestamp()
-    except ValueError:
-        raise InvalidInputError.of("not_after", "is no time: give epoch seconds, a datetime or ISO text") from None
 
 
 def read_attempt(operator: Any, context: Context) -> Attempt:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from intercom_provider.api.errors import Problem, UnreachableError
+from intercom_provider.api.errors import UnreachableError
 from intercom_provider.api.values import is_missing
 from intercom_provider.compat import (
     AirflowException,
@@ -212,16 +212,3 @@ class WaitingSensor(BaseSensorOperator):
             if self.never_fail:
                 raise AirflowSkipException(f"Skipped instead of failed: {error}") from error
             raise
-
-
-def choose(problems: list[Problem], name: str, value: object, choices: tuple[str, ...]) -> None:
-    """
-    Note it when a field is none of the words that it may be.
-
-    :param problems: Takes what is wrong.
-    :param name: The field.
-    :param value: Its value.
-    :param choices: The words.
-    """
-    if value not in choices:
-        problems.append(Problem(name, f"must be one of {', '.join(choices)}"))

@@ -6,12 +6,13 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
-from intercom_provider.api.values import is_missing, is_single_word, is_untemplated
+from intercom_provider.api.values import is_missing, is_single_word
 from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import AirflowSensorTimeout, conf, push_before_raising
 from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
+from intercom_provider.fields import check_choice, is_untemplated
 from intercom_provider.links import conversation_url, show_link
-from intercom_provider.sensors.base import WaitingSensor, choose
+from intercom_provider.sensors.base import WaitingSensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,7 +134,7 @@ class MessageReplySensor(WaitingSensor):
         """Read the fields; while a DAG is parsed, only what is literal."""
         problems: list[Problem] = []
         message_id = ""
-        choose(problems, "on_timeout", self.on_timeout, ("fail", "report"))
+        check_choice(problems, "on_timeout", self.on_timeout, ("fail", "report"))
         try:
             if not (parsing and not is_untemplated(self.message_id)):
                 message_id = _message_id(self.message_id)

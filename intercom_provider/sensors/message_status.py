@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, TypeVar
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
-from intercom_provider.api.values import is_missing, is_path, is_untemplated
+from intercom_provider.api.values import is_missing
 from intercom_provider.compat import (
     AirflowSensorTimeout,
     conf,
@@ -19,13 +19,16 @@ from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError,
 from intercom_provider.fields import (
     Limit,
     WaitFor,
+    check_choice,
     check_status_version,
+    is_path,
+    is_untemplated,
     parse_limit,
     read_created_after,
     read_expected_count,
     read_settle_for,
 )
-from intercom_provider.sensors.base import WaitingSensor, choose
+from intercom_provider.sensors.base import WaitingSensor
 from intercom_provider.waiting.sent import Sent, read_message_ids, read_ruleset_id, read_sent
 
 if TYPE_CHECKING:
@@ -316,9 +319,9 @@ class MessageStatusSensor(WaitingSensor):
         if len(given) != 1:
             found = f"there are {' and '.join(given)}" if given else "none is there, or it rendered to nothing"
             problems.append(Problem(", ".join(_SOURCES), f"exactly one of them says which messages to watch; {found}"))
-        choose(problems, "wait_for", self.wait_for, ("delivered", "read"))
-        choose(problems, "on_timeout", self.on_timeout, ("fail", "report"))
-        choose(problems, "results", self.results, ("failed", "unsettled", "all"))
+        check_choice(problems, "wait_for", self.wait_for, ("delivered", "read"))
+        check_choice(problems, "on_timeout", self.on_timeout, ("fail", "report"))
+        check_choice(problems, "results", self.results, ("failed", "unsettled", "all"))
         take("results_path", _file)
         take("api_version", check_status_version)
         ruleset_id = take("ruleset_id", read_ruleset_id)

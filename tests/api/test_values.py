@@ -7,7 +7,8 @@ from typing import Any, overload
 
 import pytest
 
-from intercom_provider.api.values import as_datetime, is_missing, is_untemplated, parse_json_text
+from intercom_provider.api.values import as_datetime, is_missing, parse_json_text
+from intercom_provider.fields import is_untemplated
 
 
 class Lazy(Sequence[Any]):

@@ -13,7 +13,7 @@ from airflow.sdk import DAG
 from intercom_provider.operators.message import SendMessageOperator
 from tests.support import hostile
 from tests.support.dags import connect
-from tests.support.operators import FailsAfterwards
+from tests.support.senders import FailsAfterwards
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

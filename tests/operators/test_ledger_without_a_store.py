@@ -11,7 +11,7 @@ from airflow.sdk import DAG
 from intercom_provider.operators.message import SendMessageOperator
 from intercom_provider.sensors.message_status import MessageStatusSensor
 from tests.support import hostile
-from tests.support.operators import FailsAfterwards
+from tests.support.senders import FailsAfterwards
 
 if TYPE_CHECKING:
     from tests.support.hostile import Hostile

@@ -19,19 +19,17 @@ EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "example_dags").glob("*
 
 # What every error needs, and every field.
 ERRORS = {"api", "api.errors", "compat"}
-BASE = {*ERRORS, "api.values", "exceptions"}
+BASE = {*ERRORS, "api.values", "api.version", "exceptions", "fields"}
 SENDING = {*BASE, "ledger", "ledger.ledger", "sending", "sending.options"}
 OPERATORS = {
     *SENDING,
-    "api.version",
-    "fields",
     "ledger.mapped",
     "links",
     "operators",
     "operators.batch",
     "sending.held_timeout",
 }
-SENSORS = {*BASE, "api.version", "links", "sensors", "sensors.base"}
+SENSORS = {*BASE, "links", "sensors", "sensors.base"}
 TRIGGERS = {*ERRORS, "triggers", "triggers.schedule"}
 
 # All that importing a public module may load of this package, and nothing of what only runs: no hook, no client, no
@@ -39,15 +37,14 @@ TRIGGERS = {*ERRORS, "triggers", "triggers.schedule"}
 LOADED = {
     "operators.message": {*OPERATORS, "operators.message", "api.message"},
     "operators.batch": OPERATORS,
-    "sensors.message_status": {*SENSORS, "sensors.message_status", "fields", "waiting", "waiting.sent"},
+    "sensors.message_status": {*SENSORS, "sensors.message_status", "waiting", "waiting.sent"},
     "sensors.message_reply": {*SENSORS, "sensors.message_reply"},
     "triggers.message_status": {*TRIGGERS, "triggers.message_status", "triggers.base"},
     "triggers.message_reply": {*TRIGGERS, "triggers.message_reply", "triggers.base"},
-    "triggers.ruleset": {*BASE, *TRIGGERS, "triggers.ruleset", "api.version", "fields", "waiting", "waiting.sent"},
+    "triggers.ruleset": {*BASE, *TRIGGERS, "triggers.ruleset", "waiting", "waiting.sent"},
     "notifications.message": {
         *SENDING,
         "api.message",
-        "api.version",
         "notifications",
         "notifications.message",
         "notifications.alert",

@@ -19,7 +19,7 @@ from intercom_provider.sensors.message_reply import MessageReplySensor
 from intercom_provider.triggers.message_reply import MessageReplyTrigger
 from tests.support import hostile
 from tests.support.dags import connect
-from tests.support.operators import TaskDeferred
+from tests.support.senders import TaskDeferred
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox

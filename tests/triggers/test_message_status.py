@@ -14,7 +14,7 @@ from airflow.sdk import DAG
 from intercom_provider.sensors.message_status import MessageStatusSensor
 from intercom_provider.triggers.message_status import MessageStatusTrigger
 from tests.support.dags import connect
-from tests.support.operators import TaskDeferred
+from tests.support.senders import TaskDeferred
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox

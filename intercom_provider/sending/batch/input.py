@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, get_args
 
 from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.api.message import MESSAGE_FIELDS, parse_message
-from intercom_provider.api.values import is_missing, is_untemplated, parse_json_text
+from intercom_provider.api.values import is_missing, parse_json_text
+from intercom_provider.fields import is_untemplated
 from intercom_provider.ledger.ledger import message_digest
 from intercom_provider.sending.batch.defaults import CompletedMessage, Defaults
 from intercom_provider.sending.batch.source import Listed, Record, open_source

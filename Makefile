@@ -32,9 +32,10 @@ demo: setup ## Send and wait on a real Airflow, against the sandbox
 
 test: lint typecheck unit ## All that CI checks
 
-lint: setup ## ruff, and whether the API reference is what the docstrings say
+lint: setup ## ruff, the arrows between the rooms, and whether the API reference is what the docstrings say
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
+	@.venv/bin/lint-imports --no-logo --no-cache
 	@$(PYTHON) -m tools.reference --check
 
 typecheck: setup ## mypy --strict

@@ -63,7 +63,7 @@ FEATURES: Final = {
         "connections whose extra is no JSON object",
         "airflow.secrets.base_secrets",
         "BaseSecretsBackend._get_connection_class",
-        "docs/errors.md#of-the-connection",
+        "docs/errors.md#errors-of-the-connection",
     ),
     "provider_commands": Feature(
         "commands of providers", "airflow.providers_manager", "ProvidersManager.cli_command_functions", "docs/cli.md"

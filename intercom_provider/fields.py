@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.values import as_datetime, is_missing
@@ -15,6 +15,10 @@ from intercom_provider.api.version import parse_api_version, version_reaches
 
 WaitFor: TypeAlias = Literal["delivered", "read"]
 Limit: TypeAlias = int | float | None
+Duplicates: TypeAlias = Literal["skip", "send", "fail"]
+
+DUPLICATES: Final = get_args(Duplicates)
+MAX_CONCURRENCY: Final = 500
 
 _NEEDED_VERSION: Final = "2.16"
 # 0.29 of a hundred are 29, and not the 28.999999999999996 that the machine makes of it.
@@ -167,6 +171,32 @@ def parse_limit(field_name: str, value: object) -> Limit:
             "for no limit",
         )
     return number
+
+
+def check_budget(value: object) -> None:
+    """
+    Check a share of the rate limit.
+
+    :param value: The value of ``budget``.
+    :raises InvalidInputError: When it is not above 0 and at most 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise InvalidInputError.of("budget", "must be a share of the rate limit: above 0, at most 1")
+
+
+def check_concurrency(value: object) -> None:
+    """
+    Check a number of requests in flight.
+
+    :param value: The value of ``concurrency``.
+    :raises InvalidInputError: When it is neither a whole number within its limits nor None.
+    """
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_CONCURRENCY
+    ):
+        raise InvalidInputError.of(
+            "concurrency", f"must be a whole number from 1 to {MAX_CONCURRENCY}, or None for as many as it takes"
+        )
 
 
 def _number(value: object) -> int | float | None:

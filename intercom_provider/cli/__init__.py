@@ -163,13 +163,13 @@ def _unconfirmed(add: Add) -> None:
     add(
         "results_path",
         metavar="RESULTS_PATH",
-        help="the folder of the batch's results, as its XCom results_path names it: RUN_ID/TASK_ID/MAP_INDEX",
+        help="the folder of the batch's results, as its XCom results_path names it: DAG_ID/RUN_ID/TASK_ID/MAP_INDEX",
     )
     add("--try", type=int, metavar="NUMBER", dest="try_number", help="the try of the task (the last)")
     add(
         "--messages",
         metavar="FILE",
-        help="look in Intercom for what did go out: the messages that the batch had, as JSON Lines, by path or URI",
+        help="search Intercom for those that were sent: the messages that the batch had, as JSON Lines, by path or URI",
     )
     add("--defaults", metavar="JSON", help="the defaults that the batch had, or a file of them; with --messages")
     add("--since", metavar="TIME", help="when the batch began, as ISO text or epoch seconds; with --messages")
@@ -211,7 +211,7 @@ COMMANDS: Final = (
     Command(
         name="unconfirmed",
         help="list the messages of a batch that may have been sent or not",
-        description="Lists the messages of a batch of which nobody knows whether they were sent; with --messages, "
+        description="Lists the messages of a batch that may have been sent or not; with --messages, "
         "finds those that contacts have answered.",
         module="intercom_provider.cli.unconfirmed",
         add_options=_unconfirmed,

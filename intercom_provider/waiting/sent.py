@@ -48,7 +48,7 @@ class Sent(NamedTuple):
 
 
 _MOST_MESSAGES: Final = 1_000
-_OUTCOMES: Final = ("sent", "already_sent", "rejected", "unconfirmed", "expired", "duplicates", "dry_run")
+_OUTCOMES: Final = ("sent", "already_sent", "rejected", "not_sent", "unconfirmed", "expired", "duplicates", "dry_run")
 # The first of its duplicates stands for a message, and a dry run leaves nothing to wait for.
 _NOT_MEANT_TO_GO: Final = ("duplicate", "dry_run")
 
@@ -162,7 +162,7 @@ class _Batch(NamedTuple):
             batch = cls(
                 done=sum(int(entry[name]) for name in _OUTCOMES),
                 went=int(entry["sent"]) + int(entry["already_sent"]),
-                failed=int(entry["rejected"]) + int(entry["expired"]),
+                failed=int(entry["rejected"]) + int(entry["not_sent"]) + int(entry["expired"]),
                 unconfirmed=int(entry["unconfirmed"]),
                 ids=None if ids is None else tuple(_message_id("sent", each) for each in ids if not is_missing(each)),
                 reasons=tuple((str(each["reason"]), int(each["count"])) for each in entry.get("reasons") or ()),
@@ -333,7 +333,7 @@ def _row_without_id(outcome: object, reason: object = None, key: object = None, 
         "key": key,
         "conversation_id": conversation_id,
         "user_id": None,
-        "status": "failed" if outcome in ("rejected", "expired") else "sent",
+        "status": "failed" if outcome in ("rejected", "not_sent", "expired") else "sent",
         "reason": reason or f"the send's outcome was {outcome}, without a WhatsApp id",
         "template_name": None,
         "updated_at": None,

@@ -323,7 +323,7 @@ def test_a_try_that_was_cut_short_does_not_pass_for_the_whole(run: Run, tmp_path
     write_try(tmp_path, 2, "already_sent")
     ended = run("unconfirmed", str(tmp_path))
     assert "0 of 1 messages" in ended.out
-    assert "An earlier try tells of 3" in ended.out
+    assert "An earlier try has 3" in ended.out
 
 
 def test_a_folder_without_results_or_with_others_is_told_in_a_line(run: Run, tmp_path: Path) -> None:

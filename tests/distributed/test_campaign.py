@@ -26,7 +26,7 @@ CHUNKS: Final = MESSAGES // CHUNK
 PHONES: Final = [f"+447900{number:06}" for number in range(95_001, 95_001 + MESSAGES)]
 
 _WINDOW: Final = 10
-_OUTCOMES: Final = ("sent", "already_sent", "rejected", "unconfirmed", "expired", "duplicates")
+_OUTCOMES: Final = ("sent", "already_sent", "rejected", "not_sent", "unconfirmed", "expired", "duplicates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,9 @@ def campaign(airflow: AirflowInstance, intercom: Sandbox, home: Path) -> Campaig
         lost=lost,
         tries=[chunk.info["try_number"] for chunk in chunks],
         batches=[chunk.xcom("return_value") for chunk in chunks],
-        lines={line["key"]: line for index in range(CHUNKS) for line in _last_try(folder, send.run_id, index)},
+        lines={
+            line["key"]: line for index in range(CHUNKS) for line in _last_try(folder / DAG_ID / send.run_id, index)
+        },
         summary=wait.xcom("return_value"),
         created=created,
         requests=intercom.ask("/_sandbox/requests", last=10 * MESSAGES)["requests"],
@@ -111,10 +113,10 @@ def _phones_of(chunk: Task) -> list[str]:
     return PHONES[chunk.map_index * CHUNK :][:CHUNK]
 
 
-def _last_try(folder: Path, run_id: str, index: int) -> Iterator[dict[str, Any]]:
-    parts = [path.name.split("-") for path in folder.joinpath(run_id, "send", str(index)).iterdir()]
+def _last_try(folder: Path, index: int) -> Iterator[dict[str, Any]]:
+    parts = [path.name.split("-") for path in folder.joinpath("send", str(index)).glob("try-*-part-*.jsonl")]
     number = max(int(name[1]) for name in parts)
-    for path in folder.joinpath(run_id, "send", str(index)).glob(f"try-{number}-part-*.jsonl"):
+    for path in folder.joinpath("send", str(index)).glob(f"try-{number}-part-*.jsonl"):
         for line in path.read_text(encoding="utf-8").splitlines():
             yield {**json.loads(line), "chunk": index}
 

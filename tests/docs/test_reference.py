@@ -143,7 +143,7 @@ def test_what_a_batch_says_of_its_input_and_of_failures_is_what_is_shown(
     shown = re.sub(
         r" Message by message: \S+\.(?= )", "", section(BATCHES, "What fails the task, and what a retry does")
     )
-    (text,) = [line for line in shown.splitlines() if " messages failed " in line]
+    (text,) = [line for line in shown.splitlines() if " messages failed: " in line]
     assert text in capfd.readouterr().out
 
 
@@ -160,7 +160,7 @@ def test_a_line_of_a_batchs_results_is_as_it_is_shown(run_dag: Any, sandbox: San
     (part,) = tmp_path.rglob("*.jsonl")
     assert list(json.loads(line.text)) == list(json.loads(part.read_text()))
     where = shown.partition("`{")[2].partition("}`")[0]
-    folder = f"{{{where}}}".format(dag_id="lines", run_id=run.run_id, task_id="send", map_index=-1)
+    folder = f"{{{where}}}".format(dag_id=run.dag_id, run_id=run.run_id, task_id="send", map_index=-1)
     assert run.xcom("send", "results_path") == f"{tmp_path}/{folder}" == str(part.parent)
     assert f"/send/-1/{part.name}\n" in shown
 

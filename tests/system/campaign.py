@@ -18,7 +18,7 @@ import psutil  # type: ignore[import-untyped]  # Airflow brings it, without type
 
 from intercom_provider.ledger.ledger import Attempt
 from intercom_provider.ledger.task_state import BatchLedger
-from intercom_provider.sending.batch.run import AHEAD
+from intercom_provider.sending.batch.run import MAX_QUEUED_INTENTS
 from intercom_provider.sending.batch.threads import MAX_THREADS
 from tests.support.airflow_instance import PROJECT, until
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.support.airflow_instance import AirflowInstance, Task
 
-MOST_UNCONFIRMED: Final = MAX_THREADS + AHEAD
+MOST_UNCONFIRMED: Final = MAX_THREADS + MAX_QUEUED_INTENTS
 """How many messages one kill may leave unconfirmed."""
 
 KILLS: Final = 10
@@ -37,7 +37,7 @@ SEED: Final = 4
 CAMPAIGN: Final = 5_000
 """How many messages the campaign has that is killed again and again."""
 
-COUNTS: Final = ("total", "sent", "already_sent", "rejected", "unconfirmed", "expired", "duplicates")
+COUNTS: Final = ("total", "sent", "already_sent", "rejected", "not_sent", "unconfirmed", "expired", "duplicates")
 
 
 class SandboxProcess:
@@ -135,7 +135,7 @@ def counts(task: Task) -> Counter[str]:
 
 def last_results(folder: Path, task: Task) -> list[dict[str, Any]]:
     """Read what the last try has written of each message."""
-    parts = [path for path in (folder / task.run_id / "send" / "-1").iterdir() if path.suffix == ".jsonl"]
+    parts = [path for path in (folder / task.dag_id / task.run_id / "send" / "-1").iterdir() if path.suffix == ".jsonl"]
     last = max(int(part.name.split("-")[1]) for part in parts)
     written = [part for part in parts if part.name.startswith(f"try-{last}-")]
     return [json.loads(line) for part in written for line in part.read_text().splitlines()]

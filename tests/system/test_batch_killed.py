@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from intercom_provider.sending.batch.run import AHEAD
+from intercom_provider.sending.batch.run import MAX_QUEUED_INTENTS
 from tests.support.airflow_instance import until
 
 from .campaign import (
@@ -62,7 +62,7 @@ def test_killed_with_its_first_intents_written_a_batch_says_that_it_does_not_kno
     assert send.end() == "failed"
     assert send.info["try_number"] == 2
     told = counts(send)
-    assert 0 < told["unconfirmed"] <= AHEAD
+    assert 0 < told["unconfirmed"] <= MAX_QUEUED_INTENTS
     assert told == Counter(total=150, sent=150 - told["unconfirmed"], unconfirmed=told["unconfirmed"])
     assert sandbox.number == len(sandbox.times) == told["sent"]
 

@@ -131,7 +131,9 @@ def test_what_no_sender_left_is_told(given: object, words: str) -> None:
 
 def batch(*numbers: int, **more: Any) -> dict[str, Any]:
     """Give what a batch leaves in XCom that sent these messages."""
-    counts = dict.fromkeys(("already_sent", "rejected", "unconfirmed", "expired", "duplicates", "dry_run"), 0)
+    counts = dict.fromkeys(
+        ("already_sent", "rejected", "not_sent", "unconfirmed", "expired", "duplicates", "dry_run"), 0
+    )
     found = {
         "sent": len(numbers),
         **counts,
@@ -282,8 +284,8 @@ def test_parts_that_cannot_be_read_are_done_without_when_the_ids_are_known(
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ([line(1)], "tell of 1 messages, the batch of 3"),
-        ([line(n) for n in range(4)], "tell of 4 messages"),
+        ([line(1)], "have 1 messages, the batch has 3"),
+        ([line(n) for n in range(4)], "have 4 messages"),
         ([line(1), {"outcome": "sent"}, {"something": "else"}], "line 3 of try-1-part-1.jsonl is not a batch's"),
         (None, "no part"),
     ],

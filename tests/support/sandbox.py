@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from intercom_provider.sandbox import Sandbox
-    from intercom_provider.sandbox.settings import Options
+    from intercom_provider.sandbox.settings import SandboxOptions
 
 
 @pytest.fixture(scope="session")
@@ -23,12 +23,12 @@ def running() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def as_new(sandbox: Sandbox, **options: Unpack[Options]) -> Sandbox:
+def as_new(sandbox: Sandbox, **options: Unpack[SandboxOptions]) -> Sandbox:
     """Give a sandbox other settings, and let it forget what happened."""
-    from intercom_provider.sandbox.settings import Settings
+    from intercom_provider.sandbox.settings import SandboxSettings
 
-    settings = Settings(**options)
-    for each in fields(Settings):
+    settings = SandboxSettings(**options)
+    for each in fields(SandboxSettings):
         setattr(sandbox.settings, each.name, getattr(settings, each.name))
     sandbox.reset()
     return sandbox

@@ -16,7 +16,7 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
-from tests.support.airflow_instance import until
+from tests.support.eventually import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

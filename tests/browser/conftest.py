@@ -10,8 +10,9 @@ import pytest
 
 from intercom_provider.sandbox import Sandbox
 from tests.browser.chromium import Browser, browser
-from tests.support.airflow_instance import PROJECT, AirflowInstance, end_on_signals
+from tests.support.airflow_instance import AirflowInstance, end_on_signals
 from tests.support.debian import MissingError, Packages
+from tests.support.project import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

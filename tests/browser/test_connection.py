@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from intercom_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
-from tests.support.airflow_instance import until
+from tests.support.eventually import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.browser.people import BODY, CODE, NAME, PHONE
-from tests.support.airflow_instance import Task, until
+from tests.support.airflow_instance import Task
+from tests.support.eventually import until
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox

@@ -276,6 +276,7 @@ def test_a_status_of_nothing_in_particular_is_refused(
     assert not sandbox.requests
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("written", [True, False])
 def test_a_send_that_is_interrupted_says_whether_the_message_may_be_out(
     run: Run, server: Hostile, monkeypatch: pytest.MonkeyPatch, written: bool

@@ -16,7 +16,7 @@ from airflow.cli.cli_config import ActionCommand, GroupCommand
 
 from intercom_provider.__main__ import main
 from intercom_provider.cli import COMMANDS, get_commands
-from tests.docs.pages import ROOT
+from tests.support.project import PROJECT
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox
@@ -104,7 +104,7 @@ print("ADDED", sorted(name for name in set(sys.modules) - before))
 
 
 def test_the_page_names_every_command_and_option() -> None:
-    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    page = (PROJECT / "docs" / "cli.md").read_text(encoding="utf-8")
     (group,) = get_commands()
     assert isinstance(group, GroupCommand)
     for command in group.subcommands:

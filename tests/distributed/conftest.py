@@ -10,8 +10,9 @@ import pytest
 
 from demo.machinery import Sandbox, sandbox
 from tests.distributed.servers import serving
-from tests.support.airflow_instance import PROJECT, AirflowInstance, end_on_signals
+from tests.support.airflow_instance import AirflowInstance, end_on_signals
 from tests.support.debian import MissingError
+from tests.support.project import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

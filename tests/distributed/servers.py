@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from tests.support.airflow_instance import free_port, until
+from tests.support.airflow_instance import free_port
 from tests.support.debian import Packages
+from tests.support.eventually import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

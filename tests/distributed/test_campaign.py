@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from tests.distributed.conftest import DAG_ID, LIMIT, SLOTS, WORKERS
-from tests.support.airflow_instance import until
+from tests.support.eventually import until
+from tests.support.results import read_last_try
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,11 +113,8 @@ def _phones_of(chunk: Task) -> list[str]:
 
 
 def _last_try(folder: Path, run_id: str, index: int) -> Iterator[dict[str, Any]]:
-    parts = [path.name.split("-") for path in folder.joinpath(run_id, "send", str(index)).iterdir()]
-    number = max(int(name[1]) for name in parts)
-    for path in folder.joinpath(run_id, "send", str(index)).glob(f"try-{number}-part-*.jsonl"):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            yield {**json.loads(line), "chunk": index}
+    for line in read_last_try(folder / run_id / "send" / str(index)):
+        yield {**line, "chunk": index}
 
 
 def test_what_the_dead_worker_was_at_is_finished_by_the_other(campaign: Campaign) -> None:

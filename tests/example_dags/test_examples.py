@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import runpy
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
 
+from tests.support.project import PROJECT
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from intercom_provider.sandbox import Sandbox
 
-FOLDER = Path(__file__).resolve().parents[2] / "example_dags"
+FOLDER = PROJECT / "example_dags"
 
 
 def example(name: str, **fields: Any) -> DAG:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
-import tomllib
 
 import pytest
 
-from tests.docs.pages import ROOT, anchors, section, table
+from tests.docs.pages import anchors, section, table
 from tests.support.features import FEATURES, Feature
+from tests.support.project import PROJECT, declared_pythons, metadata, pins
 from tools.matrix import CELLS, LOCKS, NEXT, PYTHONS
 
 
 def run(*cells: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - our own words
         [sys.executable, "-m", "tools.matrix", *cells],
-        cwd=ROOT,
+        cwd=PROJECT,
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
@@ -26,22 +25,9 @@ def run(*cells: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def pins(lock: str) -> dict[str, str]:
-    """Read a lock; what has no hash is not among them."""
-    text = (ROOT / lock).read_text(encoding="utf-8")
-    found = dict(re.findall(r"^([a-z0-9._-]+)==(\S+).*?\\\n    --hash=sha256:", text, flags=re.MULTILINE))
-    assert len(re.findall(r"^[a-z0-9]", text, flags=re.MULTILINE)) == len(
-        re.findall(r"^[a-z0-9].*\\\n    --hash=sha256:", text, flags=re.MULTILINE)
-    )
-    return found
-
-
 def test_the_pythons_are_those_that_are_declared() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    prefix = "Programming Language :: Python :: "
-    declared = [line.removeprefix(prefix) for line in project["classifiers"] if line.startswith(f"{prefix}3.")]
-    assert list(PYTHONS) == declared
-    assert project["requires-python"] == f">={PYTHONS[0]}"
+    assert list(PYTHONS) == declared_pythons()
+    assert metadata()["requires-python"] == f">={PYTHONS[0]}"
 
 
 def test_every_release_is_pinned_with_its_hash() -> None:
@@ -51,7 +37,7 @@ def test_every_release_is_pinned_with_its_hash() -> None:
 
 
 def test_the_readme_says_what_is_tested() -> None:
-    rows = table(section(ROOT / "README.md", "Versions"), "Airflow")
+    rows = table(section(PROJECT / "README.md", "Versions"), "Airflow")
     lines = [".".join(airflow.split(".")[:2]) for airflow, *_ in rows]
     assert [f"{line}-py{python}" for line, (_, python, *_) in zip(lines, rows, strict=True)] == list(CELLS)
     for line, (airflow, *_) in zip(lines, rows, strict=True):
@@ -62,9 +48,9 @@ def test_the_readme_says_what_is_tested() -> None:
 @pytest.mark.parametrize("feature", FEATURES.values(), ids=FEATURES)
 def test_the_page_says_what_becomes_of_what_an_airflow_does_not_have(feature: Feature) -> None:
     page, _, anchor = feature.documented.partition("#")
-    assert (ROOT / page).is_file()
+    assert (PROJECT / page).is_file()
     if anchor:
-        assert anchor in anchors(ROOT / page)
+        assert anchor in anchors(PROJECT / page)
 
 
 def test_a_cell_whose_python_is_not_there_is_left_out_and_says_so() -> None:

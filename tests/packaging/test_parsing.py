@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,11 +10,13 @@ from airflow.sdk import DAG
 from intercom_provider.exceptions import InvalidFieldError
 from intercom_provider.sensors.message_status import MessageStatusSensor
 from tests.support.fresh import Fresh
+from tests.support.project import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "example_dags").glob("*.py"))
+EXAMPLES = sorted((PROJECT / "example_dags").glob("*.py"))
 
 # What every error needs, and every field.
 ERRORS = {"api", "api.errors", "compat"}

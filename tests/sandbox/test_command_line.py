@@ -9,19 +9,19 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from intercom_provider.sandbox import Sandbox
+from tests.support.eventually import eventually
+from tests.support.project import PROJECT
 from tests.support.tls import write_certificate
-
-from .conftest import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 COMMAND = [sys.executable, "-W", "error", "-m", "intercom_provider.sandbox"]
 
@@ -95,7 +95,7 @@ def test_help_tells_the_options_and_the_magic_recipients() -> None:
 
 
 def test_the_documentation_names_every_option_and_magic_phone() -> None:
-    documented = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
+    documented = (PROJECT / "docs" / "sandbox.md").read_text()
     for word in re.findall(r"--[a-z-]+|999\d\d", run("--help").stdout):
         assert word in documented or word == "--help"
 

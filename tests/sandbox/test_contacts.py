@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from .conftest import eventually
+from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
     import httpx

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from .conftest import eventually
+from tests.support.eventually import eventually
+
 from .wire import in_app, whatsapp
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from intercom_provider.sandbox.workspace import NotThereError
+from tests.support.eventually import eventually
 
-from .conftest import eventually
 from .wire import in_app, whatsapp
 
 if TYPE_CHECKING:

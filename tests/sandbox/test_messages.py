@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import eventually
+from tests.support.eventually import eventually
+
 from .wire import email, in_app, sms, whatsapp
 
 if TYPE_CHECKING:

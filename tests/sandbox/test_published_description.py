@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import eventually
+from tests.support.eventually import eventually
+from tests.support.project import PROJECT
+
 from .wire import email, in_app, whatsapp
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx
 
     from intercom_provider.sandbox import Sandbox
 
 jsonschema = pytest.importorskip("jsonschema")
 
-DESCRIPTION = Path(__file__).parents[2] / "../shared/intercom-openapi/2.16.json"
+DESCRIPTION = PROJECT / "../shared/intercom-openapi/2.16.json"
 
 pytestmark = pytest.mark.skipif(
     not DESCRIPTION.exists(), reason="Intercom's OpenAPI description is not beside the project"

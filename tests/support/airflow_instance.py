@@ -13,21 +13,20 @@ import sys
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import uuid4
 
 import httpx
 import psutil  # type: ignore[import-untyped]  # Airflow brings it, without types
 
+from tests.support.eventually import until
+from tests.support.project import PROJECT
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
-
-T = TypeVar("T")
-
-PROJECT: Final = Path(__file__).resolve().parents[2]
 
 _COMMANDS: Final = {
     "api-server": ("api-server", "--host", "127.0.0.1"),
@@ -39,23 +38,6 @@ _COMMANDS: Final = {
 # SQLite gives up after five seconds; then nothing was done.
 _ASKS: Final = 3
 _ENDED: Final = ("success", "failed", "skipped", "upstream_failed", "removed")
-
-
-def until(tell: Callable[[], T | None], what: str, *, within: float = 60.0, every: float = 0.2) -> T:
-    """
-    Wait until there is something to tell.
-
-    :param tell: Gives it; something false as long as there is nothing.
-    :param what: What is waited for, for people.
-    :param within: Seconds after which that is a failure.
-    :param every: Seconds between two looks.
-    :return: What was told.
-    """
-    deadline = time.monotonic() + within
-    while not (told := tell()):
-        assert time.monotonic() < deadline, f"{what}: not within {within:.0f} s"
-        time.sleep(every)
-    return told
 
 
 class AirflowInstance:

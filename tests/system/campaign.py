@@ -20,7 +20,9 @@ from intercom_provider.ledger.ledger import Attempt
 from intercom_provider.ledger.task_state import BatchLedger
 from intercom_provider.sending.batch.run import AHEAD
 from intercom_provider.sending.batch.threads import MAX_THREADS
-from tests.support.airflow_instance import PROJECT, until
+from tests.support.eventually import until
+from tests.support.project import PROJECT
+from tests.support.results import read_last_try
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -135,10 +137,7 @@ def counts(task: Task) -> Counter[str]:
 
 def last_results(folder: Path, task: Task) -> list[dict[str, Any]]:
     """Read what the last try has written of each message."""
-    parts = [path for path in (folder / task.run_id / "send" / "-1").iterdir() if path.suffix == ".jsonl"]
-    last = max(int(part.name.split("-")[1]) for part in parts)
-    written = [part for part in parts if part.name.startswith(f"try-{last}-")]
-    return [json.loads(line) for part in written for line in part.read_text().splitlines()]
+    return list(read_last_try(folder / task.run_id / "send" / "-1"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from intercom_provider.sandbox import Sandbox
-from tests.support.airflow_instance import PROJECT, AirflowInstance, end_on_signals
+from tests.support.airflow_instance import AirflowInstance, end_on_signals
 from tests.support.hostile import Hostile, connection_to, event, never_accepting
+from tests.support.project import PROJECT
 
 from .campaign import KilledCampaign, SandboxProcess, kill_again_and_again
 

@@ -6,7 +6,7 @@ import html
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from tests.support.airflow_instance import until
+from tests.support.eventually import until
 
 if TYPE_CHECKING:
     from tests.support.airflow_instance import AirflowInstance

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.support.airflow_instance import until
+from tests.support.eventually import until
 
 from .campaign import MOST_UNCONFIRMED, counts, kill, last_results, phone, process_of, start
 

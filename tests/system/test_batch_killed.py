@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from intercom_provider.sending.batch.run import AHEAD
-from tests.support.airflow_instance import until
+from tests.support.eventually import until
 
 from .campaign import (
     CAMPAIGN,

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from tests.support.airflow_instance import until
+from tests.support.eventually import until
 from tests.support.hostile import healthy, late
 
 from .campaign import counts, last_results, process_of, start

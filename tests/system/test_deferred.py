@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from tests.support.airflow_instance import until
+from tests.support.eventually import until
 from tests.support.hostile import TOKEN, event
 from tests.system.people import PHONE
 

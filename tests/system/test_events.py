@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.support.airflow_instance import Task, until
+from tests.support.airflow_instance import Task
+from tests.support.eventually import until
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.airflow_instance import until
+from tests.support.eventually import until
 from tests.support.hostile import Act
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import psutil  # type: ignore[import-untyped]  # Airflow brings it, without types
 
-from tests.support.airflow_instance import until
+from tests.support.eventually import until
 from tests.support.hostile import rate_limited
 
 if TYPE_CHECKING:

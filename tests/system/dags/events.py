@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
-EXAMPLE: Final = Path(__file__).resolve().parents[3] / "example_dags" / "whatsapp_campaign_settled.py"
+from tests.support.project import PROJECT
+
+EXAMPLE: Final = PROJECT / "example_dags" / "whatsapp_campaign_settled.py"
 CONN: Final = 'intercom_conn_id="intercom_with_a_campaign"'
 HERE: Final = {
     "settle_for=30 * 60, poke_interval=5 * 60": f"settle_for=2, poke_interval=1, {CONN}",

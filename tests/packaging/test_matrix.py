@@ -8,16 +8,16 @@ import sys
 
 import pytest
 
-from tests.docs.pages import anchors, section, table
+from tests.docs.pages import ROOT, anchors, section, table
 from tests.support.features import FEATURES, Feature
-from tests.support.project import PROJECT, declared_pythons, metadata, pins
+from tests.support.project import declared_pythons, metadata, pins
 from tools.matrix import CELLS, LOCKS, NEXT, PYTHONS
 
 
 def run(*cells: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - our own words
         [sys.executable, "-m", "tools.matrix", *cells],
-        cwd=PROJECT,
+        cwd=ROOT,
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
@@ -37,7 +37,7 @@ def test_every_release_is_pinned_with_its_hash() -> None:
 
 
 def test_the_readme_says_what_is_tested() -> None:
-    rows = table(section(PROJECT / "README.md", "Versions"), "Airflow")
+    rows = table(section(ROOT / "README.md", "Versions"), "Airflow")
     lines = [".".join(airflow.split(".")[:2]) for airflow, *_ in rows]
     assert [f"{line}-py{python}" for line, (_, python, *_) in zip(lines, rows, strict=True)] == list(CELLS)
     for line, (airflow, *_) in zip(lines, rows, strict=True):
@@ -48,9 +48,9 @@ def test_the_readme_says_what_is_tested() -> None:
 @pytest.mark.parametrize("feature", FEATURES.values(), ids=FEATURES)
 def test_the_page_says_what_becomes_of_what_an_airflow_does_not_have(feature: Feature) -> None:
     page, _, anchor = feature.documented.partition("#")
-    assert (PROJECT / page).is_file()
+    assert (ROOT / page).is_file()
     if anchor:
-        assert anchor in anchors(PROJECT / page)
+        assert anchor in anchors(ROOT / page)
 
 
 def test_a_cell_whose_python_is_not_there_is_left_out_and_says_so() -> None:

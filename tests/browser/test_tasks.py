@@ -32,7 +32,7 @@ def ended(airflow: AirflowInstance) -> dict[str, Task]:
     over = ("success", "failed", "upstream_failed", "deferred")
     states = {name: task.reach(*over, within=180) for name, task in tasks.items()}
     assert states == {"sent": "success", "refused": "failed", "waited": "success", "waiting": "deferred"}
-    return {**tasks, "batch": tasks["waited"].sibling("send")}
+    return {**tasks, "batch": tasks["waited"].in_same_run("send")}
 
 
 def open_task(page: Browser, task: Task, tab: str = "") -> None:

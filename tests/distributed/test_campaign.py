@@ -69,7 +69,7 @@ def campaign(airflow: AirflowInstance, intercom: Sandbox, home: Path) -> Campaig
     chunks = [send[index] for index in range(CHUNKS)]
     lost = _kill_half_way(airflow, intercom, chunks)
 
-    wait = send.sibling("wait_for_campaign")
+    wait = send.in_same_run("wait_for_campaign")
     assert [chunk.end(within=240) for chunk in chunks] == ["success"] * CHUNKS
     assert wait.end(within=420) == "success"
     created: dict[str, list[dict[str, Any]]] = {}

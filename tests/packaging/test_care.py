@@ -1,4 +1,4 @@
-"""The files that keep the project in order name what there is."""
+"""Workflows, hooks, Makefile, changelog and pages agree with each other."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def steps(path: Path) -> list[dict[str, Any]]:
 
 
 def made(path: Path) -> set[str]:
-    """Name the targets that a workflow makes, also those that come from a matrix."""
+    """Return the targets that a workflow makes, including those of a matrix."""
     called = {word for step in steps(path) for word in re.findall(r"\bmake ([a-z-]+)", step.get("run", ""))}
     listed = (job.get("strategy", {}).get("matrix", {}).get("target", ()) for job in jobs(path).values())
     return called.union(*listed)
 
 
-def test_the_workflow_of_ci_makes_what_a_person_makes() -> None:
+def test_the_ci_workflow_makes_the_same_targets_as_the_ci_script() -> None:
     script = (PROJECT / ".ci" / "run").read_text(encoding="utf-8")
     assert made(PROJECT / ".github" / "workflows" / "ci.yml") == set(
         re.findall(r"^make ([a-z-]+)", script, re.MULTILINE)
@@ -69,10 +69,10 @@ def test_the_tests_run_on_the_lowest_and_the_highest_python() -> None:
 
 
 @by_workflow
-def test_a_workflow_may_do_no_more_than_it_needs(path: Path) -> None:
+def test_a_workflow_has_only_the_permissions_it_needs(path: Path) -> None:
     assert read(path)["permissions"] == {"contents": "read"}
     asked = {name: job["permissions"] for name, job in jobs(path).items() if "permissions" in job}
-    # What is published proves with an identity token which workflow it comes from; that job runs no code of ours.
+    # The publishing job proves its identity with a token, so it must not run code of ours.
     assert asked == ({"publish": {"id-token": "write"}} if path.stem == "release" else {})
     assert all("run" not in step for step in jobs(path).get("publish", {}).get("steps", ()))
 
@@ -88,7 +88,7 @@ def test_every_action_has_a_major_version(path: Path) -> None:
             assert step["with"] == {"persist-credentials": False}
 
 
-def test_a_release_is_published_when_everything_was_tried() -> None:
+def test_a_release_is_published_only_after_all_other_jobs() -> None:
     release = jobs(PROJECT / ".github" / "workflows" / "release.yml")
     assert release["ci"] == {"uses": "./.github/workflows/ci.yml"}
     assert set(release["publish"]["needs"]) == release.keys() - {"publish"}
@@ -109,7 +109,7 @@ def test_the_hooks_before_a_commit_are_targets_and_need_no_network() -> None:
     assert {repo["repo"] for repo in read(PROJECT / ".pre-commit-config.yaml")["repos"]} == {"local"}
 
 
-def test_updates_are_asked_for_python_and_for_actions() -> None:
+def test_dependabot_updates_python_packages_and_actions() -> None:
     updates = read(PROJECT / ".github" / "dependabot.yml")["updates"]
     assert {update["package-ecosystem"] for update in updates} == {"pip", "github-actions"}
 
@@ -135,7 +135,7 @@ CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n\n- All.
 
 
 @pytest.mark.parametrize(
-    ("tag", "version", "changelog", "told"),
+    ("tag", "version", "changelog", "expected"),
     [
         ("v1.2.3", "1.2.3", CHANGELOG, []),
         ("v1.2.3", "1.2.3", CHANGELOG.replace("## [Unreleased]\n\n", ""), []),
@@ -148,16 +148,16 @@ CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n\n- All.
         ("v1.2.3", "1.2.3", "# Changelog\n", ["no heading '## [1.2.3]"]),
     ],
 )
-def test_a_tag_is_released_when_version_and_changelog_say_the_same(
-    tag: str, version: str, changelog: str, told: list[str]
+def test_a_tag_may_be_released_only_if_version_and_changelog_match(
+    tag: str, version: str, changelog: str, expected: list[str]
 ) -> None:
     found = mistakes(tag, version, changelog)
-    assert len(found) == len(told)
-    for mistake, part in zip(found, told, strict=True):
+    assert len(found) == len(expected)
+    for mistake, part in zip(found, expected, strict=True):
         assert part in mistake
 
 
-def test_the_project_as_it_stands_has_a_changelog_that_can_be_read() -> None:
+def test_the_changelog_of_this_project_can_be_released() -> None:
     changelog = (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8")
     released = changelog.replace("## [Unreleased]", f"## [{intercom_provider.__version__}] - 2026-12-01")
     assert not mistakes(f"v{intercom_provider.__version__}", intercom_provider.__version__, released)

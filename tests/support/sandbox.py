@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[Sandbox]:
-    """Start one server for all tests: starting and stopping one costs more than most of them."""
+    """Start one server for all tests, because starting and stopping a server costs more than most of them."""
     from intercom_provider.sandbox import Sandbox
 
     with Sandbox() as sandbox:
@@ -24,7 +24,7 @@ def running() -> Iterator[Sandbox]:
 
 
 def as_new(sandbox: Sandbox, **options: Unpack[SandboxOptions]) -> Sandbox:
-    """Give a sandbox other settings, and let it forget what happened."""
+    """Set the settings of a sandbox and reset it."""
     from intercom_provider.sandbox.settings import SandboxSettings
 
     settings = SandboxSettings(**options)

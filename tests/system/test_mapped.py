@@ -13,7 +13,7 @@ def test_everybody_is_reached_once_after_the_list_comes_again_in_another_order(
     airflow: AirflowInstance, intercom: Hostile
 ) -> None:
     people = airflow.run("mapping", "people")
-    send = people.sibling("send")
+    send = people.in_same_run("send")
     assert [send[index].end() for index in range(3)] == ["success"] * 3
 
     people.clear(downstream=True)
@@ -27,7 +27,7 @@ def test_everybody_is_reached_once_after_the_chunks_of_a_campaign_were_cut_anew(
     airflow: AirflowInstance, intercom: Hostile
 ) -> None:
     chunks = airflow.run("mapping_chunks", "chunks")
-    send = chunks.sibling("send")
+    send = chunks.in_same_run("send")
     assert [send[index].end() for index in range(3)] == ["success"] * 3
 
     chunks.clear(downstream=True)

@@ -1,4 +1,4 @@
-"""The example whose DAG a watcher starts, as Airflow would find it, but with seconds for its minutes."""
+"""The example whose DAG a watcher starts, with seconds instead of minutes."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ text = EXAMPLE.read_text(encoding="utf-8")
 for usual, here in HERE.items():
     assert text.count(usual) == 1, usual
     text = text.replace(usual, here)
-# What is compiled under this file's name is this file's to Airflow.
+# Compiled under this file's name, so that Airflow takes the DAG for one of this file.
 exec(compile(text, __file__, "exec"))  # noqa: S102 - our own example

@@ -171,13 +171,13 @@ def _unconfirmed(add: Add) -> None:
     add(
         "results_path",
         metavar="RESULTS_PATH",
-        help="the folder of the batch's results, from its XCom results_path: .../RUN_ID/TASK_ID/MAP_INDEX",
+        help="the folder of the batch's results, as its XCom results_path names it: RUN_ID/TASK_ID/MAP_INDEX",
     )
     add("--try", type=int, metavar="NUMBER", dest="try_number", help="the number of the task's try (the last)")
     add(
         "--messages",
         metavar="FILE",
-        help="search Intercom for those that were sent: a path or URI with the batch's messages as JSON Lines",
+        help="search Intercom for those that were sent: the messages that the batch had, as JSON Lines, by path or URI",
     )
     add("--defaults", metavar="JSON", help="with --messages: the batch's defaults, or a file with them")
     add("--since", metavar="TIME", help="with --messages: when the batch began, as ISO text or epoch seconds")
@@ -218,9 +218,9 @@ COMMANDS: Final = (
     ),
     Command(
         name="unconfirmed",
-        help="list the unconfirmed messages of a batch",
-        description="Lists the messages of a batch that may or may not have been sent. With --messages, searches "
-        "Intercom for those that were sent.",
+        help="list the messages of a batch that may have been sent or not",
+        description="Lists the messages of a batch that may have been sent or not; with --messages, "
+        "finds those that contacts have answered.",
         module="intercom_provider.cli.unconfirmed",
         add_options=_unconfirmed,
     ),

@@ -26,7 +26,7 @@ CHUNKS: Final = MESSAGES // CHUNK
 # Three magic numbers are among them: one message fails, one stays sent, one is not accepted by WhatsApp.
 PHONES: Final = [f"+447900{number:06}" for number in range(95_001, 95_001 + MESSAGES)]
 
-_WINDOW_SECONDS: Final = 10
+_WINDOW: Final = 10
 _OUTCOMES: Final = ("sent", "already_sent", "rejected", "unconfirmed", "expired", "duplicates")
 
 
@@ -168,7 +168,7 @@ def test_the_summaries_count_every_message(campaign: Campaign) -> None:
 
 
 def test_the_shared_limit_is_held(campaign: Campaign) -> None:
-    windows = Counter(int(request["time"] // _WINDOW_SECONDS) for request in campaign.requests)
+    windows = Counter(int(request["time"] // _WINDOW) for request in campaign.requests)
     refused = sum(request["status"] == 429 for request in campaign.requests)
     assert refused <= 0.01 * len(campaign.requests)
     assert max(windows.values()) <= LIMIT + refused

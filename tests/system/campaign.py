@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.support.airflow_instance import AirflowInstance, Task
 
 MOST_UNCONFIRMED: Final = MAX_THREADS + AHEAD
-"""The number of messages that one kill may leave unconfirmed."""
+"""How many messages one kill may leave unconfirmed."""
 
 KILLS: Final = 10
 SEED: Final = 4

@@ -61,10 +61,10 @@ def test_a_batch_killed_after_its_first_intents_reports_them_as_unconfirmed(
 
     assert send.end() == "failed"
     assert send.info["try_number"] == 2
-    counted = counts(send)
-    assert 0 < counted["unconfirmed"] <= AHEAD
-    assert counted == Counter(total=150, sent=150 - counted["unconfirmed"], unconfirmed=counted["unconfirmed"])
-    assert sandbox.number == len(sandbox.times) == counted["sent"]
+    told = counts(send)
+    assert 0 < told["unconfirmed"] <= AHEAD
+    assert told == Counter(total=150, sent=150 - told["unconfirmed"], unconfirmed=told["unconfirmed"])
+    assert sandbox.number == len(sandbox.times) == told["sent"]
 
 
 def test_a_file_that_changes_after_a_kill_reaches_the_new_recipients_and_nobody_twice(

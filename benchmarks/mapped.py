@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.measure import in_turns
 from benchmarks.table import Row
 from demo.machinery import sandbox
-from tests.support.airflow_instance import PROJECT, AirflowInstance, until
+from tests.support.airflow_instance import AirflowInstance
+from tests.support.eventually import until
+from tests.support.project import PROJECT
 
 if TYPE_CHECKING:
     from demo.machinery import Sandbox

@@ -1,4 +1,4 @@
-"""What the commands do, say, and leave undone."""
+"""The commands `check`, `send`, `status` and `unconfirmed`, against a sandbox or a faulty server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WHATSAPP = ("send", "--type", "whatsapp", "--template", "hello", "--components",
 REFUSED = hostile.error(403, "forbidden", "You do not have the required scope (read_conversations)")
 
 
-def test_check_tells_whose_token_it_is_and_what_it_may_do(run: Run, sandbox: Sandbox) -> None:
+def test_check_shows_the_tokens_admin_and_permissions(run: Run, sandbox: Sandbox) -> None:
     ended = run("check", "--probe-send")
     assert ended.code == 0, ended.err
     assert "workspace 'Sandbox' (id sandbox1, region US) with API version 2.17" in ended.out
@@ -40,7 +40,7 @@ def test_check_tells_whose_token_it_is_and_what_it_may_do(run: Run, sandbox: San
     assert sandbox.token not in ended.out + ended.err
 
 
-def test_a_probe_asks_for_what_can_not_become_a_message(run: Run, sandbox: Sandbox) -> None:
+def test_the_probe_posts_what_cannot_become_a_message(run: Run, sandbox: Sandbox) -> None:
     run("check", "--probe-send")
     (probe,) = [request for request in sandbox.requests if request.path == "/messages" and request.method == "POST"]
     assert probe.json == {"message_type": "inapp"}
@@ -68,7 +68,7 @@ def test_a_token_that_may_not_send_shows_in_the_probe(run: Run, server: Hostile)
     assert "  no   send messages\n" in ended.out
 
 
-def test_what_can_not_be_told_is_no_yes(run: Run, server: Hostile) -> None:
+def test_a_permission_that_cannot_be_found_out_is_a_question_mark(run: Run, server: Hostile) -> None:
     server.script(hostile.healthy(), *[hostile.html(502)] * 2)
     ended = run("check")
     assert ended.code == 1
@@ -90,10 +90,10 @@ def test_a_wrong_token_ends_the_check(run: Run, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("_airflow")
-def test_a_connection_that_nobody_knows_is_told_in_a_line(run: Run) -> None:
+def test_an_unknown_connection_is_an_error_of_one_line(run: Run) -> None:
     ended = run("check", "--conn-id", "nobodys")
     assert ended.code == 1
-    assert "Airflow knows no connection nobodys" in ended.err
+    assert "Airflow has no connection nobodys" in ended.err
     assert "Traceback" not in ended.err
 
 
@@ -276,6 +276,7 @@ def test_a_status_of_nothing_in_particular_is_refused(
     assert not sandbox.requests
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("written", [True, False])
 def test_a_send_that_is_interrupted_says_whether_the_message_may_be_out(
     run: Run, server: Hostile, monkeypatch: pytest.MonkeyPatch, written: bool

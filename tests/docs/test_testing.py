@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from intercom_provider.sandbox import Sandbox
-from intercom_provider.sandbox.settings import Settings
+from intercom_provider.sandbox.settings import SandboxSettings
 
 from .pages import ROOT, blocks
 
@@ -73,7 +73,7 @@ def test_a_secrets_backend_that_knows_the_connection_fails_the_test_before_it_ru
 
 def test_the_page_names_every_option_of_the_sandbox() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    for name in Settings.__slots__:
+    for name in SandboxSettings.__slots__:
         assert f"`{name}`" in text
 
 

@@ -11,11 +11,10 @@ import pytest
 from intercom_provider.api import calls
 from intercom_provider.api.errors import ExpiredError, InvalidInputError, NotFoundError, StoppedError
 from intercom_provider.hooks.intercom import IntercomHook
+from tests.support.eventually import eventually
 from tests.support.hostile import Hostile, answer, rate_limited
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from intercom_provider.sandbox import Sandbox
 
     from .conftest import Connect, Logged
@@ -52,13 +51,6 @@ def read_all(form: str, ruleset_id: str | int) -> list[Any]:
         return [event async for event in IntercomHook().aiter_message_statuses(ruleset_id)]
 
     return asyncio.run(read())
-
-
-def eventually(look: Callable[[], Any]) -> Any:
-    end = time.monotonic() + 3
-    while (found := look()) is None and time.monotonic() < end:
-        time.sleep(0.02)
-    return found
 
 
 @both_forms

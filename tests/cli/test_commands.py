@@ -197,7 +197,7 @@ def test_status_tells_how_far_a_ruleset_is_with_a_line_a_message(run: Run, sandb
     ended = run("status", "--ruleset-id", "4711", "--output", str(tmp_path / "rows.jsonl"))
     assert ended.code == 0, ended.err
     assert ended.out.startswith("150 messages: ")
-    assert ", 1 failed, 1 still sent\n" in ended.out
+    assert ", 1 failed, 1 still pending\n" in ended.out
     assert ": Blocked: by her\n" in ended.out
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert len({row["whatsapp_message_id"] for row in rows}) == 150
@@ -224,7 +224,7 @@ def test_a_wait_ends_when_all_have_arrived(run: Run) -> None:
     ended = run("status", "--whatsapp-message-id", *ids, "--wait", "--poll", "1")
     assert ended.code == 0, ended.err
     assert "2 messages: " in ended.out
-    assert " 1 failed, 0 still sent\n" in ended.out
+    assert " 1 failed, 0 still pending\n" in ended.out
     assert f"  {ids[1]}: " in ended.out
     assert "of 2 settled" in ended.err
 
@@ -233,7 +233,7 @@ def test_a_wait_ends_when_all_have_arrived(run: Run) -> None:
 def test_a_wait_that_is_given_up_says_how_far_it_came(run: Run) -> None:
     ended = run("status", "--whatsapp-message-id", sent("+447900199902"), "--wait", "--poll", "1", "--timeout", "1.2")
     assert ended.code == 1
-    assert "1 messages: 0 delivered, 0 read, 0 failed, 1 still sent\n" in ended.out
+    assert "1 messages: 0 delivered, 0 read, 0 failed, 1 still pending\n" in ended.out
 
 
 def test_people_see_a_bar(run: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

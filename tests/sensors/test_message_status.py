@@ -49,7 +49,7 @@ def test_every_page_of_a_ruleset_is_read(
     assert run.states == {"wait": "success"}
     told = run.xcoms("wait")
     assert told["total"] == 1250
-    assert told["sent"] + told["delivered"] + told["read"] + told["failed"] == 1250
+    assert told["reached"] + told["pending"] + told["failed"] == 1250
     assert told["reached"] == told["delivered"] + told["read"]
     assert len(told["failed_whatsapp_message_ids"]) == told["failed"] > 0
     assert len(told["failures"]) == 10
@@ -122,11 +122,11 @@ def test_an_unknown_status_counts_as_sent_and_is_told_once(
     with DAG("unknown_status") as dag:
         ruleset(expected_count=2, timeout=0.7, on_timeout="report")
     run = run_dag(dag)
-    assert (run.xcom("wait", "sent"), run.xcom("wait", "total")) == (1, 2)
+    assert (run.xcom("wait", "pending"), run.xcom("wait", "total")) == (1, 2)
     assert caplog.text.count("'teleported'") == 1
 
 
-@pytest.mark.parametrize(("results", "numbers"), [("failed", {1}), ("unsettled", {2}), ("all", {0, 1, 2})], ids=str)
+@pytest.mark.parametrize(("results", "numbers"), [("failed", {1}), ("pending", {2}), ("all", {0, 1, 2})], ids=str)
 def test_rows_are_written_for_whom_they_were_asked(
     run_dag: Any, sandbox: Sandbox, tmp_path: Path, results: str, numbers: set[int]
 ) -> None:
@@ -162,7 +162,7 @@ def test_a_whatsapp_id_that_is_not_known_yet_is_waited_for(run_dag: Any, sandbox
         )
     run = run_dag(dag)
     assert run.states == {"wait": "success"}
-    assert (run.xcom("wait", "total"), run.xcom("wait", "sent")) == (1, 1)
+    assert (run.xcom("wait", "total"), run.xcom("wait", "pending")) == (1, 1)
     assert len(sandbox.requests) >= 3
 
 

@@ -23,22 +23,22 @@ STORIES: dict[str, tuple[dict[str, Any], list[str], dict[str, Any]]] = {
     "settled": (
         {"max_failed": 1},
         ["delivered", "read", "failed"],
-        {"total": 3, "sent": 0, "delivered": 1, "read": 1, "failed": 1, "reached": 2, "settled": True},
+        {"total": 3, "pending": 0, "delivered": 1, "read": 1, "failed": 1, "reached": 2, "settled": True},
     ),
     "too many failed": (
         {"max_failed": 0},
         ["delivered", "read", "failed"],
-        {"total": 3, "sent": 0, "delivered": 1, "read": 1, "failed": 1, "reached": 2, "settled": True},
+        {"total": 3, "pending": 0, "delivered": 1, "read": 1, "failed": 1, "reached": 2, "settled": True},
     ),
     "time-out fail": (
         {},
         ["delivered", "sent"],
-        {"total": 2, "sent": 1, "delivered": 1, "read": 0, "failed": 0, "reached": 1, "settled": False},
+        {"total": 2, "pending": 1, "delivered": 1, "read": 0, "failed": 0, "reached": 1, "settled": False},
     ),
     "time-out report": (
         {"on_timeout": "report"},
         ["delivered", "sent"],
-        {"total": 2, "sent": 1, "delivered": 1, "read": 0, "failed": 0, "reached": 1, "settled": False},
+        {"total": 2, "pending": 1, "delivered": 1, "read": 0, "failed": 0, "reached": 1, "settled": False},
     ),
 }
 ENDS_WELL = ("settled", "time-out report")

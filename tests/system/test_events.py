@@ -29,10 +29,11 @@ def test_the_example_runs_once_for_what_has_settled_also_when_the_triggerer_is_r
     assert payload(airflow) == {
         "ruleset_id": "12345",
         "total": 3,
-        "sent": 0,
+        "reached": 2,
+        "pending": 0,
+        "failed": 1,
         "delivered": 1,
         "read": 1,
-        "failed": 1,
     }
     assert told(campaign) == ["Your offer has reached 2 of 3 customers; 1 have read it."]
     watch_on(campaign)

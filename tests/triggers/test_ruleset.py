@@ -72,7 +72,17 @@ def fired(
 def test_it_fires_once_when_all_have_arrived(sandbox: Sandbox) -> None:
     sandbox.add_ruleset("77", events=[event(0), event(1, "failed"), event(2, "sent")])
     told = fired(Store(), lambda: sandbox.set_status("wamid.2=", "read"))
-    assert told == [{"ruleset_id": "77", "total": 3, "sent": 0, "delivered": 1, "read": 1, "failed": 1}]
+    assert told == [
+        {
+            "ruleset_id": "77",
+            "total": 3,
+            "reached": 2,
+            "pending": 0,
+            "failed": 1,
+            "delivered": 1,
+            "read": 1,
+        }
+    ]
 
 
 def test_it_fires_again_only_when_there_are_more_and_they_have_arrived(sandbox: Sandbox) -> None:

@@ -11,7 +11,7 @@ import pytest
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.settings import Settings
 from intercom_provider.waiting.poll import FullPoll, SeenStatus
-from intercom_provider.waiting.report import MOST_IDS, Report, write_rows
+from intercom_provider.waiting.report import MAX_IDS, Report, write_rows
 from intercom_provider.waiting.statuses import StatusCounter
 from tests.support.hostile import Hostile, answer
 
@@ -71,8 +71,8 @@ def test_what_failed_and_arrived_all_the_same_has_not_failed(report: Make, clien
     [
         (None, "delivered", []),
         ("failed", "delivered", ["failed"]),
-        ("unsettled", "delivered", ["sent", "new"]),
-        ("unsettled", "read", ["sent", "delivered", "new"]),
+        ("pending", "delivered", ["sent", "new"]),
+        ("pending", "read", ["sent", "delivered", "new"]),
         ("all", "delivered", ["sent", "delivered", "read", "failed", "new"]),
     ],
 )
@@ -87,10 +87,10 @@ def test_the_rows_that_were_asked_for_are_told_each_once(
 
 def test_ids_are_complete_or_not_told(report: Make, client: IntercomClient) -> None:
     told = report(results=None)
-    outcome = told.failure_summary(looked(told, (seen(n, "failed") for n in range(MOST_IDS))), client)
-    assert len(outcome["failed_whatsapp_message_ids"]) == MOST_IDS
+    outcome = told.failure_summary(looked(told, (seen(n, "failed") for n in range(MAX_IDS))), client)
+    assert len(outcome["failed_whatsapp_message_ids"]) == MAX_IDS
     told = report(results=None)
-    outcome = told.failure_summary(looked(told, (seen(n, "failed") for n in range(MOST_IDS + 1))), client)
+    outcome = told.failure_summary(looked(told, (seen(n, "failed") for n in range(MAX_IDS + 1))), client)
     assert outcome["failed_whatsapp_message_ids"] is outcome["failed_user_ids"] is None
     assert len(outcome["failures"]) == 10
 

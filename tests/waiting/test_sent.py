@@ -93,6 +93,7 @@ def test_one_sender_is_enough_and_none_is_none() -> None:
     [
         ("rejected", "failed"),
         ("expired", "failed"),
+        ("not_sent", "failed"),
         ("unconfirmed", "sent"),
         ("sent", "sent"),
         ("already_sent", "sent"),
@@ -145,9 +146,9 @@ def batch(*numbers: int, **more: Any) -> dict[str, Any]:
 def left_by(value: object, *, parsing: bool = False) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
     """Read what senders left: the ids with their keys, and the rows of the others."""
     found = read_sent(value, parsing=parsing)
-    rows = tuple(found.not_sent)
+    rows = tuple(found.rows_without_id)
     failed = sum(row["status"] == "failed" for row in rows)
-    assert (found.refused, found.untraceable) == (failed, len(rows) - failed)
+    assert (found.never_sent, found.untrackable) == (failed, len(rows) - failed)
     assert len(found.ids) == len(list(found.ids))
     return {id_: found.keys.get(id_) for id_ in found.ids}, rows
 
@@ -343,3 +344,9 @@ def test_an_email_batch_is_told_of_from_its_parts_as_well(tmp_path: Path) -> Non
     folder = write(tmp_path, "try-1-part-1.jsonl", line(1, whatsapp_message_id=None))
     with pytest.raises(InvalidInputError, match="only WhatsApp messages have a delivery status"):
         left_by(batch(sent=1, whatsapp_message_ids=None, results_path=folder))
+
+
+def test_messages_of_a_batch_that_were_not_sent_have_failed() -> None:
+    ids, rows = left_by(batch(1, rejected=1, not_sent=2, expired=1))
+    assert ids == {"wamid.1": None}
+    assert [row["status"] for row in rows] == ["failed"] * 4

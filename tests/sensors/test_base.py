@@ -1,4 +1,4 @@
-"""The same end, whoever does the waiting: poke, reschedule and deferrable side by side."""
+"""The same end states in poke, reschedule and deferrable mode."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODES: dict[str, dict[str, Any]] = {
     "reschedule": {"mode": "reschedule"},
     "deferrable": {"deferrable": True},
 }
-# What happens -> the sensor's fields, the statuses of the ruleset, and what then stands in XCom.
+# Story -> the sensor's fields, the statuses of the ruleset, and the XCom.
 STORIES: dict[str, tuple[dict[str, Any], list[str], dict[str, Any]]] = {
     "settled": (
         {"max_failed": 1},
@@ -52,7 +52,7 @@ def expected_state(story: str, option: str) -> str:
 
 
 @pytest.mark.parametrize(("mode", "story", "option"), list(product(MODES, STORIES, OPTIONS)))
-def test_the_mode_changes_neither_the_end_nor_what_is_told(
+def test_the_mode_changes_neither_the_end_state_nor_the_xcom(
     run_dag: Any, sandbox: Sandbox, mode: str, story: str, option: str
 ) -> None:
     fields, statuses, told = STORIES[story]

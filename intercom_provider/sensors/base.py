@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypedDict, TypeVar
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
@@ -37,6 +37,17 @@ _MIN_INTERVAL_SECONDS: Final = 0.1
 _STATE_KEY: Final = "intercom_wait"
 # Airflow ends a deferral by itself, without a report. So its limit has to lie well behind the trigger's deadline.
 _DEFERRAL_MARGIN: Final = timedelta(minutes=5)
+
+
+class _TriggerArguments(TypedDict):
+    """The arguments that all triggers have in common."""
+
+    intercom_conn_id: str
+    api_version: str | None
+    poke_interval: float
+    exponential_backoff: bool
+    max_wait: float | None
+    max_failed_polls: int | None
 
 
 class WaitingSensor(BaseSensorOperator, Generic[WaitT]):
@@ -74,7 +85,7 @@ class WaitingSensor(BaseSensorOperator, Generic[WaitT]):
         self._wait: WaitT | None = None
         self._link_is_shown = False
 
-    def execute(self, context: Context) -> Any:
+    def execute(self, context: Context) -> dict[str, object]:
         """
         Poll once, then wait in the sensor's mode.
 
@@ -83,13 +94,14 @@ class WaitingSensor(BaseSensorOperator, Generic[WaitT]):
         """
         self._deadline = self._started_at(context) + self.timeout
         if not self.deferrable:
-            return super().execute(context)
+            values: dict[str, object] = super().execute(context)
+            return values
         with self._skip_instead_of_fail():
             wait = self._begin_wait(context)
-            values = self._poll(context, wait)
-        return values if values is not None else self._defer(wait)
+            found = self._poll(context, wait)
+        return found if found is not None else self._defer(wait)
 
-    def execute_complete(self, context: Context, event: Any = None) -> Any:
+    def execute_complete(self, context: Context, event: object = None) -> dict[str, object]:
         """
         Go on where the trigger ended: do a full poll, then judge the wait or defer again.
 
@@ -99,6 +111,8 @@ class WaitingSensor(BaseSensorOperator, Generic[WaitT]):
         """
         wait = self._begin_wait(context)
         try:
+            if not isinstance(event, dict):
+                raise TypeError("not an object")  # noqa: TRY301 - is turned into the error below
             status = event["status"]
             if status != "error":
                 wait.resume(event["state"])
@@ -177,15 +191,15 @@ class WaitingSensor(BaseSensorOperator, Generic[WaitT]):
             show_link(context, inbox_url(settings))
             self._link_is_shown = True
 
-    def _defer(self, wait: WaitT) -> None:
+    def _defer(self, wait: WaitT) -> NoReturn:
         self.defer(
             trigger=self._trigger(wait),
             method_name="execute_complete",
             timeout=timedelta(seconds=max(0.0, wait.deadline - time.time())) + _DEFERRAL_MARGIN,
         )
 
-    def _trigger_arguments(self) -> dict[str, Any]:
-        """Return the arguments that all triggers have in common."""
+    def _trigger_arguments(self) -> _TriggerArguments:
+        """Return the trigger's arguments apart from what it waits for."""
         return {
             "intercom_conn_id": self.intercom_conn_id,
             "api_version": None if is_missing(self.api_version) else self.api_version,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -49,7 +49,7 @@ class WaitingTrigger(BaseTrigger, Generic[FoundT]):
         *,
         intercom_conn_id: str,
         api_version: str | None,
-        state: dict[str, Any],
+        state: dict[str, object],
         poke_interval: float,
         exponential_backoff: bool = False,
         max_wait: float | None = None,
@@ -64,7 +64,7 @@ class WaitingTrigger(BaseTrigger, Generic[FoundT]):
         self.max_wait = max_wait
         self.max_failed_polls = max_failed_polls
 
-    def own_fields(self) -> dict[str, Any]:
+    def own_fields(self) -> dict[str, object]:
         """Return the arguments that other triggers do not have."""
         raise NotImplementedError
 
@@ -72,7 +72,7 @@ class WaitingTrigger(BaseTrigger, Generic[FoundT]):
         """Return the wait that the arguments describe."""
         raise NotImplementedError
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
+    def serialize(self) -> tuple[str, dict[str, object]]:
         """
         Return what Airflow stores to run the trigger in another process.
 
@@ -102,10 +102,10 @@ class WaitingTrigger(BaseTrigger, Generic[FoundT]):
         try:
             wait = self.begin()
             status = await self._poll_until_done(wait)
-            event: dict[str, Any] = {"status": status, "state": wait.state()}
+            event: dict[str, object] = {"status": status, "state": wait.state()}
         except IntercomError as error:
             event = {"status": "error", "transient": error.transient, "message": str(error)}
-        except Exception as error:  # without an event the sensor would fail, and nobody would know why
+        except Exception as error:  # without an event the sensor would fail for no known reason
             self.log.exception("The trigger failed")
             event = {
                 "status": "error",

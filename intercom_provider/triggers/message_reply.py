@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from intercom_provider.triggers.base import WaitingTrigger
 
@@ -37,7 +37,7 @@ class MessageReplyTrigger(WaitingTrigger[_Found]):
         intercom_conn_id: str,
         api_version: str | None,
         message_id: str,
-        state: dict[str, Any],
+        state: dict[str, object],
         poke_interval: float,
         exponential_backoff: bool = False,
         max_wait: float | None = None,
@@ -54,7 +54,7 @@ class MessageReplyTrigger(WaitingTrigger[_Found]):
         )
         self.message_id = message_id
 
-    def own_fields(self) -> dict[str, Any]:
+    def own_fields(self) -> dict[str, object]:
         """
         Return the arguments that other triggers do not have.
 

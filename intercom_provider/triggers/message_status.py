@@ -39,7 +39,7 @@ class MessageStatusTrigger(WaitingTrigger[_Found]):
         api_version: str | None,
         target: dict[str, Any],
         criteria: dict[str, Any],
-        state: dict[str, Any],
+        state: dict[str, object],
         poke_interval: float,
         exponential_backoff: bool = False,
         max_wait: float | None = None,
@@ -57,7 +57,7 @@ class MessageStatusTrigger(WaitingTrigger[_Found]):
         self.target = target
         self.criteria = criteria
 
-    def own_fields(self) -> dict[str, Any]:
+    def own_fields(self) -> dict[str, object]:
         """
         Return the arguments that other triggers do not have.
 

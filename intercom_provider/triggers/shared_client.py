@@ -2,15 +2,15 @@
 One client for all triggers in an event loop that have the same settings, which share replies to the same requests.
 
 The problem: a triggerer runs a thousand triggers in one event loop. With a client each they would open a thousand
-connections, know nothing of each other's rate limits, and read the same ruleset a thousand times. And whoever computes
-for long, or reads a file, holds up all the others.
+connections, know nothing of each other's rate limits, and read the same ruleset a thousand times. And a trigger that
+computes for long, or reads a file, holds up all the others.
 
 The idea: a :class:`_SharedConnection` for each connection's settings holds the one client. A request that is in flight
 already is joined, not repeated. Replies are kept only while several triggers poll the same ruleset, and a trigger says
 how old a reply may be (``fresh_for``). Within one flow a repeated request is a question for news, as at the end of a
 growing list, so it must not be answered with an older reply; the flow remembers when each of its requests was made.
-A request belongs to all who wait for it: each of them has its own deadline, one that is cancelled does not cancel it,
-and only the last one to leave does.
+A request belongs to all flows that wait for it. Each flow has its own deadline, and a cancelled flow does not cancel
+the request unless it is the last one.
 
 Steps of a flow run in the event loop one at a time, with a pause after each; flows that have read much continue in one
 thread beside the loop, and flows that read files in a thread of Airflow's own.

@@ -6,8 +6,8 @@ messages takes 100 requests, and a wait polls it for hours. Nearly all of these 
 wait goes on.
 
 The idea: to see that the wait goes on, it is enough to find more pending messages than ``max_pending`` allows. A full
-poll notes in a :class:`Survey` on which pages messages were pending, as :class:`Mark` s with the cursors of these
-pages. The next poll reads only marked pages, until they hold too many pending messages; mostly that takes one page.
+poll notes in a :class:`Survey` on which pages messages were pending, with a :class:`Mark` that holds the page's
+cursor. The next poll reads only marked pages, until they hold too many pending messages; mostly that takes one page.
 When ``max_pending`` is large, no single page is enough. Then the poll reads a tenth of the marked pages and guesses
 the rest, as if the messages on them had settled at the same rate.
 

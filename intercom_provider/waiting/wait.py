@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar
 
 from intercom_provider.api.errors import RateLimitedError
 from intercom_provider.api.flow import RetryLimits
@@ -119,7 +119,7 @@ class Wait(ABC):
             "not_before": self.not_before,
         }
 
-    def resume_common(self, state: Mapping[str, Any]) -> None:
+    def resume_common(self, state: Mapping[str, float]) -> None:
         """Read the part of the state that all waits have; raises any error when the state is something else."""
         self.started, self.deadline = float(state["started"]), float(state["deadline"])
         self.failed_polls = int(state["failed_polls"])

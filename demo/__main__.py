@@ -272,7 +272,7 @@ def _reported(run: Run, sensor: str) -> Deliveries:
     """Read the sensor's counts and the sent emails from XCom."""
     (report,) = run.values[sensor]
     emails = [email["id"] for email in run.values.get("send_email", ()) if email["outcome"] == "sent"]
-    return Deliveries(report["total"], report["reached"], report["failed"], report["sent"], frozenset(emails))
+    return Deliveries(report["total"], report["reached"], report["failed"], report["pending"], frozenset(emails))
 
 
 def _table(chapters: Sequence[Chapter]) -> Table:

@@ -29,8 +29,9 @@ def whatsapp_campaign_settled() -> None:
     @task
     def summary(triggering_asset_events: Any = None) -> str:
         counts = triggering_asset_events[campaign][-1].extra["payload"]
-        reached = counts["delivered"] + counts["read"]
-        return f"Your offer has reached {reached} of {counts['total']} customers; {counts['read']} have read it."
+        return (
+            f"Your offer has reached {counts['reached']} of {counts['total']} customers; {counts['read']} have read it."
+        )
 
     SendMessageOperator(
         task_id="report",

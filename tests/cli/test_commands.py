@@ -186,7 +186,9 @@ def test_a_lost_answer_is_told_as_such_and_not_sent_again(run: Run, server: Host
     assert len(server.created) == 1
 
 
-def test_status_tells_how_far_a_ruleset_is_with_a_line_a_message(run: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_status_shows_the_counts_of_a_ruleset_and_writes_a_line_a_message(
+    run: Run, sandbox: Sandbox, tmp_path: Path
+) -> None:
     sandbox.settings.speed = 10_000
     sandbox.add_ruleset("4711", 148)
     events: list[dict[str, Any]] = [
@@ -197,13 +199,13 @@ def test_status_tells_how_far_a_ruleset_is_with_a_line_a_message(run: Run, sandb
     ended = run("status", "--ruleset-id", "4711", "--output", str(tmp_path / "rows.jsonl"))
     assert ended.code == 0, ended.err
     assert ended.out.startswith("150 messages: ")
-    assert ", 1 failed, 1 still sent\n" in ended.out
+    assert ", 1 failed, 1 still pending\n" in ended.out
     assert ": Blocked: by her\n" in ended.out
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert len({row["whatsapp_message_id"] for row in rows}) == 150
 
 
-def test_lines_on_the_standard_output_stand_there_alone(run: Run, sandbox: Sandbox) -> None:
+def test_with_output_to_the_standard_output_the_counts_are_on_standard_error(run: Run, sandbox: Sandbox) -> None:
     sandbox.settings.speed = 10_000
     sandbox.add_ruleset("4711", 3)
     ended = run("status", "--ruleset-id", "4711", "--output", "-")
@@ -219,24 +221,24 @@ def sent(phone: str) -> str:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_a_wait_ends_when_all_have_arrived(run: Run) -> None:
+def test_status_with_wait_ends_when_all_have_settled(run: Run) -> None:
     ids = [sent("+447900123456"), sent("+447900199901")]
     ended = run("status", "--whatsapp-message-id", *ids, "--wait", "--poll", "1")
     assert ended.code == 0, ended.err
     assert "2 messages: " in ended.out
-    assert " 1 failed, 0 still sent\n" in ended.out
+    assert " 1 failed, 0 still pending\n" in ended.out
     assert f"  {ids[1]}: " in ended.out
     assert "of 2 settled" in ended.err
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_a_wait_that_is_given_up_says_how_far_it_came(run: Run) -> None:
+def test_status_shows_the_counts_when_a_wait_times_out(run: Run) -> None:
     ended = run("status", "--whatsapp-message-id", sent("+447900199902"), "--wait", "--poll", "1", "--timeout", "1.2")
     assert ended.code == 1
-    assert "1 messages: 0 delivered, 0 read, 0 failed, 1 still sent\n" in ended.out
+    assert "1 messages: 0 delivered, 0 read, 0 failed, 1 still pending\n" in ended.out
 
 
-def test_people_see_a_bar(run: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_shows_a_bar_in_a_terminal(run: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
     sandbox.settings.speed = 10_000

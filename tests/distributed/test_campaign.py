@@ -165,7 +165,7 @@ def test_the_summaries_count_every_message(campaign: Campaign) -> None:
     assert summary["total"] == MESSAGES
     assert summary["settled"]
     assert summary["failed"] == statuses["failed"] + totals["rejected"]
-    assert summary["sent"] == statuses["sent"] + totals["unconfirmed"]
+    assert summary["pending"] == statuses["sent"] + totals["unconfirmed"]
     assert summary["reached"] == statuses["delivered"] + statuses["read"]
 
 

@@ -30,10 +30,11 @@ def test_the_example_runs_once_per_settled_broadcast_even_if_the_triggerer_resta
     assert payload(airflow) == {
         "ruleset_id": "12345",
         "total": 3,
-        "sent": 0,
+        "reached": 2,
+        "pending": 0,
+        "failed": 1,
         "delivered": 1,
         "read": 1,
-        "failed": 1,
     }
     assert reports(campaign) == ["Your offer has reached 2 of 3 customers; 1 have read it."]
     await_polls(campaign)

@@ -28,9 +28,9 @@ from intercom_provider.api.pacing import MAX_DELAY_SECONDS, seconds_until_open
 from intercom_provider.api.redaction import redact
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from intercom_provider.api.tolerant import Tolerant
 
-M = TypeVar("M", bound="BaseModel")
+M = TypeVar("M", bound="Tolerant")
 
 _FIRST_BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 20.0
@@ -102,7 +102,7 @@ class Reply:
         :raises ValueError: When it is no such thing.
         """
         if model not in self._models:
-            self._models[model] = model.model_validate_json(self.body)
+            self._models[model] = model.read(self.body)
         found: M = self._models[model]
         return found
 
@@ -121,6 +121,10 @@ class NoReply(NamedTuple):
     sent: bool
     now: float
     late: bool = False
+
+
+class WrongReplyError(ValueError):
+    """A reply that can be read, but answers another question; its text says which."""
 
 
 T = TypeVar("T")
@@ -207,8 +211,9 @@ def _judge_safe(request: Request, outcome: Answer, read: Read[T]) -> T | Retry:
         raise error
     try:
         return read(outcome)
-    except ValueError:
-        return Retry(UnreachableError(f"{request}: the reply ({outcome.status}) is no JSON that makes sense"))
+    except ValueError as error:
+        what = error if isinstance(error, WrongReplyError) else "no JSON that makes sense"
+        return Retry(UnreachableError(f"{request}: the reply ({outcome.status}) is {what}"))
 
 
 def _judge_unsafe(request: Request, outcome: Answer, read: Read[T]) -> T | Retry:

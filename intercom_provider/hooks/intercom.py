@@ -264,12 +264,14 @@ class IntercomHook(BaseHook):
         :raises IntercomError: When Intercom cannot be asked or refuses.
         """
         with self.get_conn() as client:
-            return client.run(calls.find_conversation(message_id))
+            found = client.run(calls.find_conversation(message_id))
+            return found.id if found else None
 
     async def afind_conversation_id(self, message_id: str) -> str | None:
         """Find a conversation where nothing may block; see :meth:`find_conversation_id`."""
         async with await self.aget_conn() as client:
-            return await client.run(calls.find_conversation(message_id))
+            found = await client.run(calls.find_conversation(message_id))
+            return found.id if found else None
 
     def find_contact_id(self, external_id: str | None = None, email: str | None = None) -> str | None:
         """

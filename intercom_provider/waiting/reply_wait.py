@@ -47,7 +47,7 @@ class ReplyWait(TriggerWait[Conversation | None]):
         :raises IntercomError: When Intercom could not be asked, for :meth:`poll_failed`.
         """
         first, _ = self.limits(now)
-        return calls.find_conversation_about(self.message_id, first)
+        return calls.find_conversation(self.message_id, first)
 
     def update(self, found: Conversation | None, now: float) -> Verdict:
         """

@@ -211,9 +211,10 @@ def _judge_safe(request: Request, outcome: Answer, read: Read[T]) -> T | Retry:
         raise error
     try:
         return read(outcome)
-    except ValueError as error:
-        what = error if isinstance(error, WrongReplyError) else "no JSON that makes sense"
-        return Retry(UnreachableError(f"{request}: the reply ({outcome.status}) is {what}"))
+    except WrongReplyError as error:
+        return Retry(UnreachableError(f"{request}: the reply is not an answer to it, but {error}"))
+    except ValueError:
+        return Retry(UnreachableError(f"{request}: the reply ({outcome.status}) is no JSON that makes sense"))
 
 
 def _judge_unsafe(request: Request, outcome: Answer, read: Read[T]) -> T | Retry:

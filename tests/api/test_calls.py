@@ -83,7 +83,7 @@ def test_a_page_of_another_ruleset_is_no_answer(driver: str, told: object, belie
         for ruleset_id in ("77", 77):
             end, error, found = ending_of(DRIVERS[driver], settings_for(server.url), calls.Pages(ruleset_id).read(ONCE))
             assert end == ("ok" if believed else "UnreachableError")
-            assert believed or "is about another ruleset" in str(error)
+            assert believed or "not an answer to it, but about another ruleset" in str(error)
             assert not believed or len(found.events) == 1
 
 

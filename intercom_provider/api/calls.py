@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote
 
@@ -50,6 +51,7 @@ _MAX_SAME_PAGES: Final = 10
 _MAX_CURSOR_CHARS: Final = 4_000
 # Without a sender, a recipient and a body, each of which Intercom requires: no message can come of it.
 _NO_MESSAGE: Final = {"message_type": "inapp"}
+_MESSAGE_ID: Final = attrgetter("whatsapp_message_id")
 _WHATSAPP_ID: Final = "wamid"
 _NOT_ACCEPTED: Final = "WhatsApp did not accept the message: Intercom's answer has no whatsapp_message_id"
 _DRY_RUN: Final = "the connection has dry_run set"
@@ -194,7 +196,7 @@ class Pages:
 
     def _why_endless(self, page: StatusPage, following: str) -> str:
         """Record a page that is not the last; return why there is no end to the list, or ""."""
-        cursor, content = hash(following), hash(tuple((event.id, event.whatsapp_message_id) for event in page.events))
+        cursor, content = hash(following), hash(tuple(map(_MESSAGE_ID, page.events)))
         leads_back = cursor in self._cursors
         self._cursors.add(cursor)
         self._empty = 0 if page.events else self._empty + 1

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 _RANKS: Final = bytes(range(4))
 # So many requests have to fail before a poll does.
 _MAX_UNANSWERED_AT_FIRST: Final = 3
-# After so many failed requests in a row the server is down, and asking for more messages would take long.
+# After so many failed requests in a row it is no longer about single messages, and asking for more would take long.
 _MAX_FAILED_IN_A_ROW: Final = 40
 _WRONG_VERSION: Final = "intercom_version_invalid"
 
@@ -155,8 +155,9 @@ class SinglePoll:
         self._max_pending = max_pending
         self._asked = bytearray(len(ids))
         self._pending = 0
-        self._is_answered, self._failed_in_a_row = False, 0
-        self._unanswered: list[tuple[int, IntercomError]] = []
+        self._is_answered = False
+        self._failed_in_a_row = self._failed_requests = 0
+        self._unanswered: list[tuple[int, str, IntercomError]] = []
 
     @property
     def unasked(self) -> int:
@@ -203,19 +204,18 @@ class SinglePoll:
             self._options.observe(seen.status)
 
     def record_unanswered(self) -> None:
-        """Record the messages whose requests have failed; raise their error when nothing was answered."""
+        """Record the messages whose requests failed before any was answered; raise their error when none was."""
         self._raise_unless_answered()
-        failed = [error for _, error in self._unanswered if error.transient]
-        if failed:
-            log.warning("%d messages stay as they were, because their requests failed: %s", len(failed), failed[0])
-        for index, error in self._unanswered:
-            seen = SeenStatus(self._ids[index], self._last_statuses.status(index))
-            self.record(_SeenMessage(index, seen if error.transient else self._failed(index, error)))
+        for index, message_id, error in self._unanswered:
+            self.record(_SeenMessage(index, self._unreported(index, message_id, error)))
         self._unanswered = []
+        if self._failed_requests:
+            log.warning("%d messages stay as they were, because their requests failed", self._failed_requests)
+            self._failed_requests = 0
 
     def _raise_unless_answered(self) -> None:
         if self._unanswered and not self._is_answered:
-            errors = [error for _, error in self._unanswered]
+            errors = [error for *_, error in self._unanswered]
             raise next((error for error in errors if error.transient), errors[0])
 
     def _is_pending(self, index: int) -> bool:
@@ -234,12 +234,14 @@ class SinglePoll:
                 return _SeenMessage(index, SeenStatus(whatsapp_message_id, self._last_statuses.update(index, "sent")))
             if is_unknown(error):
                 self._answered()
-                return _SeenMessage(index, self._failed(index, error))
+                return _SeenMessage(index, self._unreported(index, whatsapp_message_id, error))
             over = limits.deadline is not None and time.time() >= limits.deadline
-            self._failed_in_a_row += error.transient
+            self._failed_in_a_row += 1
             if over or self._failed_in_a_row > _MAX_FAILED_IN_A_ROW or not _may_concern_one_message(error):
                 raise
-            self._unanswered.append((index, error))
+            if self._is_answered:
+                return _SeenMessage(index, self._unreported(index, whatsapp_message_id, error))
+            self._unanswered.append((index, whatsapp_message_id, error))
             return _SeenMessage(index, None)
         self._answered()
         status, _ = read_status(found.status)
@@ -259,9 +261,13 @@ class SinglePoll:
     def _answered(self) -> None:
         self._is_answered, self._failed_in_a_row = True, 0
 
-    def _failed(self, index: int, error: IntercomError) -> SeenStatus:
+    def _unreported(self, index: int, whatsapp_message_id: str, error: IntercomError) -> SeenStatus:
+        if error.transient:
+            log.info("The status of a message could not be asked for: %s", error)
+            self._failed_requests += 1
+            return SeenStatus(whatsapp_message_id, self._last_statuses.status(index))
         status = self._last_statuses.update(index, "failed")
-        return SeenStatus(self._ids[index], status, reason=why_unknown(error) if status == "failed" else None)
+        return SeenStatus(whatsapp_message_id, status, reason=why_unknown(error) if status == "failed" else None)
 
 
 def is_unknown(error: IntercomError) -> bool:

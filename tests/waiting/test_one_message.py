@@ -156,12 +156,19 @@ def test_broken_messages_beside_one_another_do_not_hide_the_others(server: Hosti
     assert wait.progress_values["delivered"] == 10
 
 
-def test_a_server_that_goes_down_in_a_poll_fails_the_poll(server: Hostile) -> None:
+@pytest.mark.parametrize("kind", ["400", "500"])
+def test_a_server_that_refuses_everything_from_some_moment_on_does_not_make_messages_failed(
+    server: Hostile, kind: str
+) -> None:
     ids = tuple(f"wamid.{number}" for number in range(400))
-    by_id(server, {ids[0]: hostile.healthy()}, others=hostile.error(500, "server_error"))
+    by_id(server, {ids[0]: hostile.healthy()}, others={**REFUSED, **PASSING}[kind])
     wait = messages(server, ids)
-    assert wait.poll() == "wait"
-    assert wait.state["failed_polls"] == 1
+    if kind == "400":
+        with pytest.raises(Exception, match="bad id"):
+            wait.poll()
+    else:
+        assert wait.poll() == "wait"
+        assert wait.state["failed_polls"] == 1
     assert len(server.requests) < 400
 
 

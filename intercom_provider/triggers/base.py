@@ -12,7 +12,6 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from intercom_provider.api.errors import IntercomError
 from intercom_provider.compat import set_trigger_xcom
-from intercom_provider.fields import read_interval
 from intercom_provider.triggers.schedule import first_poll, next_poll, phase_for
 
 if TYPE_CHECKING:
@@ -117,6 +116,7 @@ class WaitingTrigger(BaseTrigger, Generic[FoundT]):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # nor here
 
     async def _poll_until_done(self, wait: Wait[FoundT]) -> str:
+        from intercom_provider.fields import read_interval  # noqa: PLC0415
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
         from intercom_provider.triggers.shared_client import shared_client  # noqa: PLC0415
 

@@ -59,15 +59,6 @@ _BATCH_COUNTS: Final = (
     "duplicates",
     "dry_run",
 )
-    "sent",
-    "already_sent",
-    "rejected",
-    "not_sent",
-    "unconfirmed",
-    "expired",
-    "duplicates",
-    "dry_run",
-)
 # Nothing was sent, so the message has failed.
 _NEVER_SENT: Final = ("rejected", "not_sent", "expired")
 # A duplicate stands for a message that another line holds, and a dry run leaves nothing to wait for.

@@ -13,18 +13,11 @@ from intercom_provider.api.values import is_missing
 from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import AirflowException, is_unmapped, push_before_raising
 from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
-from intercom_provider.fields import Limit, allowance, is_path, is_untemplated, parse_limit, read_not_after
-from intercom_provider.ledger.mapped import MappedInstances
+from intercom_provider.fields import Limit, allowance, is_path, is_untemplated, parse_limit
 from intercom_provider.links import IntercomLink, inbox_url, show_link
 from intercom_provider.sending.held_timeout import HeldTimeout
-from intercom_provider.sending.options import (
-    find_problems,
-    is_mapped,
-    open_store,
-    read_attempt,
-    scope_salt,
-    was_cleared,
-)
+from intercom_provider.sending.options import SendOptions, find_problems, read_options
+from intercom_provider.sending.task_instance import batch_ledger, is_mapped, read_attempt, scope_salt
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -33,8 +26,7 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
-    from intercom_provider.ledger.ledger import OnUnconfirmed, Repeat
-    from intercom_provider.ledger.task_state import BatchLedger
+    from intercom_provider.ledger.ledger import Ledger, OnUnconfirmed, Repeat
     from intercom_provider.results.writer import ResultsWriter
     from intercom_provider.sending.batch.run import BatchRun, Counts
 
@@ -145,6 +137,9 @@ class SendMessageBatchOperator(BaseOperator):
         seen_oids: set[int],
     ) -> None:
         """Render what is the DAG author's; the messages of a list are customers' data, and data is not code."""
+        if parent is self and is_mapped(context):
+            # A task whose template fails does not get to execute; the other instances need its ledger all the same.
+            self._begin_try(context, read_only=True)
         if parent is self and _is_list(self.messages):
             template_fields = [name for name in template_fields if name != "messages"]
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
@@ -168,22 +163,18 @@ class SendMessageBatchOperator(BaseOperator):
 
     def _send(self, context: Context) -> dict[str, Any]:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
-        from intercom_provider.ledger.task_state import BatchLedger  # noqa: PLC0415
         from intercom_provider.results.writer import ResultsWriter  # noqa: PLC0415
         from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.sending.batch.run import BatchRun, SendOptions  # noqa: PLC0415
+        from intercom_provider.sending.batch.run import BatchRun  # noqa: PLC0415
 
         self._check()
-        attempt = read_attempt(self, context)
-        results = ResultsWriter(self._folder(context), attempt.number)
+        options = read_options(self)._replace(budget=self.budget, concurrency=self.concurrency)
+        results = ResultsWriter(self._folder(context), read_attempt(context).number)
         settings = IntercomHook(self.intercom_conn_id, api_version=self.api_version).settings
         show_link(context, inbox_url(settings))
-        store = None if settings.dry_run else open_store(context, self.log)
-        ledger = BatchLedger(store, attempt)
-        ledger.open()
         messages = self.messages.value if isinstance(self.messages, HiddenMessages) else self.messages
         with (
-            self._siblings_know(context, ledger),
+            self._open_ledger(context, options, dry_run=settings.dry_run) as ledger,
             BatchInput(
                 messages, self.defaults, duplicates=self.duplicates, salt=scope_salt(context), settings=settings
             ) as batch,
@@ -199,14 +190,7 @@ class SendMessageBatchOperator(BaseOperator):
                 batch,
                 total,
                 settings=settings,
-                terms=SendOptions(
-                    contact_wait=self.contact_wait,
-                    not_after=read_not_after(self.not_after),
-                    repeat=self.repeat,
-                    on_unconfirmed=self.on_unconfirmed,
-                    budget=self.budget,
-                    concurrency=self.concurrency,
-                ),
+                terms=options,
                 ledger=ledger,
                 results=results,
                 stopped=lambda: self._killed or alarm.timed_out,
@@ -221,22 +205,21 @@ class SendMessageBatchOperator(BaseOperator):
                 raise
         return self._judge(context, run, results)
 
+    def _begin_try(self, context: Context, *, read_only: bool = False, dry_run: bool = False) -> Ledger:
+        """Open the ledger, before anything is sent in this try."""
+        ledger = batch_ledger(context, self.log, dry_run=dry_run)
+        ledger.begin_try(read_only=read_only)
+        return ledger
+
     @contextmanager
-    def _siblings_know(self, context: Context, ledger: BatchLedger) -> Iterator[None]:
-        """Ask the other instances of a mapped task what they have sent, and tell them what this one has."""
-        if not (ledger.records and is_mapped(context)):
-            yield
-            return
-        mapped_instances = MappedInstances(context["ti"], was_cleared=was_cleared(context))
-        mapped_instances.publish(ledger.entries(), is_final=False)
-        if self.repeat != "always":
-            for map_index, entries in mapped_instances.look_up_all().items():
-                ledger.merge_from(entries, map_index)
+    def _open_ledger(self, context: Context, options: SendOptions, *, dry_run: bool) -> Iterator[Ledger]:
+        ledger = self._begin_try(context, dry_run=dry_run)
         try:
-            yield
+            if options.repeat != "always":
+                ledger.include_mapped_instances()
+            yield ledger
         finally:
-            if ledger.is_current():
-                mapped_instances.publish(ledger.entries())
+            ledger.end_try()
 
     def _judge(self, context: Context, run: BatchRun, results: ResultsWriter) -> dict[str, Any]:
         counts, values = run.counts, _values(run.counts, results)
@@ -268,7 +251,7 @@ class SendMessageBatchOperator(BaseOperator):
         )
         if values["results_path"]:
             text += f" Message by message: {values['results_path']}."
-        if counts.unconfirmed and self.on_unconfirmed == "fail":
+        if counts.unconfirmed and self.on_unconfirmed not in ("resend", "assume_sent"):
             text += f" {_WAYS_ON}."
         if counts.transient:
             text += f" {counts.transient} may well go out with a retry, which sends nothing twice."

@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk import DAG, task
 
 from intercom_provider.exceptions import InvalidFieldError
-from intercom_provider.ledger.task_state import KEY
+from intercom_provider.ledger.task_state import BATCH_KEY
 from intercom_provider.operators.message import SendMessageBatchOperator
 from intercom_provider.sensors.message_status import MessageStatusSensor
 from tests.support import hostile
@@ -280,7 +280,7 @@ class Overtaken:
         self._is_overtaken = False
 
     def get(self, key: str) -> Any:
-        return self._finds if self._is_overtaken and key == KEY else self._store.get(key)
+        return self._finds if self._is_overtaken and key == BATCH_KEY else self._store.get(key)
 
     def set(self, key: str, value: Any, **how: Any) -> None:
         self._store.set(key, value, **how)
@@ -301,7 +301,7 @@ def test_a_try_that_another_one_has_overtaken_says_nothing_more(run_dag: Any, se
     assert run.states == {"send[0]": "failed"}
     assert server.requests == []
     told = run.xcoms("send", 0)
-    assert told["ledger"]["is_all"] is False
+    assert told["ledger"]["is_final"] is False
     assert "total" not in told
 
 

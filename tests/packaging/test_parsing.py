@@ -20,10 +20,9 @@ EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "example_dags").glob("*
 # What every error needs, and every field.
 ERRORS = {"api", "api.errors", "compat"}
 BASE = {*ERRORS, "api.values", "api.version", "exceptions", "fields"}
-SENDING = {*BASE, "ledger", "ledger.ledger", "sending", "sending.options"}
+SENDING = {*BASE, "ledger", "ledger.ledger", "sending", "sending.options", "sending.task_instance"}
 OPERATORS = {
     *SENDING,
-    "ledger.mapped",
     "links",
     "operators",
     "operators.batch",

@@ -25,6 +25,7 @@ from intercom_provider.api.errors import (
 )
 from intercom_provider.api.flow import RetryLimits
 from intercom_provider.api.pacing import MAX_DELAY_SECONDS, Pacer
+from intercom_provider.ledger.ledger import NO_IDS, Ids
 from intercom_provider.sending.batch.threads import MAX_CONSECUTIVE_UNANSWERED, MessageInFlight, SenderThreads
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
 
     from intercom_provider.api.models import Outcome, Receipt
     from intercom_provider.api.settings import Settings
-    from intercom_provider.ledger.ledger import OnUnconfirmed, Repeat
-    from intercom_provider.ledger.task_state import BatchLedger, Ids, Record
+    from intercom_provider.ledger.ledger import Entry, Ledger
     from intercom_provider.results.writer import ResultsWriter
     from intercom_provider.sending.batch.input import BatchInput, Item
+    from intercom_provider.sending.options import SendOptions
 
 log = logging.getLogger(__name__)
 
@@ -116,27 +117,6 @@ class Counts:
             self.reasons[reason] += 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendOptions:
-    """
-    On what terms a batch is sent.
-
-    :param contact_wait: Seconds for which a contact may be missing.
-    :param not_after: Epoch seconds after which nothing is sent; None for no limit.
-    :param repeat: When what was sent may be sent again.
-    :param on_unconfirmed: What becomes of an earlier try without a known outcome.
-    :param budget: The share of the rate limit that the batch may use.
-    :param concurrency: How many requests are in flight at most; None for as many as it takes.
-    """
-
-    contact_wait: float = 30.0
-    not_after: float | None = None
-    repeat: Repeat | str = "never"
-    on_unconfirmed: OnUnconfirmed | str = "fail"
-    budget: float = 0.8
-    concurrency: int | None = None
-
-
 class BatchRun:
     """
     Sends what is in a batch and was not sent before.
@@ -157,7 +137,7 @@ class BatchRun:
         *,
         settings: Settings,
         terms: SendOptions,
-        ledger: BatchLedger,
+        ledger: Ledger,
         results: ResultsWriter,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -319,7 +299,7 @@ class BatchRun:
             self._add_receipt(item.index, item.key, end.value)
             return None
 
-    def _answer_from(self, found: Record, item: Item) -> None:
+    def _answer_from(self, found: Entry, item: Item) -> None:
         if found.state == "sent":
             ids, reason = found.ids, f"already sent by {found}"
             self._add_result(item.index, item.key, "already_sent", ids, reason)
@@ -333,7 +313,7 @@ class BatchRun:
             assert in_flight.receipt is not None  # noqa: S101 - a course is over with the one or the other
             receipt = in_flight.receipt
             self._uncommitted[in_flight.digest] = (
-                (receipt.id, receipt.whatsapp_message_id) if receipt.outcome == "sent" else None
+                Ids(receipt.id, receipt.whatsapp_message_id) if receipt.outcome == "sent" else None
             )
             self._add_receipt(in_flight.index, in_flight.key, receipt)
         elif isinstance(error, StoppedError):
@@ -376,14 +356,14 @@ class BatchRun:
         self._add_result(index, key, "unconfirmed", reason=doubt + why, shared=doubt + (shared or why))
 
     def _add_receipt(self, index: int, key: str | int | None, receipt: Receipt) -> None:
-        self._add_result(index, key, receipt.outcome, (receipt.id, receipt.whatsapp_message_id), receipt.reason)
+        self._add_result(index, key, receipt.outcome, Ids(receipt.id, receipt.whatsapp_message_id), receipt.reason)
 
     def _add_result(
         self,
         index: int,
         key: str | int | None,
         outcome: str,
-        ids: Ids = (None, None),
+        ids: Ids = NO_IDS,
         reason: str | None = None,
         shared: str | None = None,
     ) -> None:

@@ -56,7 +56,8 @@ def until_reached(server: Hostile, number: int) -> None:
 def left(attempt: int, store: Path) -> tuple[set[str], set[str]]:
     """Read what is in the ledger: of whom it says that they were reached, and of whom that they may have been."""
     entries = sender.ledger_of(attempt, sender.Disk(store)).entries()
-    return {name for name, ids in entries.items() if ids}, {name for name, ids in entries.items() if not ids}
+    sent = {name for name, entry in entries.items() if entry.state == "sent"}
+    return sent, entries.keys() - sent
 
 
 def test_killed_ten_times_a_batch_reaches_nobody_twice_and_names_what_it_does_not_know(tmp_path: Path) -> None:

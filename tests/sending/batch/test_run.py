@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from intercom_provider.api.errors import RateLimitedError, StoppedError, UnauthorizedError, UnreachableError
 from intercom_provider.api.settings import Settings
-from intercom_provider.ledger.ledger import Attempt
-from intercom_provider.ledger.task_state import BatchLedger, SupersededError
+from intercom_provider.ledger.ledger import Attempt, Ledger, StatelessLedger, SupersededError
+from intercom_provider.ledger.task_state import BatchLedger
 from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sending.batch.input import BatchInput
-from intercom_provider.sending.batch.run import AHEAD, BatchRun, SendOptions
+from intercom_provider.sending.batch.run import AHEAD, BatchRun
 from intercom_provider.sending.batch.threads import MAX_CONSECUTIVE_UNANSWERED
+from intercom_provider.sending.options import SendOptions
 from tests.support import hostile
 from tests.support.hostile import Hostile
 from tests.support.stores import Store
@@ -64,8 +64,9 @@ def run(
     settings = Settings(token=token, base_url=url or server.url, timeout=timeout)
     with BatchInput(messages, DEFAULTS, duplicates="skip", salt="run", settings=settings) as batch:
         total = batch.check()
-        ledger = BatchLedger(store, Attempt(number=attempt, max_tries=2, retries=2))
-        ledger.open()
+        this = Attempt(number=attempt, max_tries=2, retries=2)
+        ledger: Ledger = StatelessLedger(this) if store is None else BatchLedger(store, this)
+        ledger.begin_try()
         made = BatchRun(
             batch,
             total,
@@ -302,7 +303,7 @@ def test_a_worker_that_was_given_up_for_dead_stops_when_the_next_attempt_begins(
     def overtaken() -> bool:
         if len(server.created) >= 200 and not overtaken.done:  # type: ignore[attr-defined]
             overtaken.done = True  # type: ignore[attr-defined]
-            BatchLedger(store, Attempt(number=2, max_tries=2, retries=2)).open()
+            BatchLedger(store, Attempt(number=2, max_tries=2, retries=2)).begin_try()
         return False
 
     overtaken.done = False  # type: ignore[attr-defined]
@@ -329,8 +330,8 @@ def test_the_log_tells_how_far_it_is_and_nobodys_address(server: Hostile, caplog
 def test_a_dry_run_sends_and_remembers_nothing(server: Hostile) -> None:
     settings = Settings(token=hostile.TOKEN, base_url=server.url, dry_run=True)
     with BatchInput(people(5), DEFAULTS, duplicates="skip", salt="run", settings=settings) as batch:
-        ledger = BatchLedger(None, Attempt(number=2, max_tries=2, retries=2))
-        terms = replace(SendOptions(), concurrency=2)
+        ledger = StatelessLedger(Attempt(number=2, max_tries=2, retries=2))
+        terms = SendOptions(concurrency=2)
         made = BatchRun(
             batch, batch.check(), settings=settings, terms=terms, ledger=ledger, results=ResultsWriter(None, 1)
         )

@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk import DAG, task
 
 from intercom_provider.exceptions import InvalidFieldError
-from intercom_provider.ledger.task_state import KEY
+from intercom_provider.ledger.task_state import BATCH_KEY
 from intercom_provider.operators.message import SendMessageBatchOperator
 from intercom_provider.results.reader import TryResults
 from intercom_provider.sending.batch.counts import COUNT_NAMES
@@ -293,7 +293,7 @@ class Overtaken:
         self._is_overtaken = False
 
     def get(self, key: str) -> Any:
-        return self._finds if self._is_overtaken and key == KEY else self._store.get(key)
+        return self._finds if self._is_overtaken and key == BATCH_KEY else self._store.get(key)
 
     def set(self, key: str, value: Any, **how: Any) -> None:
         self._store.set(key, value, **how)
@@ -314,7 +314,7 @@ def test_a_try_that_another_one_has_overtaken_pushes_no_counts(run_dag: Any, ser
     assert run.states == {"send[0]": "failed"}
     assert server.requests == []
     told = run.xcoms("send", 0)
-    assert told["ledger"]["is_all"] is False
+    assert told["ledger"]["is_final"] is False
     assert "total" not in told
 
 

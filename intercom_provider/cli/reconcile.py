@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from intercom_provider.api.client import IntercomClient
     from intercom_provider.api.flow import Flow
     from intercom_provider.api.message import Message
-    from intercom_provider.api.models import Conversation, Source
+    from intercom_provider.api.models import Conversation, ConversationSource
     from intercom_provider.api.parallel import ParallelFlow
     from intercom_provider.api.settings import Settings
     from intercom_provider.results.reader import MessageResult
@@ -160,13 +160,13 @@ def _contacts(field: str, value: str) -> Flow[list[str]]:
     return (yield from calls.find_contacts("email" if field == "email" else "phone", value))
 
 
-def _may_be(wire: Mapping[str, Any], source: Source) -> bool:
+def _may_be(wire: Mapping[str, Any], source: ConversationSource) -> bool:
     kind = str(wire["message_type"])
     is_senders = source.author.type == "admin" and source.author.id == str(wire["from"]["id"])
     return is_senders and bool(source.id) and source.type == _ORIGINS.get(kind, kind)
 
 
-def _has_words_of(wire: Mapping[str, Any], source: Source) -> bool:
+def _has_words_of(wire: Mapping[str, Any], source: ConversationSource) -> bool:
     said = _plain(source.body or "")
     if "components" in wire:
         # The words of a template are WhatsApp's; those that the message brings along have to be among them.

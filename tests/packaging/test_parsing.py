@@ -35,7 +35,7 @@ TRIGGERS = {*ERRORS, "triggers", "triggers.schedule"}
 # All that importing a public module may load of this package, and nothing of what only runs: no hook, no client, no
 # settings, no statuses, nothing of a batch but its operator. Together they cost most of what a DAG file may pay.
 LOADED = {
-    "operators.message": {*OPERATORS, "operators.message", "api.message"},
+    "operators.message": {*OPERATORS, "operators.message", "api.message", "api.recipient"},
     "operators.batch": OPERATORS,
     "sensors.message_status": {*SENSORS, "sensors.message_status", "waiting", "waiting.sent"},
     "sensors.message_reply": {*SENSORS, "sensors.message_reply"},
@@ -45,6 +45,7 @@ LOADED = {
     "notifications.message": {
         *SENDING,
         "api.message",
+        "api.recipient",
         "notifications",
         "notifications.message",
         "notifications.alert",

@@ -167,7 +167,7 @@ class SenderThreads:
         if self.under_way <= self.size or self.size >= self._most or now - self._grown_at < _GROWS_EVERY:
             return
         # Where the rate limit holds lanes back, more of them would only wait as well.
-        if self._pacer.under_way < self.size:
+        if self._pacer.in_flight < self.size:
             return
         self._grown_at = now
         self._grow(1 if self.size else min(_FIRST_LANES, self._most))

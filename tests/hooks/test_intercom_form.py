@@ -182,12 +182,12 @@ def test_a_wrong_token_explains_itself(connect: Connect, sandbox: Sandbox) -> No
     [
         (error(403, "forbidden", "No scope"), "regenerated"),
         (error(401, "token_unauthorized"), "regenerated"),
-        (html(200), "no JSON"),
+        (html(200), "not the expected JSON"),
         (html(404), "not Intercom's"),
         (answer(500), "500"),
         (rate_limited(retry_after="1"), "429"),
         (redirect(), "redirect"),
-        (answer(200, {"type": "error"}), "no JSON"),
+        (answer(200, {"type": "error"}), "not the expected JSON"),
     ],
 )
 def test_it_asks_once_and_says_what_went_wrong(connect: Connect, act: Any, words: str) -> None:

@@ -168,7 +168,7 @@ def test_a_proxy_that_is_none_is_refused_by_the_name_of_its_variable(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, client: Callable[[Settings], object], named: str
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", named)
-    with pytest.raises(InvalidInputError, match="HTTPS_PROXY: names no proxy that can be used") as raised:
+    with pytest.raises(InvalidInputError, match="HTTPS_PROXY: is not a usable proxy") as raised:
         client(settings)
     assert "pr0xy" not in str(raised.value)
 
@@ -180,7 +180,7 @@ def test_certificates_that_cannot_be_read_are_refused_by_the_name_of_their_varia
     named = tmp_path / "authorities.pem"
     if exists:
         named.write_text("no certificate")
-    code = "from intercom_provider.api.client import _tls; _tls()"
+    code = "from intercom_provider.api.transport import tls_context; tls_context()"
     # They are read once a process.
     ended = subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-c", code],
@@ -190,4 +190,4 @@ def test_certificates_that_cannot_be_read_are_refused_by_the_name_of_their_varia
         timeout=60,
         check=False,
     )
-    assert "InvalidInputError: SSL_CERT_FILE: names no certificates that can be read (" in ended.stderr
+    assert "InvalidInputError: SSL_CERT_FILE: has no certificates that can be read (" in ended.stderr

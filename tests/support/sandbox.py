@@ -24,7 +24,7 @@ def running() -> Iterator[Sandbox]:
 
 
 def as_new(sandbox: Sandbox, **options: Unpack[Options]) -> Sandbox:
-    """Give a sandbox other settings, and let it forget what happened."""
+    """Replace a sandbox's settings, and reset it."""
     from intercom_provider.sandbox.settings import Settings
 
     settings = Settings(**options)

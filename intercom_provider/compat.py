@@ -29,7 +29,7 @@ except ImportError:  # before 3.2
     from airflow.configuration import conf
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperator, Context
 
 __all__ = [
     "AirflowException",
@@ -61,7 +61,7 @@ class TaskStateStore:
         """Read a value; None when the key has no value."""
         return self._store.get(key)
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: object) -> None:
         """Write a JSON value; it is durable on return."""
         from airflow.sdk.execution_time.context import NEVER_EXPIRE  # noqa: PLC0415 - Airflow 3.3 and later, as the store
 
@@ -89,7 +89,7 @@ def task_state_store(context: Context) -> TaskStateStore | None:
     return None if store is None else TaskStateStore(store)
 
 
-def push_before_raising(operator: Any, context: Context, values: dict[str, Any]) -> None:
+def push_before_raising(operator: BaseOperator, context: Context, values: dict[str, Any]) -> None:
     """
     Push the result of a task that fails; Airflow itself pushes results of successful tasks only.
 

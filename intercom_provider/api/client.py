@@ -95,8 +95,8 @@ class IntercomClient:
         Make a call.
 
         :param flow: The call, from ``intercom_provider.api.calls``, or a flow that makes several.
-        :return: What the call returns.
-        :raises IntercomError: What the call raises.
+        :return: The result of the call.
+        :raises IntercomError: When the call raises it.
         :raises StoppedError: When the task is stopped.
         """
         step: Callable[[], Request | Parallel[Any]] = functools.partial(next, flow)
@@ -231,8 +231,8 @@ class AsyncIntercomClient:
         Make a call.
 
         :param flow: The call, from ``intercom_provider.api.calls``, or a flow that makes several.
-        :return: What the call returns.
-        :raises IntercomError: What the call raises.
+        :return: The result of the call.
+        :raises IntercomError: When the call raises it.
         """
         step: Callable[[], Request | Parallel[Any]] = functools.partial(next, flow)
         while True:

@@ -68,7 +68,7 @@ class Request:
     method: Literal["GET", "POST"]
     path: str
     params: Mapping[str, str | int] | None = None
-    json: Mapping[str, Any] | None = None
+    json: Mapping[str, object] | None = None
     safe: bool = True
     after: float = 0.0
     why: str = ""

@@ -35,7 +35,7 @@ TRIGGERS = {*ERRORS, "triggers", "triggers.schedule"}
 # The modules of this package that the import of a public module may load. Those that only a running task needs are not
 # among them: no hook, no client, no settings, no statuses, and of a batch only the operator.
 LOADED = {
-    "operators.message": {*OPERATORS, "operators.message", "api.message"},
+    "operators.message": {*OPERATORS, "operators.message", "api.message", "api.recipient"},
     "operators.batch": OPERATORS,
     "sensors.message_status": {*SENSORS, "sensors.message_status", "waiting", "waiting.sent"},
     "sensors.message_reply": {*SENSORS, "sensors.message_reply"},
@@ -45,6 +45,7 @@ LOADED = {
     "notifications.message": {
         *SENDING,
         "api.message",
+        "api.recipient",
         "notifications",
         "notifications.message",
         "notifications.alert",

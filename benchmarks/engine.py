@@ -11,7 +11,8 @@ from intercom_provider.ledger.ledger import Attempt
 from intercom_provider.ledger.task_state import BatchLedger
 from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sending.batch.input import BatchInput
-from intercom_provider.sending.batch.run import BatchRun, SendOptions
+from intercom_provider.sending.batch.run import BatchRun
+from intercom_provider.sending.options import SendOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,7 @@ def send(url: str, token: str, contacts: Sequence[str], *, pause: float = 0.0, *
     :param token: The access token.
     :param contacts: The contacts' ids.
     :param pause: Seconds that each call of the ledger's store takes (default 0).
-    :param options: Fields of :class:`intercom_provider.sending.batch.run.SendOptions`.
+    :param options: Fields of :class:`intercom_provider.sending.options.SendOptions`.
     :return: The counts.
     """
     settings = Settings(token=token, base_url=url)
@@ -56,7 +57,7 @@ def send(url: str, token: str, contacts: Sequence[str], *, pause: float = 0.0, *
     with BatchInput(messages, defaults, duplicates="skip", salt="bench", settings=settings) as batch:
         total = batch.check()
         ledger = BatchLedger(_Store(pause), Attempt(number=1, max_tries=0, retries=0))
-        ledger.open()
+        ledger.begin_try()
         run = BatchRun(
             batch,
             total,

@@ -1,7 +1,7 @@
 """
-What Intercom answers, read tolerantly: unknown fields are ignored, absent ones are None.
+Intercom's answers, read tolerantly: unknown fields are ignored, missing ones are None.
 
-Rests on https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages.
+See https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from intercom_provider.api.tolerant import (
 from intercom_provider.api.values import Identifier  # noqa: TC001 - pydantic reads it
 
 _IDS = ("whatsapp_message_id", "id", "conversation_id", "user_id")
-_NO_MESSAGE = ("error", "list", "admin", "contact", "user", "lead")
+_TYPES_OF_OTHERS = ("error", "list", "admin", "contact", "user", "lead")
 
 
 class SentMessage(Tolerant):
@@ -39,9 +39,9 @@ class SentMessage(Tolerant):
     :param id: The message's id; not a conversation's.
     :param type: ``admin_message`` or ``user_message``.
     :param created_at: When Intercom created it, in epoch seconds.
-    :param message_type: The type in Intercom's words (``inapp``).
-    :param conversation_id: Present only when the message opened a conversation.
-    :param whatsapp_message_id: Present only for WhatsApp messages that WhatsApp accepted.
+    :param message_type: The type by Intercom's name (``inapp``).
+    :param conversation_id: The conversation, if the message opened one.
+    :param whatsapp_message_id: WhatsApp's id, if WhatsApp accepted the message.
     """
 
     id: str = Field(min_length=1)
@@ -54,9 +54,9 @@ class SentMessage(Tolerant):
     @field_validator("type")
     @classmethod
     def _is_a_message(cls, value: str | None) -> str | None:
-        # An error or somebody else's object has an id, too, and would pass for a message that was created.
-        if value is not None and value.endswith(_NO_MESSAGE):
-            raise ValueError("no message")
+        # An error or another object has an id, too, and would be taken for a message that was created.
+        if value is not None and value.endswith(_TYPES_OF_OTHERS):
+            raise ValueError("not a message")
         return value
 
 
@@ -68,10 +68,10 @@ class StatusEvent(Tolerant):
         conversation's or the contact's.
     :param status: ``sent``, ``delivered``, ``read``, ``failed``, or one that is not known yet, in lower case.
     :param id: The event's own id.
-    :param conversation_id: The conversation, where there is one.
+    :param conversation_id: The conversation, if there is one.
     :param user_id: Intercom's id of the contact.
     :param created_at: When the message was sent, in epoch seconds.
-    :param updated_at: When it came to this status, in epoch seconds.
+    :param updated_at: When it reached this status, in epoch seconds.
     :param template_name: The WhatsApp template.
     """
 
@@ -150,7 +150,7 @@ class WhatsAppError(Tolerant):
     Why WhatsApp could not deliver a message.
 
     :param message: WhatsApp's words.
-    :param details: More of them.
+    :param details: More of WhatsApp's words.
     """
 
     message: Words = Field(default=None, validation_alias=AliasChoices("message", "title", "reason"))
@@ -171,10 +171,10 @@ class WhatsAppStatus(Tolerant):
     Intercom's answer to ``GET /messages/whatsapp/status``.
 
     :param whatsapp_message_id: The message's WhatsApp id, as asked for.
-    :param status: ``sent``, ``delivered``, ``read``, ``failed``, or one that is not known yet.
-    :param conversation_id: The conversation, where there is one.
+    :param status: ``sent``, ``delivered``, ``read``, ``failed``, or a status that this version does not know.
+    :param conversation_id: The conversation, if there is one.
     :param created_at: When the message was sent, in epoch seconds.
-    :param updated_at: When it came to this status, in epoch seconds.
+    :param updated_at: When it reached this status, in epoch seconds.
     :param template_name: The WhatsApp template.
     :param error: Why it failed; None otherwise.
     """
@@ -206,13 +206,15 @@ class _Author(Tolerant):
     id: Detail = None
 
 
-class Source(Tolerant):
+class ConversationSource(Tolerant):
     """
-    What a conversation began with.
+    The first message of a conversation.
 
     :param id: The message's id.
     :param type: ``conversation`` (in-app), ``email``, ``sms``, ``whatsapp``, or another origin.
-    :param author: Who wrote it.
+    :param author: The author of the message.
+    :param subject: The subject of an email.
+    :param body: The text.
     """
 
     id: Detail = None
@@ -228,24 +230,24 @@ class Conversation(Tolerant):
     """
     One conversation, as ``POST /conversations/search`` lists it.
 
-    Rests on https://developers.intercom.com/docs/references/rest-api/api.intercom.io/conversations.
+    See https://developers.intercom.com/docs/references/rest-api/api.intercom.io/conversations.
 
     :param id: The conversation's id.
-    :param first_contact_reply: The contact's first answer; None before.
-    :param statistics: Times of answers, of which only the contact's count here.
     :param created_at: When it began, in epoch seconds.
-    :param source: What it began with.
+    :param source: The first message.
+    :param first_contact_reply: The contact's first answer; None before it.
+    :param statistics: Times of answers, of which only those of the contact are read.
     """
 
     id: str = Field(min_length=1)
     created_at: Moment = None
-    source: Source | Missing | None = Field(default=None, union_mode="left_to_right")
+    source: ConversationSource | Missing | None = Field(default=None, union_mode="left_to_right")
     first_contact_reply: _FirstReply | Missing | None = Field(default=None, union_mode="left_to_right")
     statistics: _Statistics | Missing | None = Field(default=None, union_mode="left_to_right")
 
     @property
     def replied_at(self) -> int | None:
-        """When the contact answered first, in epoch seconds; None as long as nobody has."""
+        """When the contact first answered, in epoch seconds; None before that."""
         first = self.first_contact_reply.created_at if self.first_contact_reply else None
         statistics = self.statistics or _Statistics()
         return first or statistics.first_contact_reply_at or statistics.last_contact_reply_at
@@ -282,16 +284,16 @@ Outcome: TypeAlias = Literal["sent", "already_sent", "rejected", "not_sent", "un
 
 class Receipt(BaseModel):
     """
-    What became of one message; the XCom of a send.
+    The result of sending one message, which is the XCom of a send.
 
-    :param outcome: ``sent``, ``already_sent``, ``rejected``, ``unconfirmed``, ``expired`` or ``dry_run``.
-    :param reason: Why it is not ``sent``; None when it is.
+    :param outcome: ``sent``, ``already_sent``, ``rejected``, ``not_sent``, ``unconfirmed``, ``expired`` or ``dry_run``.
+    :param reason: Why the outcome is not ``sent``; None otherwise.
     :param id: Intercom's message id.
-    :param conversation_id: The conversation, where the message opened one.
-    :param whatsapp_message_id: The bridge to the delivery status; WhatsApp only.
-    :param message_type: The type as the user named it.
+    :param conversation_id: The conversation, if the message opened one.
+    :param whatsapp_message_id: WhatsApp's id of the message, by which its delivery status is asked for.
+    :param message_type: The type by the user's name for it.
     :param created_at: When Intercom created the message, in epoch seconds.
-    :param key: The user's own id for the message, echoed.
+    :param key: The user's own id of the message.
     """
 
     model_config = ConfigDict(frozen=True)

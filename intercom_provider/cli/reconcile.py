@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from intercom_provider.api.client import IntercomClient
     from intercom_provider.api.flow import Flow
     from intercom_provider.api.message import Message
-    from intercom_provider.api.models import Conversation, Source
+    from intercom_provider.api.models import Conversation, ConversationSource
     from intercom_provider.api.parallel import ParallelFlow
     from intercom_provider.api.settings import Settings
     from intercom_provider.results.reader import MessageResult
@@ -171,13 +171,13 @@ def _find_contacts(field: str, value: str) -> Flow[list[str]]:
     return (yield from calls.find_contacts("email" if field == "email" else "phone", value))
 
 
-def _may_be(wire: Mapping[str, Any], source: Source) -> bool:
+def _may_be(wire: Mapping[str, Any], source: ConversationSource) -> bool:
     kind = str(wire["message_type"])
     has_sender = source.author.type == "admin" and source.author.id == str(wire["from"]["id"])
     return has_sender and bool(source.id) and source.type == _SOURCE_TYPES.get(kind, kind)
 
 
-def _has_words_of(wire: Mapping[str, Any], source: Source) -> bool:
+def _has_words_of(wire: Mapping[str, Any], source: ConversationSource) -> bool:
     source_words = _plain(source.body or "")
     if "components" in wire:
         # The message holds only the template's parameters, all of which must be in the conversation's first message.

@@ -22,19 +22,11 @@ from intercom_provider.fields import (
     is_path,
     is_untemplated,
     parse_limit,
-    read_not_after,
 )
-from intercom_provider.ledger.mapped import MappedInstances
 from intercom_provider.links import IntercomLink, inbox_url, show_link
 from intercom_provider.sending.held_timeout import HeldTimeout
-from intercom_provider.sending.options import (
-    find_problems,
-    is_mapped,
-    open_store,
-    read_attempt,
-    scope_salt,
-    was_cleared,
-)
+from intercom_provider.sending.options import SendOptions, find_problems, read_options
+from intercom_provider.sending.task_instance import batch_ledger, is_mapped, read_attempt, scope_salt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -43,8 +35,7 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
-    from intercom_provider.ledger.ledger import OnUnconfirmed, Repeat
-    from intercom_provider.ledger.task_state import BatchLedger
+    from intercom_provider.ledger.ledger import Ledger, OnUnconfirmed, Repeat
 
 
 class SendMessageBatchOperator(BaseOperator):
@@ -146,6 +137,9 @@ class SendMessageBatchOperator(BaseOperator):
         seen_oids: set[int],
     ) -> None:
         """Render the fields that the DAG author wrote; the messages of a list are customers' data, not code."""
+        if parent is self and is_mapped(context):
+            # A task whose template fails does not get to execute; the other instances need its ledger all the same.
+            self._begin_try(context, read_only=True)
         if parent is self and _is_list(self.messages):
             template_fields = [name for name in template_fields if name != "messages"]
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
@@ -169,23 +163,19 @@ class SendMessageBatchOperator(BaseOperator):
 
     def _send(self, context: Context) -> dict[str, Any]:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
-        from intercom_provider.ledger.task_state import BatchLedger  # noqa: PLC0415
         from intercom_provider.results.writer import ResultsWriter  # noqa: PLC0415
         from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.sending.batch.run import BatchRun, SendOptions  # noqa: PLC0415
+        from intercom_provider.sending.batch.run import BatchRun  # noqa: PLC0415
         from intercom_provider.sending.batch.summary import BatchSummary  # noqa: PLC0415
 
         self._check()
-        attempt = read_attempt(self, context)
-        results = ResultsWriter(self._folder(context), attempt.number)
+        options = read_options(self)._replace(budget=self.budget, concurrency=self.concurrency)
+        results = ResultsWriter(self._folder(context), read_attempt(context).number)
         settings = IntercomHook(self.intercom_conn_id, api_version=self.api_version).settings
         show_link(context, inbox_url(settings))
-        store = None if settings.dry_run else open_store(context, self.log)
-        ledger = BatchLedger(store, attempt)
-        ledger.open()
         messages = self.messages.value if isinstance(self.messages, HiddenMessages) else self.messages
         with (
-            self._shared_with_mapped_instances(context, ledger),
+            self._open_ledger(context, options, dry_run=settings.dry_run) as ledger,
             BatchInput(
                 messages, self.defaults, duplicates=self.duplicates, salt=scope_salt(context), settings=settings
             ) as batch,
@@ -201,14 +191,7 @@ class SendMessageBatchOperator(BaseOperator):
                 batch,
                 total,
                 settings=settings,
-                options=SendOptions(
-                    contact_wait=self.contact_wait,
-                    not_after=read_not_after(self.not_after),
-                    repeat=self.repeat,
-                    on_unconfirmed=self.on_unconfirmed,
-                    budget=self.budget,
-                    concurrency=self.concurrency,
-                ),
+                options=options,
                 ledger=ledger,
                 results=results,
                 stopped=lambda: self._killed or held_timeout.timed_out,
@@ -217,7 +200,7 @@ class SendMessageBatchOperator(BaseOperator):
                 run.counts,
                 results,
                 max_failed=parse_limit("max_failed", self.max_failed),
-                on_unconfirmed=self.on_unconfirmed,
+                on_unconfirmed=options.on_unconfirmed,
                 numbered_by=batch.numbered_by,
             )
             try:
@@ -232,22 +215,21 @@ class SendMessageBatchOperator(BaseOperator):
                 raise
             return summary.values()
 
+    def _begin_try(self, context: Context, *, read_only: bool = False, dry_run: bool = False) -> Ledger:
+        """Open the ledger, before anything is sent in this try."""
+        ledger = batch_ledger(context, self.log, dry_run=dry_run)
+        ledger.begin_try(read_only=read_only)
+        return ledger
+
     @contextmanager
-    def _shared_with_mapped_instances(self, context: Context, ledger: BatchLedger) -> Iterator[None]:
-        """Publish this instance's ledger to the other instances of a mapped task, and merge theirs into it."""
-        if not (ledger.records and is_mapped(context)):
-            yield
-            return
-        mapped_instances = MappedInstances(context["ti"], was_cleared=was_cleared(context))
-        mapped_instances.publish(ledger.entries(), is_final=False)
-        if self.repeat != "always":
-            for map_index, entries in mapped_instances.look_up_all().items():
-                ledger.merge_from(entries, map_index)
+    def _open_ledger(self, context: Context, options: SendOptions, *, dry_run: bool) -> Iterator[Ledger]:
+        ledger = self._begin_try(context, dry_run=dry_run)
         try:
-            yield
+            if options.repeat != "always":
+                ledger.include_mapped_instances()
+            yield ledger
         finally:
-            if ledger.is_current():
-                mapped_instances.publish(ledger.entries())
+            ledger.end_try()
 
     def _folder(self, context: Context) -> str | None:
         if is_missing(self.results_path):

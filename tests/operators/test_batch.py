@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk import DAG, task
 
 from intercom_provider.exceptions import InvalidFieldError
-from intercom_provider.ledger.task_state import KEY
+from intercom_provider.ledger.task_state import BATCH_KEY
 from intercom_provider.operators.message import SendMessageBatchOperator
 from intercom_provider.results.reader import TryResults
 from intercom_provider.sending.batch.counts import COUNT_NAMES
@@ -293,7 +293,7 @@ class Overtaken:
         self._is_overtaken = False
 
     def get(self, key: str) -> Any:
-        return self._finds if self._is_overtaken and key == KEY else self._store.get(key)
+        return self._finds if self._is_overtaken and key == BATCH_KEY else self._store.get(key)
 
     def set(self, key: str, value: Any, **how: Any) -> None:
         self._store.set(key, value, **how)
@@ -314,7 +314,7 @@ def test_a_try_that_another_one_has_overtaken_pushes_no_counts(run_dag: Any, ser
     assert run.states == {"send[0]": "failed"}
     assert server.requests == []
     told = run.xcoms("send", 0)
-    assert told["ledger"]["is_all"] is False
+    assert told["ledger"]["is_final"] is False
     assert "total" not in told
 
 
@@ -391,3 +391,14 @@ def test_an_execution_timeout_leaves_nothing_unconfirmed_and_the_retry_sends_the
     assert told["already_sent"] > 0
     assert told.get("sent", 0) + told["already_sent"] == 150
     assert sorted(int(each["to"]["id"]) for each in server.created) == list(range(150))
+
+
+@pytest.mark.needs("task_state_store")
+def test_a_mapped_batch_whose_template_fails_has_published_its_ledger(run_dag: Any, server: Hostile) -> None:
+    defaults = {"message_type": "in_app", "body": "{{ nothing.here }}"}
+    with DAG("fails_to_render") as dag:
+        SendMessageBatchOperator.partial(task_id="send", defaults=defaults).expand(messages=[users(1)])
+    run = run_dag(dag)
+    assert run.states == {"send[0]": "failed"}
+    assert run.xcom("send", "ledger", 0) == {"map_index": 0, "entries": {}, "is_final": True}
+    assert server.requests == []

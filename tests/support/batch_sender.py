@@ -10,7 +10,8 @@ from intercom_provider.ledger.ledger import Attempt
 from intercom_provider.ledger.task_state import BatchLedger
 from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sending.batch.input import BatchInput
-from intercom_provider.sending.batch.run import BatchRun, SendOptions
+from intercom_provider.sending.batch.run import BatchRun
+from intercom_provider.sending.options import SendOptions
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -68,7 +69,7 @@ def send(people: int, attempt: int, settings: Settings, store: Path, report: Con
     with batch_of(people, settings) as messages:
         total = messages.check()
         ledger = ledger_of(attempt, Disk(store))
-        ledger.open()
+        ledger.begin_try()
         options, results = SendOptions(concurrency=THREADS), ResultsWriter(None, attempt)
         counts = BatchRun(messages, total, settings=settings, options=options, ledger=ledger, results=results).run()
     report.send({name: getattr(counts, name) for name in ("sent", "already_sent", "unconfirmed")})

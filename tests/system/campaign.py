@@ -155,7 +155,7 @@ def unconfirmed(task: Task) -> set[str]:
     """Read the unconfirmed messages from a batch's ledger."""
     rows = task.airflow.select(f"SELECT key, value FROM task_state_store WHERE run_id = '{task.run_id}'")  # noqa: S608
     ledger = BatchLedger(_Read({key: json.loads(value) for key, value in rows}), Attempt(100, 100, 100))
-    return {digest for digest, ids in ledger.entries().items() if ids is None}
+    return {digest for digest, entry in ledger.entries().items() if entry.state == "intent"}
 
 
 @dataclass(frozen=True, slots=True)

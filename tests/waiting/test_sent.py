@@ -8,7 +8,7 @@ import pytest
 
 from intercom_provider.api.errors import InvalidInputError, UnreachableError
 from intercom_provider.waiting.sent import read_message_ids, read_ruleset_id, read_sent
-from tests.api.test_values import Lazy
+from tests.support.lazy import Lazy
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api.errors import (
     ApiError,
@@ -12,25 +12,17 @@ from intercom_provider.api.errors import (
     StoppedError,
     UnreachableError,
 )
+from intercom_provider.ledger.ledger import NO_IDS, ids_of
 
 if TYPE_CHECKING:
     from intercom_provider.api.errors import IntercomError, UnconfirmedError
     from intercom_provider.api.models import Outcome, Receipt
-    from intercom_provider.ledger.task_state import Record
+    from intercom_provider.ledger.ledger import Entry, Ids
     from intercom_provider.results.writer import ResultsWriter
     from intercom_provider.sending.batch.counts import Counts
     from intercom_provider.sending.batch.input import Item
 
 STOPPED_BEFORE: Final = "the batch stopped before this message was sent"
-
-
-class _IntercomIds(NamedTuple):
-    id: str | None = None
-    conversation_id: str | None = None
-    whatsapp_message_id: str | None = None
-
-
-_NO_IDS: Final = _IntercomIds()
 
 
 class Recorder:
@@ -54,19 +46,18 @@ class Recorder:
         :param item: The message.
         :param receipt: The receipt.
         """
-        ids = _IntercomIds(receipt.id, receipt.conversation_id, receipt.whatsapp_message_id)
+        ids = ids_of(receipt)
         self.add(item, receipt.outcome, receipt.reason, ids=ids)
 
-    def add_earlier(self, item: Item, found: Record) -> None:
+    def add_earlier(self, item: Item, found: Entry) -> None:
         """
         Record a message that an earlier try has sent, or may have sent.
 
         :param item: The message.
-        :param found: Its record in the ledger.
+        :param found: Its entry in the ledger.
         """
         if found.state == "sent":
-            ids = _IntercomIds(id=found.ids[0], whatsapp_message_id=found.ids[1])
-            self.add(item, "already_sent", f"already sent by {found}", ids=ids)
+            self.add(item, "already_sent", f"already sent by {found}", ids=found.ids)
         else:
             self._add_unconfirmed(item, f"{found} left no result")
 
@@ -130,7 +121,7 @@ class Recorder:
         reason: str | None,
         *,
         shared_reason: str | None = None,
-        ids: _IntercomIds = _NO_IDS,
+        ids: Ids = NO_IDS,
     ) -> None:
         """
         Record an outcome.
@@ -148,8 +139,17 @@ class Recorder:
             reason=(shared_reason or reason) if is_counted_by_reason else None,
             number=item.number,
         )
-        line: dict[str, Any] = {"index": item.index, "key": item.key, "outcome": outcome}
-        self._results.add({**line, **ids._asdict(), "reason": reason})
+        self._results.add(
+            {
+                "index": item.index,
+                "key": item.key,
+                "outcome": outcome,
+                "id": ids.id,
+                "conversation_id": ids.conversation_id,
+                "whatsapp_message_id": ids.whatsapp_message_id,
+                "reason": reason,
+            }
+        )
 
     def _add_unconfirmed(self, item: Item, why: str, shared: str | None = None) -> None:
         self._counts.transient += self._may_resend

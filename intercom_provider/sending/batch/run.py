@@ -30,7 +30,7 @@ import heapq
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api import calls
@@ -48,6 +48,7 @@ from intercom_provider.api.errors import (
 )
 from intercom_provider.api.flow import RetryLimits
 from intercom_provider.api.pacing import MAX_DELAY_SECONDS, Pacer
+from intercom_provider.ledger.ledger import Ids, ids_of
 from intercom_provider.sending.batch.counts import Counts
 from intercom_provider.sending.batch.progress import ProgressLog
 from intercom_provider.sending.batch.recorder import Recorder
@@ -57,10 +58,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from intercom_provider.api.settings import Settings
-    from intercom_provider.ledger.ledger import OnUnconfirmed, Repeat
-    from intercom_provider.ledger.task_state import BatchLedger, Ids
+    from intercom_provider.ledger.ledger import Ledger
     from intercom_provider.results.writer import ResultsWriter
     from intercom_provider.sending.batch.input import BatchInput, Item
+    from intercom_provider.sending.options import SendOptions
 
 log = logging.getLogger(__name__)
 
@@ -88,27 +89,6 @@ _MIN_TAKE_SECONDS: Final = 0.05
 _MAX_REST_SECONDS: Final = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendOptions:
-    """
-    The options of a batch that apply to each of its messages.
-
-    :param contact_wait: Seconds for which a contact may be missing.
-    :param not_after: Epoch seconds after which nothing is sent; None for no limit.
-    :param repeat: When a message that was sent may be sent again.
-    :param on_unconfirmed: What to do with messages of an earlier try whose outcome is unknown.
-    :param budget: The share of the rate limit that the batch may use.
-    :param concurrency: How many requests are in flight at most; None for as many as it takes.
-    """
-
-    contact_wait: float = 30.0
-    not_after: float | None = None
-    repeat: Repeat | str = "never"
-    on_unconfirmed: OnUnconfirmed | str = "fail"
-    budget: float = 0.8
-    concurrency: int | None = None
-
-
 class BatchRun:
     """
     Sends the messages of a batch that were not sent before.
@@ -117,7 +97,7 @@ class BatchRun:
     :param total: How many messages it has.
     :param settings: The address, the token and the default sender.
     :param options: The options of the batch.
-    :param ledger: The ledger, open.
+    :param ledger: The ledger, whose try has begun.
     :param results: The writer of a line a message, open; it is closed at the end.
     :param stopped: Returns True when the task was told to stop.
     """
@@ -129,7 +109,7 @@ class BatchRun:
         *,
         settings: Settings,
         options: SendOptions,
-        ledger: BatchLedger,
+        ledger: Ledger,
         results: ResultsWriter,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -313,7 +293,7 @@ class BatchRun:
             self._recorder.add_unconfirmed(item, error)
         else:
             is_sent = receipt is not None and receipt.outcome == "sent"
-            self._uncommitted[item.digest] = (receipt.id, receipt.whatsapp_message_id) if receipt and is_sent else None
+            self._uncommitted[item.digest] = ids_of(receipt) if receipt and is_sent else None
         if receipt is not None:
             self._recorder.add_receipt(item, receipt)
         elif not isinstance(error, IntercomError):

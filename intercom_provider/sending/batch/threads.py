@@ -168,7 +168,7 @@ class SenderThreads:
         if not self.waiting or size >= self._max_threads or now - self._grown_at < _GROWTH_INTERVAL_SECONDS:
             return
         # While the rate limit holds threads back, another one would only wait as well.
-        if self._pacer.under_way < size:
+        if self._pacer.in_flight < size:
             return
         self._grown_at = now
         self._grow(1 if size else min(_FIRST_THREADS, self._max_threads))

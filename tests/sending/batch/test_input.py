@@ -17,7 +17,7 @@ from intercom_provider.api.message import InAppMessage, WhatsAppMessage
 from intercom_provider.api.settings import Settings
 from intercom_provider.ledger.ledger import message_digest
 from intercom_provider.sending.batch.input import BatchInput, Item, check_literals
-from tests.api.test_values import Lazy
+from tests.support.lazy import Lazy
 from tests.support.messages import ADA, BOB, COMPONENTS, email, in_app, sms, whatsapp
 
 if TYPE_CHECKING:

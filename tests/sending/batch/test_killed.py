@@ -56,7 +56,8 @@ def until_reached(server: Hostile, number: int) -> None:
 def left(attempt: int, store: Path) -> tuple[set[str], set[str]]:
     """Read the digests in the ledger: those of sent messages, and those of messages without a result."""
     entries = sender.ledger_of(attempt, sender.Disk(store)).entries()
-    return {name for name, ids in entries.items() if ids}, {name for name, ids in entries.items() if not ids}
+    sent = {name for name, entry in entries.items() if entry.state == "sent"}
+    return sent, entries.keys() - sent
 
 
 def test_a_batch_killed_ten_times_messages_nobody_twice_and_counts_the_unconfirmed(tmp_path: Path) -> None:

@@ -13,15 +13,16 @@ import pytest
 
 from intercom_provider.api.errors import RateLimitedError, StoppedError, UnauthorizedError, UnreachableError
 from intercom_provider.api.settings import Settings
-from intercom_provider.ledger.ledger import Attempt
-from intercom_provider.ledger.task_state import BatchLedger, SupersededError
+from intercom_provider.ledger.ledger import Attempt, Ledger, StatelessLedger, SupersededError
+from intercom_provider.ledger.task_state import BatchLedger
 from intercom_provider.results.reader import TryResults
 from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sending.batch.counts import COUNT_NAMES
 from intercom_provider.sending.batch.input import BatchInput
 from intercom_provider.sending.batch.recorder import STOPPED_BEFORE
-from intercom_provider.sending.batch.run import MAX_QUEUED_INTENTS, BatchRun, SendOptions
+from intercom_provider.sending.batch.run import MAX_QUEUED_INTENTS, BatchRun
 from intercom_provider.sending.batch.threads import MAX_CONSECUTIVE_UNANSWERED
+from intercom_provider.sending.options import SendOptions
 from tests.support import hostile
 from tests.support.hostile import Hostile
 from tests.support.stores import Store
@@ -70,8 +71,9 @@ def run(
     settings = Settings(token=token, base_url=url or server.url, timeout=timeout)
     with BatchInput(messages, DEFAULTS, duplicates="skip", salt="run", settings=settings) as batch:
         total = batch.check()
-        ledger = BatchLedger(store, Attempt(number=attempt, max_tries=2, retries=2))
-        ledger.open()
+        this = Attempt(number=attempt, max_tries=2, retries=2)
+        ledger: Ledger = StatelessLedger(this) if store is None else BatchLedger(store, this)
+        ledger.begin_try()
         made = BatchRun(
             batch,
             total,
@@ -386,7 +388,7 @@ def test_a_worker_that_was_given_up_for_dead_stops_when_the_next_attempt_begins(
     def overtaken() -> bool:
         if len(server.created) >= 200 and not overtaken.done:  # type: ignore[attr-defined]
             overtaken.done = True  # type: ignore[attr-defined]
-            BatchLedger(store, Attempt(number=2, max_tries=2, retries=2)).open()
+            BatchLedger(store, Attempt(number=2, max_tries=2, retries=2)).begin_try()
         return False
 
     overtaken.done = False  # type: ignore[attr-defined]
@@ -413,7 +415,7 @@ def test_the_log_shows_the_progress_and_no_address(server: Hostile, caplog: pyte
 def test_a_dry_run_sends_and_records_nothing(server: Hostile) -> None:
     settings = Settings(token=hostile.TOKEN, base_url=server.url, dry_run=True)
     with BatchInput(people(5), DEFAULTS, duplicates="skip", salt="run", settings=settings) as batch:
-        ledger = BatchLedger(None, Attempt(number=2, max_tries=2, retries=2))
+        ledger = StatelessLedger(Attempt(number=2, max_tries=2, retries=2))
         options = SendOptions(concurrency=2)
         made = BatchRun(
             batch, batch.check(), settings=settings, options=options, ledger=ledger, results=ResultsWriter(None, 1)

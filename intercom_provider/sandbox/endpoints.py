@@ -10,7 +10,7 @@ from intercom_provider.sandbox.contacts import WORKSPACE
 from intercom_provider.sandbox.error_reply import ErrorReply
 from intercom_provider.sandbox.exports import BusyError
 from intercom_provider.sandbox.message_rules import check_message
-from intercom_provider.sandbox.versions import WHATSAPP, WHATSAPP_IDS
+from intercom_provider.sandbox.versions import CONTACT_BY_EXTERNAL_ID, WHATSAPP, WHATSAPP_IDS
 from intercom_provider.sandbox.workspace import ADMINS, NotThereError
 
 _REGION_NAMES: Final = {"us": "US", "eu": "Europe", "au": "AU"}
@@ -232,7 +232,7 @@ ENDPOINTS: Final[Endpoints] = {
     "GET /messages/whatsapp/status": Endpoint(_whatsapp_status, since=WHATSAPP),
     "POST /conversations/search": Endpoint(_search_conversations),
     "POST /contacts/search": Endpoint(_search_contacts),
-    "GET /contacts/find_by_external_id/": Endpoint(_find_by_external_id),
+    "GET /contacts/find_by_external_id/": Endpoint(_find_by_external_id, since=CONTACT_BY_EXTERNAL_ID),
     "POST /export/content/data": Endpoint(_start_export),
     "GET /export/content/data/": Endpoint(_export_status),
     "POST /export/cancel/": Endpoint(_cancel_export),

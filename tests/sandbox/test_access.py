@@ -8,7 +8,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from .wire import in_app, sms, whatsapp
+from .wire import email, in_app, sms, whatsapp
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox
@@ -92,6 +92,36 @@ def test_lists_of_recipients_need_version_2_14(api: httpx.Client, field: str) ->
     old = api.post("/messages", json=wire, headers={"Intercom-Version": "2.13"})
     assert error_of(old)[:2] == (400, "parameter_invalid")
     assert api.post("/messages", json=wire, headers={"Intercom-Version": "2.14"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "newest_without", "oldest_with"),
+    [
+        ("cc", {"type": "user", "id": "ben"}, "2.13", "2.14"),
+        ("bcc", {"type": "lead", "id": "ben"}, "2.13", "2.14"),
+        ("created_at", 1_700_000_000, "2.10", "2.11"),
+        ("bcc", {"type": "user", "email": "ben@example.com"}, "1.4", "Preview"),
+        ("created_at", 0, "2.0", "2.17"),
+    ],
+)
+def test_a_field_of_a_later_version_is_refused(
+    sandbox: Sandbox, api: httpx.Client, field: str, value: object, newest_without: str, oldest_with: str
+) -> None:
+    for wire in (in_app(**{field: value}), email(**{field: value})):
+        refused = api.post("/messages", json=wire, headers={"Intercom-Version": newest_without})
+        assert error_of(refused)[:2] == (400, "parameter_invalid")
+        assert refused.json()["errors"][0]["field"] == field
+        assert api.post("/messages", json={**wire, field: [] if "cc" in field else 1}).status_code == 200
+        assert len(sandbox.messages) == 1
+        assert api.post("/messages", json=wire, headers={"Intercom-Version": oldest_with}).status_code == 200
+        sandbox.reset()
+
+
+def test_a_contact_is_found_by_external_id_from_version_2_13(api: httpx.Client) -> None:
+    path = "/contacts/find_by_external_id/7"
+    refused = api.get(path, headers={"Intercom-Version": "2.12"})
+    assert error_of(refused) == (400, "intercom_version_invalid", REFUSED)
+    assert api.get(path, headers={"Intercom-Version": "2.13"}).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/messages/", "/contacts/find_by_external_id/"])

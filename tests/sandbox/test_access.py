@@ -27,7 +27,7 @@ def error_of(response: httpx.Response) -> tuple[int, str, str]:
 def test_a_request_without_the_token_is_unauthorized(api: httpx.Client, header: str) -> None:
     assert error_of(api.get("/me", headers={"Authorization": header})) == (
         401,
-        "token_unauthorized",
+        "unauthorized",
         "Access Token Invalid",
     )
 
@@ -131,10 +131,11 @@ def test_an_unknown_path_is_not_found(api: httpx.Client, path: str) -> None:
 
 def test_a_known_path_with_another_method_is_not_found(api: httpx.Client) -> None:
     assert error_of(api.get("/messages"))[:2] == (404, "not_found")
+    assert error_of(api.get("/messages", headers={"Accept": "text/html"}))[:2] == (406, "media_type_not_acceptable")
 
 
-def test_every_reply_has_the_headers_of_the_rate_limit_and_the_date(api: httpx.Client) -> None:
-    for response in (api.get("/me"), api.get("/nothing"), api.get("/me", headers={"Authorization": "no"})):
+def test_every_reply_to_an_authorized_request_has_the_headers_of_the_rate_limit(api: httpx.Client) -> None:
+    for response in (api.get("/me"), api.get("/nothing"), api.get("/me", headers={"Accept": "text/html"})):
         reset = int(response.headers["X-RateLimit-Reset"])
         assert response.headers["X-RateLimit-Limit"] == "1667"
         assert 0 <= int(response.headers["X-RateLimit-Remaining"]) < 1667
@@ -143,12 +144,23 @@ def test_every_reply_has_the_headers_of_the_rate_limit_and_the_date(api: httpx.C
         assert abs(parsedate_to_datetime(response.headers["Date"]).timestamp() - time.time()) < 5
 
 
+def test_requests_without_valid_credentials_take_nothing_from_the_limit(sandbox: Sandbox, api: httpx.Client) -> None:
+    sandbox.settings.rate_limit = 2
+    for header in ("", "Bearer wrong"):
+        for _ in range(5):
+            refused = api.get("/me", headers={"Authorization": header})
+            assert refused.status_code == 401
+            assert not [name for name in refused.headers if "ratelimit" in name]
+    assert api.get("/me").headers["X-RateLimit-Remaining"] in {"1", "0"}
+    assert api.get("/me").status_code == 200
+
+
 def test_requests_above_the_limit_are_refused_until_the_window_ends(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.settings.rate_limit = 3
     # Twice the limit and one more, because a window may end in between.
     responses = [api.post("/messages", json=in_app()) for _ in range(7)]
     refused = [each for each in responses if each.status_code != 200]
-    assert error_of(refused[0])[:2] == (429, "rate_limit_exceeded")
+    assert error_of(refused[0]) == (429, "rate_limit_exceeded", "Exceeded rate limit of 3 in 10_seconds")
     assert refused[0].headers["X-RateLimit-Remaining"] == "0"
     assert len(sandbox.messages) == len(responses) - len(refused)
 

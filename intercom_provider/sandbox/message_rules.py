@@ -76,7 +76,7 @@ def _check_inapp(wire: dict[str, Any]) -> None:
 
 
 def _check_email(wire: dict[str, Any]) -> None:
-    if not wire.get("subject"):
+    if not isinstance(wire.get("subject"), str) or not wire["subject"]:
         raise _missing("subject", "No subject supplied for email message")
     _check_body(wire)
     if wire.get("template") not in ("plain", "personal"):

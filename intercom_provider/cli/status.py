@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     from intercom_provider.api.client import IntercomClient
 
-_SHORTEST_POLL: Final = 1.0
+_MIN_POLL_SECONDS: Final = 1.0
+_MAX_POLL_SECONDS: Final = 86_400.0
+_MAX_TIMEOUT_SECONDS: Final = 31_536_000.0
 
 
 def run(options: argparse.Namespace, out: TextIO) -> int:
@@ -70,10 +72,10 @@ def _wait(options: argparse.Namespace) -> DeliveryWait:
     ids = read_message_ids(options.whatsapp_message_id)
     if (ruleset_id is None) == (not ids):
         raise InvalidInputError.of("--ruleset-id, --whatsapp-message-id", "exactly one of them says what to look at")
-    if not options.poll >= _SHORTEST_POLL:
-        raise InvalidInputError.of("--poll", "must be 1 second or more")
-    if not options.timeout > 0:
-        raise InvalidInputError.of("--timeout", "must be seconds, above 0")
+    if not _MIN_POLL_SECONDS <= options.poll <= _MAX_POLL_SECONDS:
+        raise InvalidInputError.of("--poll", "must be 1 second or more, and at most a day (86400)")
+    if not 0 < options.timeout <= _MAX_TIMEOUT_SECONDS:
+        raise InvalidInputError.of("--timeout", "must be seconds, above 0, and at most a year (31536000)")
     now = time.time()
     expected_count, settle_for = read_expected_count(options.expected_count), read_settle_for(options.settle_for)
     criteria = Criteria(

@@ -262,7 +262,14 @@ def test_people_see_a_bar(run: Run, sandbox: Sandbox, monkeypatch: pytest.Monkey
         (("--ruleset-id", "1", "--whatsapp-message-id", "wamid.1"), "exactly one of them"),
         (("--whatsapp-message-id", "403900001"), "it is the message's id"),
         (("--ruleset-id", "1", "--poll", "0"), "--poll: must be 1 second or more"),
-        (("--ruleset-id", "1", "--timeout", "nan"), "--timeout: must be seconds, above 0"),
+        *(
+            (("--ruleset-id", "1", "--poll", odd), "--poll: must be 1 second or more")
+            for odd in ("-1", "nan", "inf", "1e300")
+        ),
+        *(
+            (("--ruleset-id", "1", "--timeout", odd), "--timeout: must be")
+            for odd in ("0", "-1", "nan", "inf", "1e300")
+        ),
         (("--ruleset-id", "1", "--settle-for", "nan"), "settle_for: must be seconds"),
         (("--ruleset-id", "1", "--expected-count", "-3"), "expected_count: must be a whole number from 0 on"),
     ],

@@ -276,7 +276,14 @@ def test_status_shows_a_bar_in_a_terminal(run: Run, sandbox: Sandbox, monkeypatc
         (("--ruleset-id", "1", "--whatsapp-message-id", "wamid.1"), "exactly one of them"),
         (("--whatsapp-message-id", "403900001"), "it is the message's id"),
         (("--ruleset-id", "1", "--poll", "0"), "--poll: must be 1 second or more"),
-        (("--ruleset-id", "1", "--timeout", "nan"), "--timeout: must be seconds, above 0"),
+        *(
+            (("--ruleset-id", "1", "--poll", odd), "--poll: must be 1 second or more")
+            for odd in ("-1", "nan", "inf", "1e300")
+        ),
+        *(
+            (("--ruleset-id", "1", "--timeout", odd), "--timeout: must be")
+            for odd in ("0", "-1", "nan", "inf", "1e300")
+        ),
         (("--ruleset-id", "1", "--settle-for", "nan"), "settle_for: must be seconds"),
         (("--ruleset-id", "1", "--settle-for", "-1"), "settle_for: must be seconds"),
         (("--ruleset-id", "1", "--poll", "inf"), "--poll: must be seconds"),

@@ -410,14 +410,14 @@ def test_a_long_exception_is_cut(run_dag: Any, server: Hostile) -> None:
 
 
 def test_a_dry_run_alerts_nobody(
-    run_dag: Any, server: Hostile, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    run_dag: Any, server: Hostile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     connect(monkeypatch, server.connection, dry_run=True)
     with DAG("dry") as dag:
         Fails(task_id="load", on_failure_callback=alert())
     run_dag(dag)
     assert server.requests == []
-    assert "dry_run set: nothing is sent" in capfd.readouterr().out
+    assert "dry_run set: nothing is sent" in caplog.text
 
 
 def test_neither_texts_nor_people_are_logged(run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]) -> None:

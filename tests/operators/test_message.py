@@ -233,7 +233,7 @@ def test_nothing_is_sent_after_its_time(run_dag: Any, sandbox: Sandbox) -> None:
 
 
 def test_a_dry_run_checks_everything_and_sends_nothing(
-    run_dag: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    run_dag: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     connect(monkeypatch, sandbox.connection, dry_run=True)
     with DAG("dry") as dag:
@@ -244,7 +244,7 @@ def test_a_dry_run_checks_everything_and_sends_nothing(
     assert run.xcom("send", "outcome") == "dry_run"
     assert run.xcom("wait", "total") == 0
     assert sandbox.requests == []
-    assert capfd.readouterr().out.count("nothing is sent") == 1
+    assert caplog.text.count("nothing is sent") == 1
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,8 @@ class Recorder:
             number=item.number,
         )
         line: dict[str, Any] = {"index": item.index, "key": item.key, "outcome": outcome}
-        self._results.add({**line, **ids._asdict(), "reason": reason})
+        kept = {name: value for name, value in ids._asdict().items() if name != "created_at"}
+        self._results.add({**line, **kept, "reason": reason})
 
     def _add_unconfirmed(self, item: Item, why: str, shared: str | None = None) -> None:
         self._counts.transient += self._may_resend

@@ -252,7 +252,8 @@ class IntercomNotifier(BaseNotifier):
         if store is None or alert.kind == "up_for_retry" or alert.from_dag_processor:
             return StatelessLedger()
         ledger = AlertLedger(MessageLedger(store, read_attempt(context), key=ALERTS_KEY), self.log)
-        ledger.begin_try()
+        # A try that ends without an alert leaves no record, so a missing one means nothing.
+        ledger.begin_try(read_only=True)
         return ledger
 
     def _log_result(self, result: SendResult) -> None:

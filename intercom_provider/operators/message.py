@@ -16,7 +16,7 @@ from intercom_provider.fields import is_untemplated
 from intercom_provider.links import IntercomLink, conversation_url, inbox_url, show_link
 from intercom_provider.operators.batch import SendMessageBatchOperator
 from intercom_provider.sending.options import OnRejected, find_problems, read_options
-from intercom_provider.sending.task_instance import is_mapped, message_ledger, scope_salt
+from intercom_provider.sending.task_instance import message_ledger, scope_salt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -163,6 +163,7 @@ class SendMessageOperator(BaseOperator):
         self.intercom_conn_id = intercom_conn_id
         self._files = {name for name in _FILE_FIELDS if _is_file(getattr(self, name))}
         self._hook: IntercomHook | None = None
+        self._ledger: Ledger | None = None
         self._killed = False
         if not is_unmapped(self):
             self._check_literals()
@@ -176,9 +177,8 @@ class SendMessageOperator(BaseOperator):
         seen_oids: set[int],
     ) -> None:
         """Render the templated fields, and the files that body and components name, also of mapped tasks."""
-        if parent is self and is_mapped(context):
-            # A task whose template fails does not get to execute; the other instances need its ledger all the same.
-            self._begin_try(context, read_only=True)
+        if parent is self:
+            self._ledger = self._begin_try(context)
         # What another task returned may be anybody's text, which must not name a file of the DAG's author.
         self._files = {name for name in self._files if id(getattr(self, name)) not in seen_oids}
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
@@ -192,7 +192,8 @@ class SendMessageOperator(BaseOperator):
         :return: The receipt, key by key.
         """
         with as_airflow_errors():
-            receipt, error, *_ = self._send(context, self._begin_try(context))
+            ledger, self._ledger = self._ledger or self._begin_try(context), None
+            receipt, error, *_ = self._send(context, ledger)
             self._show_conversation(context, receipt)
             values = receipt.model_dump()
             if error is not None:
@@ -208,10 +209,10 @@ class SendMessageOperator(BaseOperator):
         if self._hook is not None:
             self._hook.stop()
 
-    def _begin_try(self, context: Context, *, read_only: bool = False) -> Ledger:
-        """Open the ledger, before anything else can go wrong in this try."""
+    def _begin_try(self, context: Context) -> Ledger:
+        """Open the ledger and record that this try has begun, before anything else can go wrong in it."""
         ledger = message_ledger(context, self.log)
-        ledger.begin_try(read_only=read_only)
+        ledger.begin_try()
         return ledger
 
     def _send(self, context: Context, ledger: Ledger) -> SendResult:

@@ -15,7 +15,7 @@ from intercom_provider.notifications.once import ALERTS_KEY, AlertLedger, reason
 from tests.support.stores import Store as MemoryStore
 
 if TYPE_CHECKING:
-    from intercom_provider.ledger.task_state import Store
+    from intercom_provider.ledger.stored import Store
 
 LOG = logging.getLogger(__name__)
 SENT = Ids("403")
@@ -92,7 +92,7 @@ def test_of_all_tries_one_alerts_and_where_nobody_may_hear_of_the_last_one_two()
 def give(store: Store, ids: Ids | None = SENT, *, max_tries: int = 0) -> bool:
     """Give an alert, unless the ledger knows that it was given; None for ids: it is certainly not sent."""
     ledger = AlertLedger(MessageLedger(store, Attempt(1, max_tries, retries=0), key=ALERTS_KEY), LOG)
-    ledger.begin_try()
+    ledger.begin_try(read_only=True)
     entry = ledger.find("alert")
     if entry is not None and not ledger.may_send(entry, "on_clear", "fail"):
         return False

@@ -396,3 +396,14 @@ def test_an_execution_timeout_leaves_nothing_unconfirmed_and_the_retry_sends_the
     assert told["already_sent"] > 0
     assert told.get("sent", 0) + told["already_sent"] == 150
     assert sorted(int(each["to"]["id"]) for each in server.created) == list(range(150))
+
+
+@pytest.mark.needs("task_state_store")
+def test_a_mapped_batch_whose_template_fails_has_published_its_ledger(run_dag: Any, server: Hostile) -> None:
+    defaults = {"message_type": "in_app", "body": "{{ nothing.here }}"}
+    with DAG("fails_to_render") as dag:
+        SendMessageBatchOperator.partial(task_id="send", defaults=defaults).expand(messages=[users(1)])
+    run = run_dag(dag)
+    assert run.states == {"send[0]": "failed"}
+    assert run.xcom("send", "ledger", 0) == {"map_index": 0, "entries": {}, "is_final": True}
+    assert server.requests == []

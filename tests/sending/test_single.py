@@ -29,7 +29,7 @@ def message(**fields: Any) -> dict[str, Any]:
     return {**usual, "retry_delay": timedelta(seconds=0.1), **fields}
 
 
-# A fault of the first reply -> how many messages exist in the end, the task's end, and the outcome that it tells.
+# A fault of the first reply -> the number of messages that exist in the end, the task's state, and its outcome.
 FAULTS: dict[str, tuple[list[hostile.Act], int, str, str]] = {
     "nothing": ([], 1, "success", "sent"),
     "dropped before it was read": ([hostile.drop_unread()], 0, "failed", "unconfirmed"),
@@ -49,14 +49,17 @@ FAULTS: dict[str, tuple[list[hostile.Act], int, str, str]] = {
     "404 for ever": ([hostile.error(404, "not_found", "no")] * 9, 0, "failed", "rejected"),
     "422": ([hostile.error(422, "parameter_invalid", "no")], 0, "failed", "rejected"),
     "401": ([hostile.error(401, "token_unauthorized", "no")], 0, "failed", "rejected"),
+    "403": ([hostile.error(403, "forbidden", "no")], 0, "failed", "rejected"),
+    "429 for long": ([hostile.rate_limited(retry_after="120")] * 9, 0, "failed", "not_sent"),
 }
+# These are retried, and the retry has to know that nothing was sent.
+RETRIED = ("404 for ever", "429 for long")
 
 
 @pytest.mark.parametrize(
     "fault",
     [
-        # It is retried, and the retry has to know that nothing was sent.
-        pytest.param(fault, marks=pytest.mark.needs("task_state_store")) if fault == "404 for ever" else fault
+        pytest.param(fault, marks=pytest.mark.needs("task_state_store")) if fault in RETRIED else fault
         for fault in FAULTS
     ],
 )
@@ -143,7 +146,9 @@ def test_a_task_that_was_killed_before_it_began_sends_nothing(run_dag: Any, serv
 
     with DAG("killed") as dag:
         Killed(**message(retries=0))
-    assert run_dag(dag).states == {"send": "failed"}
+    run = run_dag(dag)
+    assert run.states == {"send": "failed"}
+    assert run.xcom("send", "outcome") == "not_sent"
     assert server.requests == []
 
 
@@ -307,3 +312,49 @@ def test_a_store_that_forgets_on_success_is_warned_of(
     assert run_dag(dag).states == {"send": "success"}
     assert "If you clear it after that, on_unconfirmed decides" in capfd.readouterr().out
     assert len(server.created) == 1
+
+
+@pytest.mark.parametrize("on_rejected", ["fail", "report"])
+def test_a_message_that_nobody_read_is_not_sent_whatever_on_rejected_says(
+    run_dag: Any, server: Hostile, monkeypatch: pytest.MonkeyPatch, on_rejected: Any
+) -> None:
+    with hostile.Hostile() as gone:
+        connection = gone.connection
+    connect(monkeypatch, connection, timeout=1.0)
+    with DAG(f"nobody_there_{on_rejected}") as dag:
+        SendMessageOperator(**message(retries=0, on_rejected=on_rejected, execution_timeout=timedelta(seconds=30)))
+    run = run_dag(dag)
+    assert run.states == {"send": "failed"}
+    assert run.xcom("send", "outcome") == "not_sent"
+    assert "The message was not sent" in run.xcom("send", "reason")
+    assert server.requests == []
+
+
+def test_a_rate_limit_that_stays_used_up_is_not_reported_as_a_refusal(run_dag: Any, server: Hostile) -> None:
+    server.script(hostile.rate_limited(retry_after="120"))
+    with DAG("used_up") as dag:
+        SendMessageOperator(**message(retries=0, on_rejected="report"))
+    run = run_dag(dag)
+    assert run.states == {"send": "failed"}
+    assert run.xcom("send", "outcome") == "not_sent"
+
+
+def test_a_wrong_token_is_not_reported_as_a_refusal_of_the_message(run_dag: Any, server: Hostile) -> None:
+    server.script(hostile.error(401, "token_unauthorized", "no"))
+    with DAG("wrong_token") as dag:
+        SendMessageOperator(**message(retries=0, on_rejected="report"))
+    run = run_dag(dag)
+    assert run.states == {"send": "failed"}
+    assert run.xcom("send", "outcome") == "rejected"
+
+
+@pytest.mark.needs("task_state_store")
+def test_a_mapped_task_whose_template_fails_has_published_its_ledger(run_dag: Any, server: Hostile) -> None:
+    with DAG("fails_to_render") as dag:
+        fields = message(retries=0, body="{{ nothing.here }}")
+        to = fields.pop("to")
+        SendMessageOperator.partial(**fields).expand(to=[to])
+    run = run_dag(dag)
+    assert run.states == {"send[0]": "failed"}
+    assert run.xcom("send", "ledger", 0) == {"map_index": 0, "entries": {}, "is_final": True}
+    assert server.requests == []

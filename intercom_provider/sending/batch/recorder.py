@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api.errors import (
     ApiError,
@@ -139,9 +139,17 @@ class Recorder:
             reason=(shared_reason or reason) if is_counted_by_reason else None,
             number=item.number,
         )
-        line: dict[str, Any] = {"index": item.index, "key": item.key, "outcome": outcome}
-        kept = {name: value for name, value in ids._asdict().items() if name != "created_at"}
-        self._results.add({**line, **kept, "reason": reason})
+        self._results.add(
+            {
+                "index": item.index,
+                "key": item.key,
+                "outcome": outcome,
+                "id": ids.id,
+                "conversation_id": ids.conversation_id,
+                "whatsapp_message_id": ids.whatsapp_message_id,
+                "reason": reason,
+            }
+        )
 
     def _add_unconfirmed(self, item: Item, why: str, shared: str | None = None) -> None:
         self._counts.transient += self._may_resend

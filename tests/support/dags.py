@@ -46,6 +46,7 @@ class Run:
             )
             ended = find(session=session)
             assert ended
+            try_number = ended.try_number
             clear_task_instances([ended], session)
         if empties_store:
             self.empty_store(task_id, map_index=map_index)
@@ -53,7 +54,7 @@ class Run:
         with create_session() as session:
             instance = find(session=session)
             assert instance
-            instance.try_number += 1
+            instance.try_number = try_number + 1
             instance.state = TaskInstanceState.SCHEDULED
         _run_task(ti=instance, task=task)
         self.states[task_id if map_index < 0 else f"{task_id}[{map_index}]"] = instance.state and instance.state.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from airflow.sdk import BaseOperator
@@ -38,6 +39,8 @@ _CHOICES: Final = {
 }
 _FILE_FIELDS: Final = ("body", "components")
 _FILE_ENDINGS: Final = (".html", ".txt", ".md", ".json")
+# "https://...", "mailto:..."; but a path of Windows begins with a single letter.
+_URL: Final = re.compile(r"(//|www\.|[a-z][a-z0-9+.-]+:)", re.IGNORECASE)
 
 
 class SendMessageOperator(BaseOperator):
@@ -52,7 +55,7 @@ class SendMessageOperator(BaseOperator):
     ``whatsapp_message_id``, ``message_type``, ``created_at``, ``key``.
 
     All fields of the message are templated. ``body`` and ``components`` may be the path of a template file
-    (``.html``, ``.txt``, ``.md``, ``.json``).
+    (``.html``, ``.txt``, ``.md``, ``.json``); a URL is text.
 
     :param message_type: ``in_app``, ``email``, ``whatsapp`` or ``sms``.
     :param to: One recipient: ``{"type": "user" | "lead", "id" | "user_id" | "email": ...}``, for WhatsApp
@@ -259,12 +262,23 @@ class SendMessageOperator(BaseOperator):
         while self._files:
             name = self._files.pop()
             path = str(getattr(self, name)).strip()
+            if not _is_file(path):
+                continue  # a template made something else of it, such as a URL
             try:
                 template = jinja_env.get_template(path)
             except Exception as error:
-                raise InvalidFieldError(f"{name}: the template file {path} cannot be read ({error!r})") from error
+                raise InvalidFieldError(
+                    f"{name}: the template file {path} cannot be read ({error!r}). If it is meant as text, write it as "
+                    f"a template: {{{{ '{path}' }}}}"
+                ) from error
             setattr(self, name, template.render(context))
 
 
 def _is_file(value: object) -> bool:
-    return isinstance(value, str) and value.endswith(_FILE_ENDINGS) and len(value.split()) == 1
+    """Check whether a value looks like the path of a file: one word with an ending of template files, and no URL."""
+    return (
+        isinstance(value, str)
+        and value.endswith(_FILE_ENDINGS)
+        and len(value.split()) == 1
+        and not _URL.match(value.strip())
+    )

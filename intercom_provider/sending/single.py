@@ -143,10 +143,8 @@ class SingleSend:
         if entry is not None and not self._ledger.may_send(entry, repeat, on_unconfirmed):
             return self._answer_from(entry)
         if entry is not None:
-            log.warning(
-                "Sending again: there is %s (%s), and repeat is %s, on_unconfirmed %s",
-                *(entry, entry.state, repeat, on_unconfirmed),
-            )
+            before = entry.no_result if entry.state == "intent" else f"{entry} has sent it"
+            log.warning("Sending again: %s; repeat is %s, on_unconfirmed %s", before, repeat, on_unconfirmed)
         self._ledger.commit({}, [self._digest])
         return None
 
@@ -175,7 +173,7 @@ class SingleSend:
     def _answer_from(self, entry: Entry) -> SendResult:
         """Return what the ledger knows of a message that must not be sent again."""
         if entry.state == "intent":
-            reason = f"{entry} left no result: the message may have been sent or not"
+            reason = f"{entry.no_result}: the message may have been sent or not"
             return self._unconfirmed(reason, entry=entry)
         reason = f"already sent by {entry} as message {entry.ids.id}; not sending again"
         if entry.map_index is not None:

@@ -23,7 +23,8 @@ def read_attempt(context: Context) -> Attempt:
     :return: The attempt.
     """
     ti, task = context["ti"], context["task"]
-    return Attempt(number=ti.try_number, max_tries=ti.max_tries, retries=task.retries or 0)
+    clear_number = getattr(context.get("dag_run"), "clear_number", 0)
+    return Attempt(ti.try_number, ti.max_tries, task.retries or 0, clear_number or 0)
 
 
 def scope_salt(context: Context) -> str:
@@ -74,16 +75,15 @@ def message_ledger(context: Context, log: Any) -> Ledger:
     return MessageLedger(store, attempt, _mapped_instances(context))
 
 
-def batch_ledger(context: Context, log: Any, *, dry_run: bool = False) -> Ledger:
+def batch_ledger(context: Context, log: Any) -> Ledger:
     """
     Make the ledger of a task instance that sends a batch.
 
     :param context: The task's context.
     :param log: The task's log.
-    :param dry_run: Whether nothing is sent, so that nothing is recorded either.
     :return: The ledger; its try has not begun.
     """
-    attempt, store = read_attempt(context), None if dry_run else _open_store(context, log)
+    attempt, store = read_attempt(context), _open_store(context, log)
     if store is None:
         return StatelessLedger(attempt)
     from intercom_provider.ledger.task_state import BatchLedger  # noqa: PLC0415 - not when a DAG is parsed
@@ -96,8 +96,8 @@ def _open_store(context: Context, log: Any) -> TaskStateStore | None:
     store = task_state_store(context)
     if store is not None and conf.getboolean("state_store", "clear_on_success", fallback=False):
         log.warning(
-            "[state_store] clear_on_success is on: Airflow forgets what was sent when this task succeeds, "
-            "so clearing it afterwards sends the message again"
+            "[state_store] clear_on_success is on: Airflow deletes the record of what was sent when this task "
+            "succeeds. If you clear it after that, on_unconfirmed decides whether it sends again"
         )
     return store
 

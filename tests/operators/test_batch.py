@@ -303,13 +303,18 @@ class Overtaken:
 @pytest.mark.needs("task_state_store")
 @pytest.mark.parametrize("finds", [{"writer": "another"}, None])
 def test_a_try_that_another_one_has_overtaken_pushes_no_counts(run_dag: Any, server: Hostile, finds: Any) -> None:
-    def overtake(context: Context) -> None:
-        context["task_state_store"] = Overtaken(context["task_state_store"], finds)  # type: ignore[typeddict-item]
+    class OvertakenSender(SendMessageBatchOperator):
+        """Has its store replaced before its try begins."""
+
+        def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
+            context = next(each for each in (*args, *kwargs.values()) if isinstance(each, dict) and "ti" in each)
+            context["task_state_store"] = Overtaken(context["task_state_store"], finds)
+            super()._do_render_template_fields(*args, **kwargs)
 
     with DAG("overtaken") as dag:
-        SendMessageBatchOperator.partial(
-            task_id="send", defaults={"message_type": "in_app", "body": "Hi"}, pre_execute=overtake
-        ).expand(messages=[users(10)])
+        OvertakenSender.partial(task_id="send", defaults={"message_type": "in_app", "body": "Hi"}).expand(
+            messages=[users(10)]
+        )
     run = run_dag(dag)
     assert run.states == {"send[0]": "failed"}
     assert server.requests == []

@@ -59,7 +59,7 @@ class Recorder:
         if found.state == "sent":
             self.add(item, "already_sent", f"already sent by {found}", ids=found.ids)
         else:
-            self._add_unconfirmed(item, f"{found} left no result")
+            self._add_unconfirmed(item, found.no_result)
 
     def add_error(self, item: Item, error: IntercomError) -> None:
         """

@@ -230,6 +230,20 @@ class Workspace(_Tolerant):
     region: str | None = None
 
 
+class Admin(_Tolerant):
+    """
+    A teammate, as ``GET /admins/{id}`` answers.
+
+    :param id: The admin's id.
+    :param name: The admin's name.
+    :param has_inbox_seat: Whether the admin may converse with contacts; None where Intercom does not say.
+    """
+
+    id: str = Field(min_length=1)
+    name: str | None = None
+    has_inbox_seat: bool | None = None
+
+
 class Me(_Tolerant):
     """Intercom's answer to ``GET /me``: the admin whose token it is, and the workspace."""
 

@@ -20,6 +20,7 @@ from intercom_provider.api.flow import (
 )
 from intercom_provider.api.message import Message, WhatsAppMessage, check_version
 from intercom_provider.api.models import (
+    Admin,
     Conversation,
     ConversationList,
     Me,
@@ -66,6 +67,27 @@ def me(limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[Me]:
     :raises IntercomError: When Intercom does not answer or refuses.
     """
     return request_with_retries(Request("GET", "/me"), lambda reply: reply.read(Me), limits)
+
+
+def find_admin(admin_id: str | int, limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[Admin | None]:
+    """
+    Find an admin (``GET /admins/{id}``), which takes the permission to read admins.
+
+    :param admin_id: The admin's id.
+    :param limits: When to give up.
+    :return: The admin; None when Intercom does not know the id.
+    :raises InvalidInputError: When it cannot be an id.
+    :raises IntercomError: When Intercom does not answer or refuses.
+    """
+    text = str(admin_id).strip()
+    if text in ("", ".", ".."):
+        # In a path they would name another call.
+        raise InvalidInputError.of("admin_id", "must be an id")
+    request = Request("GET", f"/admins/{quote(text, safe='')}")
+    try:
+        return (yield from request_with_retries(request, lambda reply: Admin.model_validate_json(reply.body), limits))
+    except NotFoundError:
+        return None
 
 
 def send_message(message: Message, settings: Settings, limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[Receipt]:

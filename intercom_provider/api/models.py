@@ -270,6 +270,20 @@ class Workspace(Tolerant):
     region: Detail = None
 
 
+class Admin(Tolerant):
+    """
+    A teammate, as ``GET /admins/{id}`` answers.
+
+    :param id: The admin's id.
+    :param name: The admin's name.
+    :param has_inbox_seat: Whether the admin may converse with contacts; None where Intercom does not say.
+    """
+
+    id: str = Field(min_length=1)
+    name: Detail = None
+    has_inbox_seat: bool | None = None
+
+
 class Me(Tolerant):
     """Intercom's answer to ``GET /me``: the admin whose token it is, and the workspace."""
 

@@ -51,6 +51,12 @@ def _admins(_: Call) -> dict[str, Any]:
     return {"type": "admin.list", "admins": [_admin(each) for each in ADMINS]}
 
 
+def _find_admin(call: Call) -> dict[str, Any]:
+    if call.rest not in ADMINS:
+        raise ErrorReply(404, "admin_not_found", "Admin not found")
+    return _admin(call.rest)
+
+
 def _create_message(call: Call) -> dict[str, Any]:
     wire = call.json()
     check_message(wire, call.version)
@@ -233,6 +239,7 @@ def _download(call: Call) -> bytes:
 ENDPOINTS: Final[Endpoints] = {
     "GET /me": Endpoint(_me),
     "GET /admins": Endpoint(_admins),
+    "GET /admins/": Endpoint(_find_admin),
     "POST /messages": Endpoint(_create_message),
     "GET /messages/status": Endpoint(_ruleset_statuses, since=WHATSAPP),
     "GET /messages/whatsapp/status": Endpoint(_whatsapp_status, since=WHATSAPP),

@@ -281,7 +281,7 @@ class Admin(Tolerant):
 
     id: str = Field(min_length=1)
     name: Detail = None
-    has_inbox_seat: bool | None = None
+    has_inbox_seat: bool | Missing | None = Field(default=None, union_mode="left_to_right")
 
 
 class Me(Tolerant):

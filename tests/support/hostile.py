@@ -493,8 +493,10 @@ class Hostile:
         top, _, _ = seen.partition(b"\r\n\r\n")
         request = _read_head(top, number)
         with self._lock:
-            script = self._scripts.get(request.path) or self._scripts.setdefault("", _Script())
-            act = script.next()
+            # A sender is looked up beside what a test is about.
+            is_look_up = request.call.startswith("GET /admins/")
+            default = _Script() if is_look_up else self._scripts.setdefault("", _Script())
+            act = (self._scripts.get(request.path) or default).next()
         if not act.unread:
             _take(wire, len(top) + 4)
             body = _take(wire, int(request.headers.get("content-length", "0")))

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
+    from intercom_provider.api.settings import Settings
     from intercom_provider.ledger.ledger import Ledger, OnUnconfirmed, Repeat
+    from intercom_provider.sending.batch.input import BatchInput
 
 
 class SendMessageBatchOperator(BaseOperator):
@@ -186,6 +188,8 @@ class SendMessageBatchOperator(BaseOperator):
                 self.log.warning("There are no messages: nothing is sent")
             if settings.dry_run:
                 self.log.warning("The connection has dry_run set: everything is checked, nothing is sent")
+            elif total:
+                self._check_senders(batch, settings)
             results.open()
             held_timeout = HeldTimeout()
             run = BatchRun(
@@ -215,6 +219,14 @@ class SendMessageBatchOperator(BaseOperator):
                     push_before_raising(self, context, summary.values())
                 raise
             return summary.values()
+
+    def _check_senders(self, batch: BatchInput, settings: Settings) -> None:
+        from intercom_provider.api.client import IntercomClient  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.sending.sender import check_senders  # noqa: PLC0415
+
+        default = None if settings.admin_id is None else str(settings.admin_id)
+        with IntercomClient(settings, stopped=lambda: self._killed) as client:
+            check_senders(client, batch.senders, default)
 
     def _begin_try(self, context: Context) -> Ledger:
         """Open the ledger and record that this try has begun, before anything else can go wrong in it."""

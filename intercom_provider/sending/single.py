@@ -16,12 +16,11 @@ from intercom_provider.api import calls
 from intercom_provider.api.errors import (
     ExpiredError,
     IntercomError,
-    NotFoundError,
     RateLimitedError,
-    RefusedError,
     StoppedError,
     UnconfirmedError,
     UnreachableError,
+    is_about_message,
 )
 from intercom_provider.api.flow import RetryLimits
 from intercom_provider.api.models import Receipt
@@ -167,7 +166,7 @@ class SingleSend:
             return self._unconfirmed(str(error), cause=error)
         self._withdraw_intent()
         receipt = self._receipt(outcome_of(error), str(error))
-        is_reported = self._options.on_rejected == "report" and _is_about_message(error)
+        is_reported = self._options.on_rejected == "report" and is_about_message(error)
         return SendResult(receipt, None if is_reported else error, error)
 
     def _answer_from(self, entry: Entry) -> SendResult:
@@ -221,8 +220,3 @@ def outcome_of(error: IntercomError) -> Outcome:
     if isinstance(error, ExpiredError):
         return "expired"
     return "not_sent" if isinstance(error, UnreachableError | RateLimitedError | StoppedError) else "rejected"
-
-
-def _is_about_message(error: IntercomError) -> bool:
-    """Check whether only this message is refused; a wrong token or API version refuses all messages."""
-    return isinstance(error, NotFoundError | RefusedError) and error.code != "intercom_version_invalid"

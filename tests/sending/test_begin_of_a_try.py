@@ -91,7 +91,7 @@ def test_a_retry_that_finds_no_record_sends_as_the_task_was_never_cleared(
 ) -> None:
     def mend(context: Any) -> None:
         ti = context["ti"]
-        empty_store(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+        empty_store(ti.dag_id, ti.run_id, ti.task_id)
         monkeypatch.setenv("AIRFLOW_VAR_WORDS", "Hi")
 
     with DAG("retried") as dag:

@@ -49,7 +49,7 @@ class Run:
             try_number = ended.try_number
             clear_task_instances([ended], session)
         if empties_store:
-            self.empty_store(task_id, map_index=map_index)
+            empty_store(self.dag_id, self.run_id, task_id)
         task = self.dag.task_dict[task_id]
         with create_session() as session:
             instance = find(session=session)
@@ -58,10 +58,6 @@ class Run:
             instance.state = TaskInstanceState.SCHEDULED
         _run_task(ti=instance, task=task)
         self.states[task_id if map_index < 0 else f"{task_id}[{map_index}]"] = instance.state and instance.state.value
-
-    def empty_store(self, task_id: str, *, map_index: int = -1) -> None:
-        """Delete all that a task has in the task state store, as a person or a clear of Airflow 3.4 does."""
-        empty_store(self.dag_id, self.run_id, task_id, map_index)
 
     def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         """Read one XCom; None when it does not exist."""
@@ -100,8 +96,8 @@ class Run:
             return {row.key: XComModel.deserialize_value(row) for row in rows if not row.key.startswith("_link_")}
 
 
-def empty_store(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> None:
-    """Delete all that a task instance has in the task state store."""
+def empty_store(dag_id: str, run_id: str, task_id: str) -> None:
+    """Delete all that a task has in the task state store, as a person or a clear of Airflow 3.4 does."""
     from airflow.models.task_state_store import TaskStateStoreModel
     from airflow.utils.session import create_session
     from sqlalchemy import delete
@@ -112,7 +108,6 @@ def empty_store(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> 
                 TaskStateStoreModel.dag_id == dag_id,
                 TaskStateStoreModel.run_id == run_id,
                 TaskStateStoreModel.task_id == task_id,
-                TaskStateStoreModel.map_index == map_index,
             )
         )
 

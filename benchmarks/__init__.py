@@ -1,1 +1,1 @@
-"""What this provider costs beside what one would write instead: `make bench`."""
+"""Measure this provider against the code that one would write without it: `make bench`."""

@@ -1,7 +1,7 @@
 """
-Run the scenarios and write the table; a chosen few are only shown.
+Run all scenarios and write benchmarks/results.md, or run the named ones and only print their tables.
 
-Ends with 0 when every target is met, with 1 when one is missed or could not be measured.
+The exit status is 0 when every target is met, and 1 when a target is missed or a scenario fails.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _HOME: Final = Path(__file__).resolve().parents[1] / ".airflow" / "bench"
 _RESULTS: Final = Path(__file__).with_name("results.md")
 
-# A module each, in the order of the table.
+# The title of each scenario's module, in the order of the tables.
 _SCENARIOS: Final = {
     "send": "Sending over https, 50 ms a reply, 50 in flight",
     "rate": "Sending against 1,667 requests in 10 s, 300 ms a reply",
@@ -41,7 +41,7 @@ _SCENARIOS: Final = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Run what was asked for.
+    Run the scenarios of the command line.
 
     :param arguments: The command line; None for the process's own.
     :return: The exit status.
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := set(chosen) - set(_SCENARIOS):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}; there are {', '.join(_SCENARIOS)}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # Nothing of it is left outside this folder, and nothing of another Airflow gets in.
+    # All files stay inside this folder, and the settings of another Airflow have no effect.
     _HOME.mkdir(parents=True, exist_ok=True)
     for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
         del os.environ[name]
@@ -66,24 +66,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, title in _SCENARIOS.items():
         if not chosen or name in chosen:
             say(f"{title} ({name})")
-            began = time.monotonic()
-            # What one scenario leaves in memory is no burden for the next.
+            started = time.monotonic()
+            # In a process of its own, so that no scenario runs in the memory that another one has filled.
             try:
                 tables[title] = alone(importlib.import_module(f"benchmarks.{name}").run)
             except ChildProcessError as error:
-                # The others' numbers are worth having all the same.
+                # The other scenarios are independent of this one.
                 say(f"  {error}")
                 tables[title] = []
-            say(f"  took {time.monotonic() - began:.0f} s")
+            say(f"  took {time.monotonic() - started:.0f} s")
     text = document(tables, load)
     sys.stdout.write(text)
     if not chosen:
         _RESULTS.write_text(text, encoding="utf-8")
-    wrong = [f"Not measured: {title}" for title, rows in tables.items() if not rows]
-    wrong += [f"Target missed: {title}: {row.what}" for title, rows in tables.items() for row in rows if not row.holds]
-    for each in wrong:
-        say(each)
-    return 1 if wrong else 0
+    problems = [f"Not measured: {title}" for title, rows in tables.items() if not rows]
+    problems += [
+        f"Target missed: {title}: {row.what}" for title, rows in tables.items() for row in rows if not row.holds
+    ]
+    for problem in problems:
+        say(problem)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ from intercom_provider.api import calls
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.settings import Settings
 from intercom_provider.triggers.shared_client import shared_client
+from intercom_provider.waiting.criteria import Criteria
 from intercom_provider.waiting.delivery_wait import DeliveryWait
-from intercom_provider.waiting.poll import Watch
-from intercom_provider.waiting.statuses import Criteria, Summary
+from intercom_provider.waiting.statuses import Summary
+from intercom_provider.waiting.target import MessagesTarget
 
 if TYPE_CHECKING:
     from intercom_provider.api.parallel import ParallelFlow
@@ -62,8 +63,8 @@ def run() -> list[Row]:
 def _poll() -> ParallelFlow[FullPoll | PartialPoll]:
     now = time.time()
     criteria = Criteria(expected_count=_MESSAGES)
-    wait = DeliveryWait(target=Watch(whatsapp_message_ids=_IDS), criteria=criteria, started=now, deadline=now + 86_400)
-    return wait.poll(now, may_stop_early=True)
+    wait = DeliveryWait(target=MessagesTarget(_IDS), criteria=criteria, started=now, deadline=now + 86_400)
+    return wait.partial_poll(now)
 
 
 def _polled_by_a_task(settings: Settings) -> float:

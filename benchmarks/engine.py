@@ -1,4 +1,4 @@
-"""This provider's batch without Airflow around it."""
+"""Run this provider's batch without Airflow around it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from intercom_provider.ledger.ledger import Attempt
 from intercom_provider.ledger.task_state import BatchLedger
 from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sending.batch.input import BatchInput
-from intercom_provider.sending.batch.run import BatchRun, Counts, SendOptions
+from intercom_provider.sending.batch.run import BatchRun
+from intercom_provider.sending.options import SendOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from intercom_provider.sending.batch.counts import Counts
+
 
 class _Store:
     """
-    Keeps what a ledger writes in memory.
+    A store in memory for the ledger.
 
     :param pause: Seconds that each call takes, as Airflow's store takes some milliseconds.
     """
@@ -37,7 +40,7 @@ class _Store:
         self._values[key] = value
 
 
-def send(url: str, token: str, contacts: Sequence[str], *, pause: float = 0.0, **terms: Any) -> Counts:
+def send(url: str, token: str, contacts: Sequence[str], *, pause: float = 0.0, **options: Any) -> Counts:
     """
     Send one message to each of these contacts, as the batch operator does: checked, under a ledger.
 
@@ -45,8 +48,8 @@ def send(url: str, token: str, contacts: Sequence[str], *, pause: float = 0.0, *
     :param token: The access token.
     :param contacts: The contacts' ids.
     :param pause: Seconds that each call of the ledger's store takes (default 0).
-    :param terms: Fields of :class:`intercom_provider.sending.batch.run.SendOptions`.
-    :return: What became of the messages.
+    :param options: Fields of :class:`intercom_provider.sending.options.SendOptions`.
+    :return: The counts.
     """
     settings = Settings(token=token, base_url=url)
     messages = [{"to": {"type": "user", "id": contact}} for contact in contacts]
@@ -54,9 +57,14 @@ def send(url: str, token: str, contacts: Sequence[str], *, pause: float = 0.0, *
     with BatchInput(messages, defaults, duplicates="skip", salt="bench", settings=settings) as batch:
         total = batch.check()
         ledger = BatchLedger(_Store(pause), Attempt(number=1, max_tries=0, retries=0))
-        ledger.open()
+        ledger.begin_try()
         run = BatchRun(
-            batch, total, settings=settings, terms=SendOptions(**terms), ledger=ledger, results=ResultsWriter(None, 1)
+            batch,
+            total,
+            settings=settings,
+            options=SendOptions(**options),
+            ledger=ledger,
+            results=ResultsWriter(None, 1),
         )
         counts = run.run()
     if run.fatal is not None:

@@ -1,4 +1,4 @@
-"""What a message costs in Airflow itself: a mapped task each, or one batch for all, on a real scheduler."""
+"""Measure what a message costs in Airflow itself: a mapped task each, or one batch for all, on a real scheduler."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.measure import in_turns
 from benchmarks.table import Row
 from demo.machinery import sandbox
-from tests.support.airflow_instance import PROJECT, AirflowInstance, until
+from tests.support.airflow_instance import AirflowInstance
+from tests.support.eventually import until
+from tests.support.project import PROJECT
 
 if TYPE_CHECKING:
     from demo.machinery import Sandbox
 
-_LATENCY: Final = 0.05
+_LATENCY_SECONDS: Final = 0.05
 _DAGS: Final = Path(__file__).with_name("dags")
 _MAPPED: Final = 20
 _IN_A_BATCH: Final = 1_000
-_LONGEST: Final = 180.0
-# Airflow's own default is 32, which two cores do not bear.
+_MAX_RUN_SECONDS: Final = 180.0
+# Airflow's default of 32 overloads two cores.
 _PARALLELISM: Final = 8
 
 
@@ -32,7 +34,7 @@ def run() -> list[Row]:
     :return: The rows.
     """
     settings = {"AIRFLOW__CORE__PARALLELISM": str(_PARALLELISM)}
-    with sandbox("--rate-limit", "0", "--latency", str(_LATENCY), log=sys.stderr) as intercom:
+    with sandbox("--rate-limit", "0", "--latency", str(_LATENCY_SECONDS), log=sys.stderr) as intercom:
         connections = {"intercom_default": intercom.connection}
         with AirflowInstance(PROJECT / ".airflow" / "bench-mapped", _DAGS, connections, settings=settings) as airflow:
             found = in_turns(
@@ -59,7 +61,7 @@ def _seconds_each(airflow: AirflowInstance, intercom: Sandbox, dag_id: str, numb
     ended = until(
         lambda: found if (found := airflow.call("GET", path))["state"] in ("success", "failed") else None,
         f"the run of {dag_id}",
-        within=_LONGEST,
+        within=_MAX_RUN_SECONDS,
     )
     report = intercom.ask("/_sandbox/report")
     if ended["state"] != "success" or not report["messages"] == report["recipients"] == number:

@@ -1,4 +1,4 @@
-"""How things are measured: in turns, in rounds, and where it matters in a process of their own."""
+"""Measure functions: several rounds in turns, and in a process of their own where memory or imports matter."""
 
 from __future__ import annotations
 
@@ -25,46 +25,46 @@ ROUNDS: Final = 5
 @dataclass(frozen=True, slots=True)
 class Sample:
     """
-    What several rounds of one thing gave.
+    The results of several rounds.
 
-    :param values: One number a round.
+    :param values: One number per round.
     """
 
     values: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """The one in the middle."""
+        """The median of the rounds."""
         return median(self.values)
 
     @property
     def mean(self) -> float:
-        """All of them together, divided by their number."""
+        """The mean of the rounds."""
         return fmean(self.values)
 
     def told(self, form: str) -> str:
         """
-        Write it for a table: the median, and where there are several rounds the least and the most.
+        Format the sample for a table: the median, and with several rounds the minimum and the maximum.
 
-        :param form: How a number is written, such as ``{:.0f}/s``.
+        :param form: The format of a number, such as ``{:.0f}/s``.
         :return: The text.
         """
-        least, most = form.format(min(self.values)), form.format(max(self.values))
-        return form.format(self.median) + (f" ({least} to {most})" if len(self.values) > 1 else "")
+        lowest, highest = form.format(min(self.values)), form.format(max(self.values))
+        return form.format(self.median) + (f" ({lowest} to {highest})" if len(self.values) > 1 else "")
 
 
 def in_turns(contenders: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, Sample]:
     """
-    Measure several things side by side: every round all of them, every other round in the opposite order.
+    Measure several functions in turns: all of them in each round, in the opposite order every other round.
 
-    :param contenders: What gives one number a call, by its name.
-    :param rounds: How many rounds (default 5).
-    :return: What each gave.
+    :param contenders: The functions by name; a call returns one number.
+    :param rounds: The number of rounds (default 5).
+    :return: The sample of each function.
     """
     found: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds):
         for name in list(contenders)[:: -1 if number % 2 else 1]:
-            # What one leaves behind is not the next one's to clear away.
+            # Otherwise the next contender would pay for collecting this one's garbage.
             gc.collect()
             found[name].append(contenders[name]())
             say(f"  round {number + 1} of {rounds}: {name}: {found[name][-1]:.4g}")
@@ -73,13 +73,13 @@ def in_turns(contenders: Mapping[str, Callable[[], float]], rounds: int = ROUNDS
 
 def alone(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
     """
-    Call a function in a new process, which ends with it.
+    Call a function in a new process, which ends when the function returns.
 
-    :param function: What to call; a module's own function.
+    :param function: A function at the top of a module.
     :param arguments: Its arguments.
     :param options: Its arguments by name.
-    :return: What it returns.
-    :raises ChildProcessError: When it raises; the traceback is on stderr.
+    :return: The return value.
+    :raises ChildProcessError: When the function raises; the traceback is on stderr.
     """
     with beside(function, *arguments, **options) as answer:
         return answer()
@@ -88,30 +88,30 @@ def alone(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> 
 @contextmanager
 def beside(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> Iterator[Callable[[], T]]:
     """
-    Call a function in a new process while something else goes on here; see :func:`alone`.
+    Call a function in a new process during a ``with`` block; see :func:`alone`.
 
-    :param function: What to call; a module's own function.
+    :param function: A function at the top of a module.
     :param arguments: Its arguments.
     :param options: Its arguments by name.
-    :return: What waits for its answer, and gives it.
+    :return: A function that waits for the return value and returns it.
     """
     context = multiprocessing.get_context("spawn")
-    answer, teller = context.Pipe(duplex=False)
-    process = context.Process(target=_tell, args=(teller, function, arguments, options))
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_result, args=(sender, function, arguments, options))
     process.start()
-    teller.close()
+    sender.close()
 
-    def hear() -> T:
+    def receive() -> T:
         try:
-            told: T = answer.recv()
+            result: T = receiver.recv()
         except EOFError:
-            # It says why before it ends.
+            # The process prints its traceback before it ends.
             process.join()
             raise ChildProcessError(f"{function.__module__}.{function.__qualname__} failed") from None
-        return told
+        return result
 
     try:
-        yield hear
+        yield receive
     except BaseException:
         process.terminate()
         raise
@@ -119,17 +119,17 @@ def beside(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) ->
         process.join()
 
 
-def _tell(teller: Connection, function: Callable[..., Any], arguments: tuple[Any, ...], options: Any) -> None:
-    # Told to end, it ends what it has started as well.
+def _send_result(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...], options: Any) -> None:
+    # SIGTERM raises SystemExit, so that the processes that the function has started end as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    teller.send(function(*arguments, **options))
+    sender.send(function(*arguments, **options))
 
 
 def memory(name: Literal["VmRSS", "VmHWM"]) -> float:
     """
-    Tell how much memory this process holds.
+    Read the memory of this process.
 
-    :param name: ``VmRSS`` for now, ``VmHWM`` for the most that it ever was.
+    :param name: ``VmRSS`` for the current size, ``VmHWM`` for the largest size so far.
     :return: MiB.
     """
     status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -138,9 +138,9 @@ def memory(name: Literal["VmRSS", "VmHWM"]) -> float:
 
 def say(text: str) -> None:
     """
-    Tell whoever waits for the table how far it is.
+    Print a line of progress to the standard error.
 
-    :param text: One line.
+    :param text: The line.
     """
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

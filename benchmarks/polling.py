@@ -13,14 +13,15 @@ from benchmarks.table import Row
 from demo.machinery import sandbox
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.settings import Settings
+from intercom_provider.waiting.criteria import Criteria
 from intercom_provider.waiting.delivery_wait import DeliveryWait
-from intercom_provider.waiting.poll import Watch
-from intercom_provider.waiting.statuses import Criteria, Summary
+from intercom_provider.waiting.target import RulesetTarget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from demo.machinery import Sandbox
+    from intercom_provider.waiting.statuses import Summary
 
 _PAGES: Final = 100
 _PER_PAGE: Final = 100
@@ -65,11 +66,11 @@ def _row(how: str, order: list[int]) -> Row:
 
 
 def _polled(intercom: Sandbox, ruleset_id: str, ids: list[str]) -> tuple[int, Summary]:
-    """Poll until it is settled, and look once more as the sensor does: requests, and the last summary."""
+    """Poll until it is settled, and once more as the sensor does; return the requests and the last summary."""
     before = _requests(intercom)
     began = time.time()
     wait = DeliveryWait(
-        target=Watch(ruleset_id=ruleset_id),
+        target=RulesetTarget(ruleset_id),
         criteria=Criteria(expected_count=_MESSAGES),
         started=began,
         deadline=began + 100 * _POLLS * _INTERVAL,
@@ -79,15 +80,15 @@ def _polled(intercom: Sandbox, ruleset_id: str, ids: list[str]) -> tuple[int, Su
         for poll, settling in enumerate(_shares(ids)):
             _settle(intercom, settling)
             now = began + poll * _INTERVAL
-            # The sensor looks first, and then the trigger, which leaves full looks to the sensor.
+            # The first poll is the sensor's, the others are the trigger's, which leaves full polls to the sensor.
             verdict = wait.update(client.run(wait.poll(now, may_stop_early=poll > 0)), now)
             if (verdict == "settled") != (poll == _POLLS - 1):
-                raise AssertionError(f"{verdict} after poll {poll + 1}: {wait.last}")
-        # The trigger's word is checked by the sensor.
+                raise AssertionError(f"{verdict} after poll {poll + 1}: {wait.summary}")
+        # The sensor checks what the trigger found.
         verdict = wait.update(client.run(wait.poll(now, full=True)), now)
-    if verdict != "settled" or wait.last is None:
-        raise AssertionError(f"{verdict} in the end: {wait.last}")
-    return _requests(intercom) - before, wait.last
+    if verdict != "settled" or wait.summary is None:
+        raise AssertionError(f"{verdict} in the end: {wait.summary}")
+    return _requests(intercom) - before, wait.summary
 
 
 def _shares(ids: list[str]) -> Iterator[list[str]]:

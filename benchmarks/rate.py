@@ -1,4 +1,4 @@
-"""Sending against Intercom's rate limit: how much of it is used, and how much is asked in vain."""
+"""Send against Intercom's rate limit: how much of it is used, and how many requests are answered 429."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from demo.machinery import Sandbox
 
 _LIMIT: Final = 1_667
-_WINDOW: Final = 10
-_WINDOWS: Final = 6
-_LATENCY: Final = 0.3
+_WINDOW_SECONDS: Final = 10
+_MIN_WINDOWS: Final = 6
+_LATENCY_SECONDS: Final = 0.3
 _BUDGET: Final = 0.8
-# Enough for a minute of full windows, however late in its window a run begins.
+# Enough for a minute of full windows, even when a run begins late in its first window.
 _MESSAGES: Final = 10_000
 _MESSAGES_OF_TWO: Final = 6_500
 _REMEMBERED: Final = 20_000
@@ -32,11 +32,11 @@ _TOO_MANY: Final = 429
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """
-    What the sandbox saw of a run.
+    The requests of a run, as the sandbox counted them.
 
-    :param windows: How many requests were let through in each full window in which every sender was at work.
+    :param windows: The number of accepted requests in each full window in which every sender was at work.
     :param refused: The share of all requests that were answered 429.
-    :param lost: How many messages were not created, or twice, or are not what the senders say.
+    :param lost: How many messages were not created, were created twice, or differ from the senders' counts.
     """
 
     windows: Sample
@@ -46,7 +46,7 @@ class _Seen:
 
 def run() -> list[Row]:
     """
-    Send for more than a minute, from one process and then from two that know nothing of each other.
+    Send for more than a minute, from one process and then from two that share nothing but the limit.
 
     :return: The rows.
     """
@@ -55,7 +55,7 @@ def run() -> list[Row]:
     per_window = _BUDGET * _LIMIT
     return [
         Row(
-            what=f"one process: requests in a window, over {_WINDOW * len(one.windows.values)} s",
+            what=f"one process: requests in a window, over {_WINDOW_SECONDS * len(one.windows.values)} s",
             ours=_average(one.windows),
             other=f"{per_window:.0f}: its budget, {_BUDGET:g} of {_LIMIT:,}",
             ratio=one.windows.mean / per_window,
@@ -87,15 +87,15 @@ def _none_lost(who: str, seen: _Seen, number: int) -> Row:
 
 
 def _measure(senders: tuple[str, ...], number: int) -> _Seen:
-    options = ("--rate-limit", str(_LIMIT), "--latency", str(_LATENCY))
+    options = ("--rate-limit", str(_LIMIT), "--latency", str(_LATENCY_SECONDS))
     with sandbox(*options, log=sys.stderr) as intercom:
         with ExitStack() as at_work:
             answers = [
                 at_work.enter_context(beside(_send, intercom.url, _token(intercom), sender, number))
                 for sender in senders
             ]
-            told = sum(answer() for answer in answers)
-        seen = _poll(intercom, senders, number * len(senders), told)
+            reported = sum(answer() for answer in answers)
+        seen = _measure_requests(intercom, senders, number * len(senders), reported)
     windows = " ".join(f"{count:.0f}" for count in seen.windows.values)
     say(f"  {len(senders)} at work: {windows} in a window, {100 * seen.refused:.2f}% refused, {seen.lost} lost")
     return seen
@@ -106,21 +106,21 @@ def _send(url: str, token: str, sender: str, number: int) -> int:
     return engine.send(url, token, contacts, budget=_BUDGET).sent
 
 
-def _poll(intercom: Sandbox, senders: tuple[str, ...], number: int, told: int) -> _Seen:
+def _measure_requests(intercom: Sandbox, senders: tuple[str, ...], number: int, reported: int) -> _Seen:
     requests = intercom.ask("/_sandbox/requests", last=_REMEMBERED)["requests"]
     times: dict[str, list[float]] = {sender: [] for sender in senders}
     for request in requests:
         times[request["json"]["to"]["id"].partition("-")[0]].append(request["time"])
-    first = int(max(map(min, times.values())) // _WINDOW) + 1
-    last = int(min(map(max, times.values())) // _WINDOW)
-    passed = Counter(int(request["time"] // _WINDOW) for request in requests if request["status"] == _OK)
+    first = int(max(map(min, times.values())) // _WINDOW_SECONDS) + 1
+    last = int(min(map(max, times.values())) // _WINDOW_SECONDS)
+    passed = Counter(int(request["time"] // _WINDOW_SECONDS) for request in requests if request["status"] == _OK)
     windows = tuple(float(passed[window]) for window in range(first, last))
-    if len(windows) < _WINDOWS:
+    if len(windows) < _MIN_WINDOWS:
         raise AssertionError(f"only {len(windows)} full windows")
     refused = sum(request["status"] == _TOO_MANY for request in requests) / len(requests)
     report = intercom.ask("/_sandbox/report")
     once = report["recipients"] - report["recipients_with_several_messages"]
-    return _Seen(Sample(windows), refused, number - min(once, told))
+    return _Seen(Sample(windows), refused, number - min(once, reported))
 
 
 def _token(intercom: Sandbox) -> str:

@@ -25,8 +25,9 @@ from demo.machinery import sandbox
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.flow import DEFAULT_RETRY_LIMITS, Reply
 from intercom_provider.api.settings import Settings
-from intercom_provider.waiting.poll import PollOptions, Watch
-from intercom_provider.waiting.statuses import Criteria
+from intercom_provider.waiting.criteria import Criteria, Growth
+from intercom_provider.waiting.list_position import read_list
+from intercom_provider.waiting.poll import PollOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,13 +112,19 @@ def _timed(read: Callable[[], dict[str, int]], expected: dict[str, int]) -> floa
 
 def _poll(ruleset_id: str) -> Flow[FullPoll]:
     options = PollOptions(
+        now=0.0,
+        criteria=Criteria(),
+        growth=Growth(),
         first=DEFAULT_RETRY_LIMITS,
         others=DEFAULT_RETRY_LIMITS,
-        not_yet=False,
+        unknown_is_pending=False,
         observe=lambda _: None,
         needs_details=lambda _: False,
+        full=True,
+        may_stop_early=False,
     )
-    return Watch(ruleset_id=ruleset_id).read_list(Criteria(), options)
+    poll, _ = yield from read_list(ruleset_id, None, options)
+    return poll
 
 
 def _replayed(flow: Flow[FullPoll], recorded: list[bytes]) -> Summary:

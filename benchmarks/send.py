@@ -1,9 +1,9 @@
 """
 Sending: 50 ms a reply, 50 requests in flight, no rate limit; over https, as Intercom speaks nothing else.
 
-An httpx client that many use at once keeps 20 idle connections and makes the others anew, which costs little on one
-machine; keeping all of them costs more, as it looks at each one for each request. So there is a row for either, and one
-without TLS.
+An httpx client that many tasks share keeps 20 idle connections and opens the others anew, which costs little on one
+machine; keeping all of them costs more, because it checks each one for each request. So there is a row for either, and
+one without TLS.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from benchmarks.senders import Send
     from demo.machinery import Sandbox
 
-_LATENCY: Final = 0.05
+_LATENCY_SECONDS: Final = 0.05
 _AT_ONCE: Final = 50
 
 _OURS: Final = "this provider"
@@ -38,35 +38,35 @@ _ASYNC_SDK: Final = "AsyncIntercom, a semaphore"
 _ASYNC_SDK_KEPT: Final = "AsyncIntercom, its connections kept"
 _SYNC_SDK: Final = "Intercom, a loop"
 _SYNC_HTTPX: Final = "httpx, a loop"
-_LANES: Final = "httpx, a client a lane"
+_TASKS: Final = "httpx, a client a task"
 _THREADS: Final = "httpx, a client a thread"
 _AIOHTTP: Final = "aiohttp, one session"
 
-# What Airflow's task state store takes for a write.
-_STORE_TAKES: Final = 0.006
+# The time of a write to Airflow's task state store.
+_STORE_SECONDS: Final = 0.006
 
 
 def _ours(url: str, token: str, contacts: Sequence[str], at_once: int, *, pause: float = 0.0) -> None:
     engine.send(url, token, contacts, pause=pause, concurrency=at_once)
 
 
-# As many messages as take some seconds: a loop is as slow with many.
+# Enough messages for some seconds of work; a loop is as slow with few as with many.
 _SENDERS: Final[dict[str, tuple[Send, int]]] = {
     _OURS: (_ours, 5_000),
     _ASYNC_SDK: (senders.async_sdk, 3_000),
     _ASYNC_SDK_KEPT: (senders.async_sdk_kept, 1_000),
     _SYNC_SDK: (senders.sync_sdk, 60),
     _SYNC_HTTPX: (senders.sync_httpx, 60),
-    _LANES: (senders.httpx_lanes, 5_000),
+    _TASKS: (senders.httpx_tasks, 5_000),
     _THREADS: (senders.httpx_threads, 5_000),
     _AIOHTTP: (senders.bare_aiohttp, 5_000),
-    _OURS_STORED: (functools.partial(_ours, pause=_STORE_TAKES), 5_000),
+    _OURS_STORED: (functools.partial(_ours, pause=_STORE_SECONDS), 5_000),
 }
 
 
 def run() -> list[Row]:
     """
-    Send with this provider and with what one would write instead.
+    Send with this provider and with its alternatives.
 
     :return: The rows.
     """
@@ -75,8 +75,8 @@ def run() -> list[Row]:
         os.environ["SSL_CERT_FILE"] = str(certificate)
         rates = _rates(_SENDERS, "--certificate", str(certificate))
         plain = _rates({name: _SENDERS[name] for name in (_OURS, _ASYNC_SDK)})
-    best = max((_LANES, _THREADS), key=lambda name: rates[name].median)
-    other = _THREADS if best == _LANES else _LANES
+    best = max((_TASKS, _THREADS), key=lambda name: rates[name].median)
+    other = _THREADS if best == _TASKS else _TASKS
     return [
         _row(rates, _ASYNC_SDK, 4),
         _row(rates, _ASYNC_SDK_KEPT),
@@ -88,8 +88,8 @@ def run() -> list[Row]:
         Row(
             what="messages a second, against what the replies allow at most",
             ours=rates[_OURS].told("{:.0f}"),
-            other=f"{_AT_ONCE / _LATENCY:.0f}: {_AT_ONCE} in {1000 * _LATENCY:.0f} ms",
-            ratio=rates[_OURS].median * _LATENCY / _AT_ONCE,
+            other=f"{_AT_ONCE / _LATENCY_SECONDS:.0f}: {_AT_ONCE} in {1000 * _LATENCY_SECONDS:.0f} ms",
+            ratio=rates[_OURS].median * _LATENCY_SECONDS / _AT_ONCE,
         ),
         _row(rates, best, ours=_OURS_STORED),
         _row(plain, _ASYNC_SDK, how="http without TLS"),
@@ -97,7 +97,7 @@ def run() -> list[Row]:
 
 
 def _rates(chosen: Mapping[str, tuple[Send, int]], *options: str) -> dict[str, Sample]:
-    with sandbox("--rate-limit", "0", "--latency", str(_LATENCY), *options, log=sys.stderr) as intercom:
+    with sandbox("--rate-limit", "0", "--latency", str(_LATENCY_SECONDS), *options, log=sys.stderr) as intercom:
         return in_turns(
             {name: functools.partial(_rate, intercom, send, number) for name, (send, number) in chosen.items()}
         )
@@ -117,7 +117,7 @@ def _row(
 
 
 def _rate(intercom: Sandbox, send: Send, number: int) -> float:
-    """Messages a second."""
+    """Send, and return messages a second."""
     intercom.ask("/_sandbox/reset", body={})
     contacts = [f"contact-{index}" for index in range(number)]
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What one would write instead to send many messages: the official SDK, bare httpx, bare aiohttp."""
+"""Send many messages with the alternatives to this provider: the official SDK, bare httpx, bare aiohttp."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ Send: TypeAlias = Callable[[str, str, Sequence[str], int], None]
 
 def wire(contact: str) -> dict[str, Any]:
     """
-    Write a message as Intercom takes it.
+    Return a message as Intercom takes it.
 
-    :param contact: To whom.
+    :param contact: The recipient's id.
     :return: The request's body.
     """
     return {
@@ -43,7 +43,7 @@ def wire(contact: str) -> dict[str, Any]:
 
 def headers(token: str) -> dict[str, str]:
     """
-    Give the headers of a request to Intercom.
+    Return the headers of a request to Intercom.
 
     :param token: The access token.
     :return: The headers.
@@ -90,17 +90,17 @@ def sync_httpx(url: str, token: str, contacts: Sequence[str], _: int) -> None:
         _send_all(client, contacts)
 
 
-def httpx_lanes(url: str, token: str, contacts: Sequence[str], at_once: int) -> None:
-    """Send with an async httpx client for each lane; one for all of them would be slower."""
+def httpx_tasks(url: str, token: str, contacts: Sequence[str], at_once: int) -> None:
+    """Send with an async httpx client for each task; one for all of them would be slower."""
     context, left = httpx.create_ssl_context(), iter(contacts)
 
-    async def lane() -> None:
+    async def task() -> None:
         async with httpx.AsyncClient(base_url=url, headers=headers(token), verify=context) as client:
             for contact in left:
                 (await client.post("/messages", json=wire(contact))).raise_for_status()
 
     async def send() -> None:
-        await asyncio.gather(*(lane() for _ in range(at_once)))
+        await asyncio.gather(*(task() for _ in range(at_once)))
 
     asyncio.run(send())
 
@@ -112,11 +112,11 @@ def httpx_threads(url: str, token: str, contacts: Sequence[str], at_once: int) -
     for contact in [*contacts, *[None] * at_once]:
         left.put(contact)
 
-    def lane() -> None:
+    def work() -> None:
         with httpx.Client(base_url=url, headers=headers(token), verify=context) as client:
             _send_all(client, iter(left.get, None))
 
-    threads = [threading.Thread(target=lane) for _ in range(at_once)]
+    threads = [threading.Thread(target=work) for _ in range(at_once)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -124,20 +124,20 @@ def httpx_threads(url: str, token: str, contacts: Sequence[str], at_once: int) -
 
 
 def bare_aiohttp(url: str, token: str, contacts: Sequence[str], at_once: int) -> None:
-    """Send with one aiohttp session: what this machine and the sandbox give at most."""
+    """Send with one aiohttp session: the most that this machine and the sandbox allow."""
     left = iter(contacts)
 
-    async def lane(session: aiohttp.ClientSession) -> None:
+    async def task(session: aiohttp.ClientSession) -> None:
         for contact in left:
             async with session.post("/messages", json=wire(contact)) as reply:
                 reply.raise_for_status()
                 await reply.json()
 
     async def send() -> None:
-        # What aiohttp makes itself, it makes when it is imported.
+        # aiohttp makes its own context at import, before the benchmark has set its certificate.
         connector = aiohttp.TCPConnector(limit=at_once, ssl=ssl.create_default_context())
         async with aiohttp.ClientSession(url, headers=headers(token), connector=connector) as session:
-            await asyncio.gather(*(lane(session) for _ in range(at_once)))
+            await asyncio.gather(*(task(session) for _ in range(at_once)))
 
     asyncio.run(send())
 

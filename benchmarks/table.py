@@ -1,4 +1,4 @@
-"""The table of a run: its rows, on what machine, with what versions."""
+"""Render the results of a run as Markdown, with the machine and the versions."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Row:
     """
     One comparison.
 
-    :param what: What is compared.
-    :param ours: What this provider took or did.
-    :param other: What the other did, or what is allowed.
-    :param ratio: How the two relate.
-    :param at_least: What the ratio has to reach; None when there is no such target.
-    :param at_most: What the ratio must not exceed; None when there is no such target.
+    :param what: The name of what is compared.
+    :param ours: The result of this provider.
+    :param other: The result of the other code, or the limit.
+    :param ratio: The ratio of the two.
+    :param at_least: The minimum of the ratio; None for no such target.
+    :param at_most: The maximum of the ratio; None for no such target.
     """
 
     what: str
@@ -57,7 +57,7 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """What stands in the table."""
+        """The cells of the row."""
         target = "" if self.at_least is None else f"at least {self.at_least:g}"
         target = target if self.at_most is None else f"at most {self.at_most:g}"
         holds = ("yes" if self.holds else "**no**") if target else ""
@@ -66,12 +66,12 @@ class Row:
 
 def allowed(what: str, found: Sample, limit: float, form: str) -> Row:
     """
-    Compare something with what it may be at most.
+    Compare a sample with a limit.
 
-    :param what: What it is.
-    :param found: The numbers.
-    :param limit: The most that it may be.
-    :param form: How a number is written.
+    :param what: The name of what was measured.
+    :param found: The sample.
+    :param limit: The maximum.
+    :param form: The format of a number.
     :return: The row.
     """
     other = f"{form.format(limit)} allowed"
@@ -80,14 +80,14 @@ def allowed(what: str, found: Sample, limit: float, form: str) -> Row:
 
 def markdown(title: str, rows: Sequence[Row]) -> str:
     """
-    Write rows as a table.
+    Render rows as a table.
 
-    :param title: What stands above it.
-    :param rows: The rows.
-    :return: Markdown, its columns in line for those who read it as it is.
+    :param title: The heading above it.
+    :param rows: The rows; empty for a scenario that failed.
+    :return: Markdown with aligned columns, which is readable as plain text too.
     """
     if not rows:
-        return f"## {title}\n\nIt did not come to its end.\n"
+        return f"## {title}\n\nThe scenario failed.\n"
     lines = [_HEADS, *(row.cells for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
@@ -97,10 +97,10 @@ def markdown(title: str, rows: Sequence[Row]) -> str:
 
 def document(tables: Mapping[str, Sequence[Row]], load: float) -> str:
     """
-    Write all tables of a run, and what it ran on.
+    Render all tables of a run, with the machine and the versions.
 
-    :param tables: Rows by their title.
-    :param load: How busy the machine was before it began, as its load average tells.
+    :param tables: The rows of each scenario by its title.
+    :param load: The machine's load average before the run.
     :return: Markdown.
     """
     head = [
@@ -111,8 +111,8 @@ def document(tables: Mapping[str, Sequence[Row]], load: float) -> str:
         f"- Versions: Python {platform.python_version()}, {', '.join(_versions())}",
         "",
         "Everything ran in one run on one machine, the sandbox (a local Intercom) in a process of its own on the same",
-        "cores. Numbers are medians of several rounds in turns, with the least and the most in brackets. Only the",
-        "ratios say something about another machine, and the busier it is with other things, the less they say.",
+        "cores. Numbers are medians of several rounds in turns, with minimum and maximum in brackets. Only the ratios",
+        "carry over to another machine, and the busier that machine is, the less they do.",
         "",
     ]
     return "\n".join([*head, *(markdown(title, rows) for title, rows in tables.items())])

@@ -124,17 +124,17 @@ async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
 def _trigger(ruleset: str, interval: float) -> MessageStatusTrigger:
     # Imported here: not before Airflow's home is set.
     from intercom_provider.triggers.message_status import MessageStatusTrigger  # noqa: PLC0415
+    from intercom_provider.waiting.criteria import Criteria  # noqa: PLC0415
     from intercom_provider.waiting.delivery_wait import DeliveryWait  # noqa: PLC0415
-    from intercom_provider.waiting.poll import Watch  # noqa: PLC0415
-    from intercom_provider.waiting.statuses import Criteria  # noqa: PLC0415
+    from intercom_provider.waiting.target import RulesetTarget  # noqa: PLC0415
 
     now = time.time()
-    target, criteria = Watch(ruleset_id=ruleset), Criteria(settle_for=600)
+    target, criteria = RulesetTarget(ruleset), Criteria(settle_for=600)
     wait = DeliveryWait(target=target, criteria=criteria, started=now, deadline=now + _FAR)
     return MessageStatusTrigger(
         intercom_conn_id="intercom_default",
         api_version=None,
-        target=asdict(target),
+        target=target.arguments(),
         criteria=asdict(criteria),
         state=wait.state(),
         poke_interval=interval,

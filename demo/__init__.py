@@ -1,1 +1,1 @@
-"""`python -m demo`: the WhatsApp examples on a real Airflow, against the sandbox."""
+"""Run the WhatsApp examples on a real Airflow, against the sandbox: `python -m demo`."""

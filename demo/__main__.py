@@ -1,7 +1,7 @@
 """
-Send and wait on a real Airflow, then compare what it reports with what really happened.
+Send and wait on a real Airflow, and compare the numbers of its tasks with those of the sandbox.
 
-Ends with 0 only when every run succeeded and all numbers agree.
+The exit status is 0 only when every run succeeded and all numbers agree.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 _HOME: Final = PROJECT / ".airflow" / "demo"
 _LOG: Final = _HOME / "demo.log"
-_TAIL: Final = 25
+_LOG_TAIL_LINES: Final = 25
 
-# The sandbox's WhatsApp delivers within 10 seconds of its own, which are one second here.
-_SANDBOX: Final = ("--speed", "10", "--failures", "0.02")
+# At this speed the 10 sandbox seconds within which WhatsApp delivers are one real second.
+_SANDBOX_OPTIONS: Final = ("--speed", "10", "--failures", "0.02")
 _RULESET: Final = "4711"
 _RECIPIENTS: Final = 1_250
-_JOIN_OVER: Final = 80
+_JOIN_OVER_SANDBOX_SECONDS: Final = 80
 
-# The ends of these numbers tell the sandbox what becomes of a message: one is read, one fails.
-_CHAINS: Final = (
+# Magic numbers of the sandbox: the first message is read, the second fails.
+_ORDERS: Final = (
     {"phone": "+447900199905", "user_id": "customer-1001", "order": "A-1001"},
     {"phone": "+447900199901", "user_id": "customer-1002", "order": "A-1002"},
 )
@@ -43,13 +43,13 @@ _CHAINS: Final = (
 @dataclass(frozen=True, slots=True)
 class Deliveries:
     """
-    What became of some WhatsApp messages; what arrived, failed and is pending adds up to all.
+    The counts of some WhatsApp messages; `arrived`, `failed` and `pending` add up to `messages`.
 
-    :param messages: How many there are.
-    :param arrived: How many were delivered, read or not.
-    :param failed: How many were not.
-    :param pending: How many are neither.
-    :param emails: The ids of the emails sent in place of those that failed.
+    :param messages: The number of messages.
+    :param arrived: The number that was delivered, read or not.
+    :param failed: The number that failed.
+    :param pending: The number that has neither arrived nor failed.
+    :param emails: The ids of the emails sent in place of failed messages.
     """
 
     messages: int
@@ -61,10 +61,10 @@ class Deliveries:
     @classmethod
     def of(cls, statuses: Sequence[str], emails: Iterable[str]) -> Deliveries:
         """
-        Count statuses.
+        Count messages by status.
 
-        :param statuses: One in Intercom's words for each message.
-        :param emails: The ids of the emails sent in place of those that failed.
+        :param statuses: Intercom's status of each message.
+        :param emails: The ids of the emails sent in place of failed messages.
         :return: The counts.
         """
         arrived = sum(status in ("delivered", "read") for status in statuses)
@@ -75,33 +75,33 @@ class Deliveries:
 @dataclass(frozen=True, slots=True)
 class Chapter:
     """
-    One run of an example, by both accounts.
+    One run of an example, counted by Airflow and by the sandbox.
 
-    :param title: What a reader calls it.
-    :param airflow: What its tasks reported.
-    :param intercom: What really happened.
+    :param title: Its title in the table.
+    :param airflow: The counts from its tasks' XComs.
+    :param intercom: The counts from the sandbox.
     """
 
     title: str
     airflow: Deliveries
     intercom: Deliveries
 
-    def wrong(self) -> list[str]:
+    def mismatches(self) -> list[str]:
         """
-        Find what does not agree.
+        Compare both counts.
 
-        :return: One sentence for each; nothing when all is well.
+        :return: One sentence for each difference; empty when they agree.
         """
         found = []
         for name in ("messages", "arrived", "failed", "pending"):
-            reported, really = getattr(self.airflow, name), getattr(self.intercom, name)
-            if reported != really:
-                found.append(f"{name}: Airflow says {reported:,}, Intercom says {really:,}")
+            reported, actual = getattr(self.airflow, name), getattr(self.intercom, name)
+            if reported != actual:
+                found.append(f"{name}: Airflow says {reported:,}, Intercom says {actual:,}")
         parts = self.airflow.arrived + self.airflow.failed + self.airflow.pending
         if parts != self.airflow.messages:
-            found.append(f"what Airflow reports adds up to {parts:,}, not to {self.airflow.messages:,}")
-        if odd := self.airflow.emails ^ self.intercom.emails:
-            found.append(f"emails that only one of them knows: {', '.join(sorted(odd))}")
+            found.append(f"Airflow's counts add up to {parts:,}, not to {self.airflow.messages:,}")
+        if differing := self.airflow.emails ^ self.intercom.emails:
+            found.append(f"emails that only one of them has: {', '.join(sorted(differing))}")
         if len(self.intercom.emails) != self.intercom.failed:
             found.append(f"{self.intercom.failed:,} failed, and {len(self.intercom.emails):,} emails were sent")
         return [f"{self.title}: {sentence}" for sentence in found]
@@ -110,38 +110,38 @@ class Chapter:
 @dataclass(slots=True)
 class Progress:
     """
-    Shows what the provider logs while a run goes on.
+    Prints the provider's log lines during a run.
 
-    :param console: Where.
-    :param looks: How many looks the trigger took.
+    :param console: The console to print on.
+    :param polls: The number of polls that the trigger made.
     """
 
     console: Console
-    looks: int = 0
+    polls: int = 0
     _kind: str = ""
     _hidden: int = 0
 
-    def tell(self, event: str, logger: str) -> None:
+    def show(self, event: str, logger: str) -> None:
         """
-        Show a line; of many sends in a row, only the first.
+        Print a log line; of several sends in a row only the first.
 
-        :param event: What was logged.
-        :param logger: By whom.
+        :param event: The text of the line.
+        :param logger: The name of its logger.
         """
         deferred = ".triggers." in logger
-        self.looks += deferred
+        self.polls += deferred
         kind = event.partition(":")[0] if event.startswith("Message ") else ""
         if kind and kind == self._kind:
             self._hidden += 1
             return
         self.close()
         self._kind = kind
-        # Airflow names the file in full, which says nothing here.
+        # Airflow logs full paths, which are noise here.
         event = event.replace(f"{PROJECT}/", "")
         self.console.print(f"  {'trigger' if deferred else 'task':8}  {event}", markup=False)
 
     def close(self) -> None:
-        """Say how many lines were not shown."""
+        """Print the number of lines that were left out."""
         if self._hidden:
             self.console.print(f"  {'':8}  ... and {self._hidden} more")
         self._hidden = 0
@@ -153,74 +153,74 @@ def main() -> int:
 
     :return: The exit status.
     """
-    # So that whatever ends the demo also ends what it has started.
+    # A signal that ends the demo raises SystemExit, so that the processes it has started end as well.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     console = Console(highlight=False, soft_wrap=True)
     _HOME.mkdir(parents=True, exist_ok=True)
-    wrong: list[str]
+    problems: list[str]
     with _LOG.open("w", encoding="utf-8") as log:
         try:
-            wrong = _tell(console, log)
+            problems = _play(console, log)
         except KeyboardInterrupt:
             console.print("\nInterrupted; everything is stopped.")
             return 130
         except DemoError as error:
-            wrong = [str(error)]
-        except Exception as error:  # noqa: BLE001 - whatever it is, the log says more
+            problems = [str(error)]
+        except Exception as error:  # noqa: BLE001 - any error, whose traceback is in the log
             traceback.print_exc(file=log)
-            wrong = [f"{type(error).__name__}: {error}"]
-    if wrong:
+            problems = [f"{type(error).__name__}: {error}"]
+    if problems:
         console.rule("the end of the log", characters="-")
-        for line in _LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]:
+        for line in _LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]:
             console.out(line)
         console.rule(characters="-")
         console.print("[red]Something is wrong:[/red]")
-        for sentence in wrong:
+        for sentence in problems:
             console.out(f"  - {sentence}")
-    console.print(f"Everything that Airflow said: {_LOG.relative_to(PROJECT)}")
-    return 1 if wrong else 0
+    console.print(f"Airflow's full log: {_LOG.relative_to(PROJECT)}")
+    return 1 if problems else 0
 
 
-def _tell(console: Console, log: TextIO) -> list[str]:
+def _play(console: Console, log: TextIO) -> list[str]:
     started = time.monotonic()
     airflow = Airflow(_HOME, log)
-    with sandbox(*_SANDBOX, log=log) as intercom:
+    with sandbox(*_SANDBOX_OPTIONS, log=log) as intercom:
         airflow.env["AIRFLOW_CONN_INTERCOM_DEFAULT"] = json.dumps(intercom.connection)
         console.print(f"A local Intercom listens at {intercom.url}.")
-        with console.status("Airflow makes its database, once"):
+        with console.status("Airflow creates its database, once"):
             if airflow.prepare():
-                console.print(f"Airflow's database was made, once ({time.monotonic() - started:.0f} s).")
-        chapters = [_chain(console, airflow, intercom, conf) for conf in _CHAINS]
-        campaign, looks = _campaign(console, airflow, intercom)
+                console.print(f"Airflow's database was created, once ({time.monotonic() - started:.0f} s).")
+        chapters = [_chain(console, airflow, intercom, conf) for conf in _ORDERS]
+        campaign, polls = _campaign(console, airflow, intercom)
         chapters.append(campaign)
-        sums = intercom.ask("/_sandbox/report")
-    wrong = [sentence for chapter in chapters for sentence in chapter.wrong()]
+        report = intercom.ask("/_sandbox/report")
+    problems = [sentence for chapter in chapters for sentence in chapter.mismatches()]
     emails = sum(len(chapter.airflow.emails) for chapter in chapters)
-    if not looks:
-        wrong.append("the wait for the campaign was never deferred")
-    if sums["messages"] != len(_CHAINS) + emails:
-        wrong.append(f"Airflow sent {len(_CHAINS) + emails} messages, and Intercom got {sums['messages']}")
-    if twice := sums["recipients_with_several_messages"]:
-        wrong.append(f"{twice} recipients got several messages")
+    if not polls:
+        problems.append("the wait for the campaign was never deferred")
+    if report["messages"] != len(_ORDERS) + emails:
+        problems.append(f"Airflow sent {len(_ORDERS) + emails} messages, and Intercom got {report['messages']}")
+    if twice := report["recipients_with_several_messages"]:
+        problems.append(f"{twice} recipients got several messages")
     console.print(_table(chapters))
-    if not wrong:
+    if not problems:
         total = sum(chapter.airflow.messages for chapter in chapters)
         console.print(
-            f"[green]All numbers agree:[/green] {total:,} WhatsApp messages, and {emails} emails to those\n"
-            f"whom they did not reach, nobody twice. The campaign's wait was deferred for {looks} looks.\n"
-            f"{sums['requests']} requests to Intercom, {time.monotonic() - started:.0f} s.",
+            f"[green]All numbers agree:[/green] {total:,} WhatsApp messages, {emails} emails for the failed ones,\n"
+            f"no recipient with two messages. The campaign's wait was deferred for {polls} polls.\n"
+            f"{report['requests']} requests to Intercom, {time.monotonic() - started:.0f} s.",
         )
-    return wrong
+    return problems
 
 
 def _chain(console: Console, airflow: Airflow, intercom: Sandbox, conf: dict[str, str]) -> Chapter:
-    """Send one message, wait for it, and email where it fails."""
+    """Run the example that sends a message, waits for it, and sends an email if it fails."""
     title = f"Order {conf['order']}"
     console.print(f"\n[bold]{title}[/bold]: a WhatsApp message to {conf['phone']}, email as the fallback")
     progress = Progress(console)
-    with console.status("Airflow is at work"):
-        run = airflow.test("whatsapp_with_email_fallback", conf, progress.tell)
+    with console.status("Airflow is running the DAG"):
+        run = airflow.test("whatsapp_with_email_fallback", conf, progress.show)
     progress.close()
     statuses = [each["status"] for each in _messages(intercom, conf["phone"])]
     return Chapter(
@@ -231,24 +231,26 @@ def _chain(console: Console, airflow: Airflow, intercom: Sandbox, conf: dict[str
 
 
 def _campaign(console: Console, airflow: Airflow, intercom: Sandbox) -> tuple[Chapter, int]:
-    """Wait for a ruleset that is sent while the wait goes on, and email those whom it failed."""
+    """Run the example that waits for a ruleset and emails its failed recipients; send the ruleset during the wait."""
     title = f"Campaign {_RULESET}"
-    console.print(f"\n[bold]{title}[/bold]: a WhatsApp Outbound message of Intercom, email for those it fails")
+    console.print(f"\n[bold]{title}[/bold]: a WhatsApp Outbound message of Intercom, emails for its failed recipients")
     progress = Progress(console)
     sent = False
 
-    def tell(event: str, logger: str) -> None:
+    def listen(event: str, logger: str) -> None:
         nonlocal sent
-        progress.tell(event, logger)
+        progress.show(event, logger)
         if not sent:
-            # However long Airflow takes to start, the wait sees the campaign from its first message on.
+            # Sent once the wait has begun, so that the wait sees the ruleset grow from its first message.
             sent = True
-            intercom.ask("/_sandbox/rulesets", body={"id": _RULESET, "size": _RECIPIENTS, "over": _JOIN_OVER})
+            intercom.ask(
+                "/_sandbox/rulesets", body={"id": _RULESET, "size": _RECIPIENTS, "over": _JOIN_OVER_SANDBOX_SECONDS}
+            )
             console.print(f"  {'Intercom':8}  sends it to {_RECIPIENTS:,} recipients now")
 
     conf = {"ruleset_id": _RULESET, "results_folder": str(_HOME / "results")}
-    with console.status("Airflow is at work"):
-        run = airflow.test("whatsapp_campaign_retarget", conf, tell)
+    with console.status("Airflow is running the DAG"):
+        run = airflow.test("whatsapp_campaign_retarget", conf, listen)
     progress.close()
     events = intercom.events(_RULESET)
     failed = [event["user_id"] for event in events if event["status"] == "failed"]
@@ -258,7 +260,7 @@ def _campaign(console: Console, airflow: Airflow, intercom: Sandbox) -> tuple[Ch
         _reported(run, "wait_for_campaign"),
         Deliveries.of([event["status"] for event in events], emails),
     )
-    return chapter, progress.looks
+    return chapter, progress.polls
 
 
 def _messages(intercom: Sandbox, recipient: str) -> list[dict[str, Any]]:
@@ -267,10 +269,10 @@ def _messages(intercom: Sandbox, recipient: str) -> list[dict[str, Any]]:
 
 
 def _reported(run: Run, sensor: str) -> Deliveries:
-    """Take from XCom what the sensor reported, and which emails were sent."""
+    """Read the sensor's counts and the sent emails from XCom."""
     (report,) = run.values[sensor]
     emails = [email["id"] for email in run.values.get("send_email", ()) if email["outcome"] == "sent"]
-    return Deliveries(report["total"], report["reached"], report["failed"], report["sent"], frozenset(emails))
+    return Deliveries(report["total"], report["reached"], report["failed"], report["pending"], frozenset(emails))
 
 
 def _table(chapters: Sequence[Chapter]) -> Table:
@@ -280,9 +282,9 @@ def _table(chapters: Sequence[Chapter]) -> Table:
     for name in ("messages", "arrived", "failed", "pending", "emails"):
         table.add_column(name, justify="right", no_wrap=True)
     for chapter in chapters:
-        for title, who, told in ((chapter.title, "Airflow", chapter.airflow), ("", "Intercom", chapter.intercom)):
-            numbers = (told.messages, told.arrived, told.failed, told.pending, len(told.emails))
-            table.add_row(title, who, *(f"{number:,}" for number in numbers), end_section=who == "Intercom")
+        for title, source, counts in ((chapter.title, "Airflow", chapter.airflow), ("", "Intercom", chapter.intercom)):
+            numbers = (counts.messages, counts.arrived, counts.failed, counts.pending, len(counts.emails))
+            table.add_row(title, source, *(f"{number:,}" for number in numbers), end_section=source == "Intercom")
     return table
 
 

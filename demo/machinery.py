@@ -1,4 +1,4 @@
-"""What the demo runs on: a sandbox and an Airflow of its own, neither of which outlives it."""
+"""A sandbox and an Airflow for the demo. Both end with it."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 
-_LONGEST: Final = 300.0
-"""Seconds for which one command of Airflow may run."""
+_MAX_COMMAND_SECONDS: Final = 300.0
+"""The time that one command of Airflow may take."""
 
-_LOG_LINE = re.compile(r"^\S+ \[\w+ *\] (?P<event>.*?) *\[(?P<logger>[\w.]*intercom_provider[\w.]*)\]")
+_LOG_LINE: Final = re.compile(r"^\S+ \[\w+ *\] (?P<event>.*?) *\[(?P<logger>[\w.]*intercom_provider[\w.]*)\]")
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the text says why."""
+    """The demo cannot go on; the text gives the reason."""
 
 
 @contextmanager
 def running(command: Sequence[str], *, env: dict[str, str], stderr: IO[str] | int) -> Iterator[subprocess.Popen[str]]:
     """
-    Run a command in a process group of its own, of which nothing is left afterwards.
+    Run a command in a process group of its own, and end the whole group afterwards.
 
     :param command: The program and its arguments.
     :param env: Its environment.
-    :param stderr: Where its errors go.
-    :return: The process, its output to be read.
+    :param stderr: The file for its standard error.
+    :return: The process, with its standard output as a pipe.
     """
-    with subprocess.Popen(  # noqa: S603 - the commands are this demo's own
+    with subprocess.Popen(  # noqa: S603 - our own commands
         command, env=env, cwd=PROJECT, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True
     ) as process:
         try:
@@ -62,54 +62,54 @@ def _signal_group(process: subprocess.Popen[str], number: signal.Signals) -> Non
 
 class Sandbox:
     """
-    A local Intercom, asked over its socket like the real one and without this provider's client.
+    A client of a sandbox in another process, which shares no code with this provider's client.
 
-    :param told: What the sandbox says of itself when it listens.
+    :param address: The line that the sandbox prints with ``--print-json``.
     """
 
-    def __init__(self, told: str) -> None:
-        where = json.loads(told)
-        self.url: str = where["url"]
-        self.connection: dict[str, Any] = where["connection"]
+    def __init__(self, address: str) -> None:
+        printed = json.loads(address)
+        self.url: str = printed["url"]
+        self.connection: dict[str, Any] = printed["connection"]
         self._headers = {
-            "Authorization": f"Bearer {where['token']}",
+            "Authorization": f"Bearer {printed['token']}",
             "Accept": "application/json",
             "Intercom-Version": "2.17",
         }
-        # No proxy stands between this machine and itself.
+        # Requests to this machine must not go through a proxy.
         self._open = build_opener(ProxyHandler({})).open
 
     def ask(self, path: str, *, body: dict[str, Any] | None = None, **params: str | int) -> dict[str, Any]:
         """
-        Ask the sandbox.
+        Send a request to the sandbox.
 
-        :param path: The path of a request, with its leading slash.
-        :param body: What to post; None to get.
+        :param path: The path, with its leading slash.
+        :param body: The body of a POST; None for a GET.
         :param params: The query.
-        :return: The answer.
+        :return: The body of the reply.
         """
         data = None if body is None else json.dumps(body).encode()
         request = Request(f"{self.url}{path}?{urlencode(params)}", data=data, headers=self._headers)  # noqa: S310 - our own
         with self._open(request, timeout=30) as reply:
-            answer: dict[str, Any] = json.load(reply)
-        return answer
+            content: dict[str, Any] = json.load(reply)
+        return content
 
     def events(self, ruleset_id: str) -> list[dict[str, Any]]:
         """
-        Read all that Intercom tells of a ruleset, page by page.
+        Read the status events of a ruleset, page by page.
 
-        :param ruleset_id: Which ruleset.
-        :return: One event a message.
+        :param ruleset_id: The ruleset's id.
+        :return: One event per message.
         """
         events: list[dict[str, Any]] = []
-        following: dict[str, Any] = {}
+        cursor: dict[str, Any] = {}
         while True:
-            page = self.ask("/messages/status", ruleset_id=ruleset_id, per_page=100, **following)
+            page = self.ask("/messages/status", ruleset_id=ruleset_id, per_page=100, **cursor)
             events += page["events"]
             after = (page["pages"].get("next") or {}).get("starting_after")
             if not after:
                 return events
-            following = {"starting_after": after}
+            cursor = {"starting_after": after}
 
 
 @contextmanager
@@ -118,24 +118,24 @@ def sandbox(*options: str, log: IO[str]) -> Iterator[Sandbox]:
     Run a sandbox on a free port.
 
     :param options: Options of its command line.
-    :param log: Where its errors go.
-    :return: The sandbox, ready.
+    :param log: The file for its standard error.
+    :return: A client of the sandbox, which is ready.
     :raises DemoError: When it does not start.
     """
     command = [sys.executable, "-m", "intercom_provider.sandbox", "--port", "0", "--print-json", *options]
     with running(command, env=_environment(), stderr=log) as process:
-        told = process.stdout.readline() if process.stdout else ""
-        if not told:
+        address = process.stdout.readline() if process.stdout else ""
+        if not address:
             raise DemoError("the sandbox did not start")
-        yield Sandbox(told)
+        yield Sandbox(address)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """
-    What Airflow knows of a run that succeeded.
+    A run that succeeded.
 
-    :param values: What each task returned, mapped ones each on its own.
+    :param values: The return values of each task; of a mapped task one for each instance.
     """
 
     values: dict[str, list[Any]]
@@ -143,17 +143,17 @@ class Run:
 
 class Airflow:
     """
-    An Airflow with a home of its own, whose database is made once.
+    An Airflow with a home of its own, whose database is created once.
 
     :param home: Its folder, which need not exist.
-    :param log: Where all its output goes.
+    :param log: The file for all its output.
     """
 
     def __init__(self, home: Path, log: IO[str]) -> None:
         self._home = home
         self._log = log
         self._database = home / "airflow.db"
-        # Each path is said here, because airflow.cfg keeps the ones it was made with, wherever the project moves.
+        # Every path is set, because airflow.cfg keeps the paths it was made with even after the project has moved.
         self.env = _environment() | {
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._database}",
@@ -167,9 +167,9 @@ class Airflow:
 
     def prepare(self) -> bool:
         """
-        Make the database, unless this version of Airflow has already made it.
+        Create the database, unless this version of Airflow has already created it.
 
-        :return: Whether it had to be made.
+        :return: Whether it had to be created.
         :raises DemoError: When that fails.
         """
         done = self._home / "migrated"
@@ -177,24 +177,24 @@ class Airflow:
         if done.is_file() and done.read_text(encoding="utf-8") == installed and self._database.is_file():
             return False
         if self._command("db", "migrate"):
-            raise DemoError("Airflow could not make its database")
+            raise DemoError("Airflow could not create its database")
         done.write_text(installed, encoding="utf-8")
         return True
 
-    def test(self, dag_id: str, conf: dict[str, str], tell: Callable[[str, str], None]) -> Run:
+    def test(self, dag_id: str, conf: dict[str, str], show: Callable[[str, str], None]) -> Run:
         """
-        Run a DAG once, from its file to the end.
+        Run a DAG once with ``airflow dags test``.
 
-        :param dag_id: Which DAG.
+        :param dag_id: The DAG's id.
         :param conf: Its params.
-        :param tell: Is told each line that this provider logs, and by which logger.
+        :param show: Called with each log line of this provider and the name of its logger.
         :return: The run.
-        :raises DemoError: When there was none, or it did not succeed.
+        :raises DemoError: When there was no run, or it did not succeed.
         """
 
         def listen(line: str) -> None:
             if found := _LOG_LINE.match(line):
-                tell(found["event"], found["logger"])
+                show(found["event"], found["logger"])
 
         before = self._newest(dag_id)
         self._command("dags", "test", dag_id, "--conf", json.dumps(conf), listen=listen)
@@ -211,7 +211,7 @@ class Airflow:
         self._log.write(f"$ airflow {' '.join(arguments)}\n")
         self._log.flush()
         with running(command, env=self.env, stderr=subprocess.STDOUT) as process:
-            watchdog = Timer(_LONGEST, _signal_group, (process, signal.SIGKILL))
+            watchdog = Timer(_MAX_COMMAND_SECONDS, _signal_group, (process, signal.SIGKILL))
             watchdog.start()
             try:
                 for line in process.stdout or ():
@@ -222,7 +222,7 @@ class Airflow:
                 watchdog.cancel()
                 self._log.flush()
 
-    # The database is asked directly: importing Airflow for it would take longer than the answer.
+    # Plain sqlite3, because importing Airflow takes seconds and this query milliseconds.
     def _select(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self._database)) as database:
             return database.execute(query, values).fetchall()
@@ -240,8 +240,8 @@ class Airflow:
 
 
 def _environment() -> dict[str, str]:
-    """Make an environment in which nothing of another Airflow, or of a proxy, is left."""
+    """Return this process's environment without the settings of another Airflow, of Python or of a proxy."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
-    # The log is read line by line: no colours.
+    # The log is parsed line by line, so it must not have colours.
     kept.pop("FORCE_COLOR", None)
     return kept | {"NO_COLOR": "1", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "PYTHONUNBUFFERED": "1"}

@@ -1,4 +1,4 @@
-"""Remind everybody whose trial is about to end, all in one task, and tell how many were reached."""
+"""Remind all customers whose trial is about to end, in one task, and report how many were reached."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ log = logging.getLogger(__name__)
 @dag(
     schedule="0 9 * * *",
     start_date=datetime(2025, 1, 1, tzinfo=UTC),
-    catchup=False,  # a reminder of a day long past helps nobody
+    catchup=False,  # no reminders for days that are past
     tags=["intercom", "in_app", "email"],
     params={
         "results_folder": Param("results", type="string", description="A folder or URI that all workers can write to"),
     },
 )
 def lifecycle_batch() -> None:
-    """Send an in-app message or an email to each of today's customers, and use the counts."""
+    """Send an in-app message or an email to each of today's customers, and read the counts."""
 
-    @task(show_return_value_in_logs=False)  # names have no place in a log
+    @task(show_return_value_in_logs=False)  # keeps names out of the log
     def trials_that_end() -> list[dict[str, Any]]:
-        # Yours would ask the warehouse. What stands here is never taken for a template: names arrive as they are.
+        # Replace this with a query of your warehouse. These values are not rendered as templates: names arrive as they
+        # are.
         rows: list[dict[str, Any]] = [
             {"id": "customer-1001", "first_name": "Ada", "days": 3, "reads_email": False},
             {"id": "customer-1002", "first_name": "<b>Bob</b> {{ 1 + 1 }}", "days": 1, "reads_email": False},
@@ -50,12 +51,12 @@ def lifecycle_batch() -> None:
         defaults={
             "message_type": "in_app",
             "body": "<p>Hello ${first_name}, your trial ends in ${days} days. <b>What is still missing?</b></p>",
-            "params": {"first_name": "there"},  # for whom we know no name
+            "params": {"first_name": "there"},  # for customers without a name
         },
-        max_failed=0.05,  # some are gone by the time we write to them
-        not_after="{{ dag_run.run_after + macros.timedelta(hours=10) }}",  # a run that is late must not wake anybody
+        max_failed=0.05,  # some contacts have been deleted in the meantime
+        not_after="{{ dag_run.run_after + macros.timedelta(hours=10) }}",  # a late run must not send at night
         results_path="{{ params.results_folder }}",
-        retries=2,  # sends nobody anything twice
+        retries=2,  # a retry sends no message twice
     )
 
     @task

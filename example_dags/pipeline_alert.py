@@ -1,4 +1,4 @@
-"""Tell the person on call, in the Messenger, that a pipeline has failed."""
+"""Alert the person on call, in the Messenger, when a pipeline has failed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from intercom_provider.operators.message import SendMessageOperator
     params={"rows": Param(100, type="integer", minimum=0, description="Rows that the pipeline finds; 0 makes it fail")},
 )
 def pipeline_alert() -> None:
-    """Run a pipeline; when one of its tasks fails, one message says so."""
+    """Run a pipeline, and send one message when one of its tasks fails."""
 
     @task
     def extract(params: Any = None) -> int:
@@ -35,13 +35,13 @@ def pipeline_alert() -> None:
         task_id="alert",
         trigger_rule="one_failed",
         message_type="in_app",
-        # Intercom messages contacts, not teammates: make a contact that stands for whoever is on call.
+        # Intercom messages contacts, not teammates: create a contact for the person on call.
         to={"type": "user", "user_id": "data-on-call"},
         body="{{ dag.dag_id }} failed: run {{ run_id }}",
         body_format="text",
         retries=3,
     )
-    # Airflow judges a run by its last tasks: without this one, an alert that was sent would make it a success.
+    # Airflow derives the state of a run from its last tasks. Without this one, a sent alert would make it a success.
     done = EmptyOperator(task_id="done")
 
     extracted = extract()

@@ -1,4 +1,4 @@
-"""Tell people in Intercom when a pipeline has failed, and when it is late, without a task for it."""
+"""Alert people in Intercom when a pipeline has failed or is late, without a task for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 # Airflow 3.2 and later; in 3.1 the first three are in airflow.sdk.definitions.deadline.
-from airflow.sdk import (  # type: ignore[attr-defined]  # Airflow's stub names not all that there is
+from airflow.sdk import (  # type: ignore[attr-defined]  # Airflow's stub lacks these names
     AsyncCallback,
     DeadlineAlert,
     DeadlineReference,
@@ -17,7 +17,7 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # Airflow's stub names 
 
 from intercom_provider.notifications.message import IntercomNotifier
 
-# Intercom messages contacts, not teammates: make a contact that stands for whoever is on call.
+# Intercom messages contacts, not teammates: create a contact for the person on call.
 ON_CALL = {"type": "user", "user_id": "data-on-call"}
 OWNER = {"type": "user", "user_id": "shop-owner-7"}
 
@@ -32,14 +32,14 @@ OWNER = {"type": "user", "user_id": "shop-owner-7"}
     default_args={
         "retries": 2,
         "retry_delay": timedelta(minutes=1),
-        # Says which task, why, and where its log is; once, when no retry has helped.
+        # Names the task, the error and the address of the log; sent once, after the last retry.
         "on_failure_callback": IntercomNotifier(message_type="in_app", to=ON_CALL),
     },
     on_failure_callback=IntercomNotifier(
         message_type="email",
         to=OWNER,
         subject="Your figures are not up to date",
-        body="The figures of this hour are missing ({{ reason }}). Somebody has been told and is looking into it.",
+        body="The figures of this hour are missing ({{ reason }}). Our team has been alerted and is working on it.",
     ),
     deadline=DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
@@ -48,7 +48,7 @@ OWNER = {"type": "user", "user_id": "shop-owner-7"}
     ),
 )
 def pipeline_watched() -> None:
-    """Run a pipeline that others look after."""
+    """Run a pipeline whose failures are alerted."""
 
     @task
     def extract(params: Any = None) -> int:

@@ -1,4 +1,4 @@
-"""Send a WhatsApp campaign with all of Airflow's workers, chunk by chunk, and wait until it has arrived."""
+"""Send a WhatsApp campaign in chunks, on several workers, and wait until it has arrived."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from intercom_provider.sensors.message_status import MessageStatusSensor
     tags=["intercom", "whatsapp"],
     params={
         "recipients": Param(type="string", description="JSON Lines, one message a line: s3://aws_default@bucket/file"),
-        "folder": Param(type="string", description="Where all workers can write: s3://aws_default@bucket/campaign"),
-        "chunk_size": Param(2_000, type="integer", minimum=1, description="Messages a task; 1,024 tasks at most"),
+        "folder": Param(
+            type="string", description="A folder that all workers can write to: s3://aws_default@bucket/campaign"
+        ),
+        "chunk_size": Param(2_000, type="integer", minimum=1, description="Messages per task; at most 1,024 tasks"),
     },
 )
 def whatsapp_campaign_over_workers() -> None:
-    """Cut a list of recipients into chunks, send these side by side, and watch them all at once."""
+    """Split a list of recipients into chunks, send the chunks in parallel, and wait for all of them in one task."""
 
     @task
     def split(params: Any = None, run_id: Any = None) -> list[str]:
@@ -37,7 +39,7 @@ def whatsapp_campaign_over_workers() -> None:
 
     send = SendMessageBatchOperator.partial(
         task_id="send",
-        # A line says the rest: {"to": {"phone": "+447900123456"}, "params": {"name": "Ada"}, "key": "customer-1001"}
+        # A line has the rest: {"to": {"phone": "+447900123456"}, "params": {"name": "Ada"}, "key": "customer-1001"}
         defaults={
             "message_type": "whatsapp",
             "template": "autumn_offers",
@@ -45,18 +47,18 @@ def whatsapp_campaign_over_workers() -> None:
             "components": [{"type": "BODY", "parameters": [{"type": "text", "text": "${name}"}]}],
         },
         max_failed=0.05,
-        # A worker that dies leaves some messages of which nobody knows: they are counted, and not sent twice.
+        # When a worker dies, it is unknown whether its last messages were sent. Count them, and do not send them again.
         on_unconfirmed="assume_sent",
         results_path="{{ params.folder }}",
         retries=3,
-        # One for each slot that the campaign may have. Chunks share the rate limit, so more are no faster.
+        # The number of worker slots for the campaign. More are not faster, because all chunks share one rate limit.
         max_active_tis_per_dagrun=4,
     ).expand(messages=split())
 
     MessageStatusSensor(
         task_id="wait_for_campaign",
         sent=send.output,
-        # Numbers that are nobody's fail; phones that are off, and messages of which nobody knows, stay pending.
+        # Messages to unused numbers fail. Messages to phones that are off, and unconfirmed ones, stay pending.
         max_failed=0.05,
         max_pending=0.1,
         results_path="{{ params.folder }}/{{ run_id }}/failed.jsonl",

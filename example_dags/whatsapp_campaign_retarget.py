@@ -1,4 +1,4 @@
-"""Wait for a WhatsApp Outbound message of Intercom, then reach those whom it failed by email."""
+"""Wait for a WhatsApp Outbound message of Intercom, and send an email to the recipients it did not reach."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from intercom_provider.sensors.message_status import MessageStatusSensor
     tags=["intercom", "whatsapp", "email"],
     params={
         "ruleset_id": Param(type="string", description="The id of the Outbound message, from its address in Intercom"),
-        "results_folder": Param(type="string", description="Where all workers can write: s3://aws_default@bucket/path"),
+        "results_folder": Param(
+            type="string", description="A folder that all workers can write to: s3://aws_default@bucket/path"
+        ),
     },
 )
 def whatsapp_campaign_retarget() -> None:
-    """Wait until every message of a ruleset is settled, and email those who did not get theirs."""
+    """Wait until every message of a ruleset has arrived or failed, and email the recipients of the failed ones."""
     wait = MessageStatusSensor(
         task_id="wait_for_campaign",
         ruleset_id="{{ params.ruleset_id }}",
-        # More failures than this are no case for email but for a person; and Airflow maps at most 1,024 tasks.
+        # More failures than this need a person, and Airflow maps at most 1,024 tasks.
         max_failed=1_000,
         results_path="{{ params.results_folder }}/{{ run_id }}.jsonl",
         deferrable=True,
@@ -34,7 +36,7 @@ def whatsapp_campaign_retarget() -> None:
     def not_reached(campaign: Any) -> list[dict[str, Any]]:
         lines = ObjectStoragePath(campaign["results_path"]).read_bytes().splitlines()
         rows = [json.loads(line) for line in lines]
-        # One email a contact, however many messages to them failed; sorted, so that a re-run maps them alike.
+        # One email per contact, even if several messages failed. Sorted, so that a re-run maps them in the same order.
         contacts = sorted({row["user_id"] for row in rows if row["user_id"]})
         return [{"to": {"type": "user", "id": contact}, "key": f"email-{contact}"} for contact in contacts]
 
@@ -44,7 +46,7 @@ def whatsapp_campaign_retarget() -> None:
         subject="We could not reach you on WhatsApp",
         body="We wanted to tell you about our autumn offers, and WhatsApp could not deliver it.",
         body_format="text",
-        on_rejected="report",  # a contact who is gone by now must not fail the others' run
+        on_rejected="report",  # a contact who was deleted in the meantime must not fail the run
         max_active_tis_per_dagrun=8,
     ).expand_kwargs(not_reached(wait.output))
 

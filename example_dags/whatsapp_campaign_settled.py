@@ -1,4 +1,4 @@
-"""Start when a WhatsApp Outbound message of Intercom has reached whom it could, and report it in the Messenger."""
+"""Start a DAG when a WhatsApp Outbound message of Intercom has settled, and report the result in the Messenger."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from airflow.sdk import Asset, AssetWatcher, dag, task
 from intercom_provider.operators.message import SendMessageOperator
 from intercom_provider.triggers.ruleset import RulesetSettledTrigger
 
-# A watcher's arguments are fixed when the DAG is parsed: no params, no templates.
+# The arguments of a watcher are fixed when the DAG is parsed: params and templates cannot be used.
 campaign = Asset(
     "whatsapp_autumn_offer",
     watchers=[
         AssetWatcher(
             name="settled",
-            # Some phones are off for ever: do not wait for the last two percent.
+            # Some phones stay off: do not wait for the last two percent.
             trigger=RulesetSettledTrigger("12345", max_pending=0.02, settle_for=30 * 60, poke_interval=5 * 60),
         )
     ],
@@ -24,13 +24,14 @@ campaign = Asset(
 
 @dag(schedule=[campaign], tags=["intercom", "whatsapp", "asset"])
 def whatsapp_campaign_settled() -> None:
-    """Tell the shop's owner how the campaign went, each time that it has gone out to more people."""
+    """Report the campaign's result to the owner of the shop, whenever it has been sent to more people."""
 
     @task
     def summary(triggering_asset_events: Any = None) -> str:
         counts = triggering_asset_events[campaign][-1].extra["payload"]
-        reached = counts["delivered"] + counts["read"]
-        return f"Your offer has reached {reached} of {counts['total']} customers; {counts['read']} have read it."
+        return (
+            f"Your offer has reached {counts['reached']} of {counts['total']} customers; {counts['read']} have read it."
+        )
 
     SendMessageOperator(
         task_id="report",

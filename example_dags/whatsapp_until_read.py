@@ -19,7 +19,7 @@ from intercom_provider.sensors.message_status import MessageStatusSensor
     },
 )
 def whatsapp_until_read() -> None:
-    """Send a WhatsApp template and wait until it was read, which may never be."""
+    """Send a WhatsApp template and wait until it is read, up to four hours."""
     remind = SendMessageOperator(
         task_id="remind",
         message_type="whatsapp",
@@ -29,10 +29,10 @@ def whatsapp_until_read() -> None:
     )
     read = MessageStatusSensor(
         task_id="wait_until_read",
-        # The whole output would do as well (sent=remind.output); the id alone is what other systems can keep.
+        # sent=remind.output works as well. The id alone is what other systems can store.
         whatsapp_message_id=remind.output["whatsapp_message_id"],  # type: ignore[index]
         wait_for="read",
-        # Who has switched read receipts off never reads: do not wait without an end, and do not fail.
+        # Customers who have switched off read receipts never count as read: do not wait for ever, and do not fail.
         on_timeout="report",
         timeout=4 * 60 * 60,
         deferrable=True,

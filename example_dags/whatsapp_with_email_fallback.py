@@ -1,4 +1,4 @@
-"""Tell a customer by WhatsApp that the parcel is on its way; by email if WhatsApp does not reach them."""
+"""Notify a customer by WhatsApp that the parcel is on its way, or by email if WhatsApp does not reach them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from intercom_provider.sensors.message_status import MessageStatusSensor
     },
 )
 def whatsapp_with_email_fallback() -> None:
-    """Send a WhatsApp template, wait for its delivery, and send an email where it did not arrive."""
+    """Send a WhatsApp template, wait for its delivery, and send an email if it does not arrive."""
     send = SendMessageOperator(
         task_id="send_whatsapp",
         message_type="whatsapp",
@@ -29,14 +29,14 @@ def whatsapp_with_email_fallback() -> None:
         locale="en",
         components=[{"type": "body", "parameters": [{"type": "text", "text": "{{ params.order }}"}]}],
         key="{{ params.order }}",
-        # A number that is not on WhatsApp is no error here, but a reason to write an email. What may have been
-        # sent or not (outcome "unconfirmed") still fails the task: an email might be the second message.
+        # A number that is not on WhatsApp gets an email instead and must not fail the task. An unconfirmed message
+        # still fails it, because the email might be a second message.
         on_rejected="report",
     )
     wait = MessageStatusSensor(
         task_id="wait_for_delivery",
         sent=send.output,
-        # Failed, or still not delivered in six hours: both are results to decide on, not failures of the task.
+        # A failed message, or one not delivered within six hours, does not fail the task: `choose` decides.
         max_failed=None,
         on_timeout="report",
         timeout=6 * 60 * 60,

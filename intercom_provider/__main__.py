@@ -1,4 +1,4 @@
-"""``python -m intercom_provider``: the command line, wherever Airflow has none for providers (before 3.2)."""
+"""``python -m intercom_provider``: the command line for Airflow before 3.2, which has none for providers."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run a command.
 
-    :param arguments: The command line; None for the process's own.
+    :param arguments: The command line; None (default) for the process's own.
     :return: The exit status.
     """
     parser = argparse.ArgumentParser(prog="python -m intercom_provider", description=SUMMARY)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
-        its = commands.add_parser(
+        subparser = commands.add_parser(
             command.name,
             help=command.help,
             description=command.description,
             epilog=command.epilog(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_options(its.add_argument)
-        its.set_defaults(command=command)
+        command.add_options(subparser.add_argument)
+        subparser.set_defaults(command=command)
     options = parser.parse_args(arguments)
     return options.command.run(options)  # type: ignore[no-any-return]  # a namespace has no types
 

@@ -1,4 +1,4 @@
-"""What differs between Airflow 3.1, 3.2 and 3.3, and nothing else."""
+"""The differences between Airflow 3.1, 3.2 and 3.3."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ except ImportError:  # before 3.2
     from airflow.configuration import conf
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperator, Context
 
 __all__ = [
     "AirflowException",
@@ -51,26 +51,26 @@ class TaskStateStore:
     """
     Airflow's ``task_state_store``, with values that never expire.
 
-    :param store: Airflow's own accessor, from the task's context.
+    :param store: The ``task_state_store`` of the task's context.
     """
 
     def __init__(self, store: Any) -> None:
         self._store = store
 
     def get(self, key: str) -> Any:
-        """Read a value; None when there is none."""
+        """Read a value; None when the key has no value."""
         return self._store.get(key)
 
-    def set(self, key: str, value: Any) -> None:
-        """Write a value, JSON; it is durable on return."""
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE  # noqa: PLC0415 - where there is a store there is this
+    def set(self, key: str, value: object) -> None:
+        """Write a JSON value; it is durable on return."""
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE  # noqa: PLC0415 - Airflow 3.3 and later, as the store
 
         self._store.set(key, value, retention=NEVER_EXPIRE)
 
 
 def is_unmapped(operator: object) -> bool:
     """
-    Tell whether an operator is being made from a mapped one, which happens when its task runs.
+    Check whether an operator is made from a mapped operator, which Airflow does when the task runs.
 
     :param operator: An operator, in its constructor.
     :return: False while a DAG is parsed.
@@ -80,7 +80,7 @@ def is_unmapped(operator: object) -> bool:
 
 def task_state_store(context: Context) -> TaskStateStore | None:
     """
-    Get the store that outlives a try of a task.
+    Return the task state store, whose values outlive a try of the task.
 
     :param context: The task's context.
     :return: The store; None before Airflow 3.3.
@@ -89,9 +89,9 @@ def task_state_store(context: Context) -> TaskStateStore | None:
     return None if store is None else TaskStateStore(store)
 
 
-def push_before_raising(operator: Any, context: Context, values: dict[str, Any]) -> None:
+def push_before_raising(operator: BaseOperator, context: Context, values: dict[str, Any]) -> None:
     """
-    Push what a task would have returned, which Airflow keeps only when it succeeds.
+    Push the result of a task that fails; Airflow itself pushes results of successful tasks only.
 
     :param operator: The operator that is about to raise.
     :param context: The task's context.
@@ -105,13 +105,13 @@ def push_before_raising(operator: Any, context: Context, values: dict[str, Any])
 
 async def set_trigger_xcom(task_instance: Any, key: str, value: object) -> None:
     """
-    Write an XCom from a trigger, where Airflow lets it (3.3 and later).
+    Write an XCom from a trigger; Airflow supports it from 3.3 on, and before that nothing is written.
 
-    :param task_instance: The trigger's task instance; None when it belongs to no task.
+    :param task_instance: The trigger's task instance; None when the trigger does not belong to a task.
     :param key: The XCom's key.
-    :param value: JSON.
+    :param value: A JSON value.
     """
-    from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415 - only a trigger's process has what it needs
+    from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415 - not importable when a DAG is parsed
 
     if task_instance is None or not hasattr(XCom, "aset"):
         return

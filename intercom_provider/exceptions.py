@@ -1,14 +1,14 @@
 """
-What tasks raise: Intercom's errors in the classes by which Airflow decides about retries.
+The exceptions of tasks: Intercom's errors as the classes by which Airflow decides whether to retry.
 
-A transient error is raised as it is (an ``IntercomError``), and Airflow retries the task. What a retry
-cannot mend becomes one of these, and Airflow fails the task at once.
+A transient error is raised unchanged (an ``IntercomError``), and Airflow retries the task. Any other error becomes one
+of these classes, and Airflow fails the task at once.
 
 AirflowFailException
 ├── InvalidFieldError       a field of the operator, sensor or connection is wrong
-├── IntercomRefusedError    Intercom said no
-├── MessageUnconfirmedError a message may have been sent or not
-└── DeliveryFailedError     more messages failed than were allowed to
+├── IntercomRefusedError    Intercom or WhatsApp refused the request
+├── MessageUnconfirmedError a message may or may not have been sent
+└── DeliveryFailedError     more messages failed than max_failed allows
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 class InvalidFieldError(AirflowFailException, ValueError):
-    """A field is wrong; the message names it and says what to do. Nothing was sent."""
+    """A field is wrong. The text names the field and says what to do. Nothing was sent."""
 
 
 class IntercomRefusedError(AirflowFailException):
-    """Intercom, or WhatsApp behind it, said no, and would say it again."""
+    """Intercom or WhatsApp refused the request, and would refuse it again."""
 
 
 class MessageUnconfirmedError(AirflowFailException):
-    """A message may have been sent or not; sending it again is for a person to decide."""
+    """A message may or may not have been sent. A person has to decide whether to send it again."""
 
 
 class DeliveryFailedError(AirflowFailException):
@@ -42,9 +42,9 @@ class DeliveryFailedError(AirflowFailException):
 @contextmanager
 def as_airflow_errors() -> Iterator[None]:
     """
-    Turn what a retry cannot mend into what Airflow does not retry.
+    Convert permanent errors of Intercom into exceptions that Airflow does not retry.
 
-    :raises AirflowFailException: One of its subclasses above, for a permanent error.
+    :raises AirflowFailException: One of the subclasses above, for a permanent error.
     """
     try:
         yield
@@ -56,5 +56,5 @@ def as_airflow_errors() -> Iterator[None]:
         if error.transient:
             raise
         kind = AirflowFailException if isinstance(error, ExpiredError) else IntercomRefusedError
-        # It says all that the error said; chained, the log would say it twice.
+        # The text is that of the error. Chained, the log would show it twice.
         raise kind(str(error)) from None

@@ -1,4 +1,4 @@
-"""Reading what DAG authors write into fields: limits, times, choices, and whether a value is still a template."""
+"""Reading the values that DAG authors write into fields: limits, times, choices, and whether there is a template."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.values import as_datetime, is_missing
@@ -15,18 +15,22 @@ from intercom_provider.api.version import parse_api_version, version_reaches
 
 WaitFor: TypeAlias = Literal["delivered", "read"]
 Limit: TypeAlias = int | float | None
+Duplicates: TypeAlias = Literal["skip", "send", "fail"]
 
-_NEEDED_VERSION: Final = "2.16"
-# 0.29 of a hundred are 29, and not the 28.999999999999996 that the machine makes of it.
+DUPLICATES: Final = get_args(Duplicates)
+MAX_CONCURRENCY: Final = 500
+
+_MIN_STATUS_VERSION: Final = "2.16"
+# 0.29 of a hundred must allow 29, and floats make 28.999999999999996 of it.
 _ROUNDING: Final = 1e-6
 
 
 def is_untemplated(value: object) -> bool:
     """
-    Tell whether a value is already what it will be, so that it can be checked when a DAG is parsed.
+    Check whether a value has no template in it, so that it can be checked when a DAG is parsed.
 
     :param value: Any field's value, as an operator's constructor gets it.
-    :return: False for a template, and for what Airflow resolves when the task runs (another task's output).
+    :return: False for a template, and for a value that Airflow resolves when the task runs (another task's output).
     """
     if isinstance(value, str):
         return "{{" not in value and "{%" not in value
@@ -39,22 +43,22 @@ def is_untemplated(value: object) -> bool:
 
 def is_path(value: object) -> bool:
     """
-    Tell whether a value names a file or folder.
+    Check whether a value can be the path of a file or folder.
 
-    :param value: What stands in a field.
-    :return: True for text, a path, and Airflow's ``ObjectStoragePath``, which is no ``os.PathLike``.
+    :param value: Any field's value.
+    :return: True for text, a path, and Airflow's ``ObjectStoragePath``, which is not an ``os.PathLike``.
     """
     return isinstance(value, str | os.PathLike) or (hasattr(value, "protocol") and hasattr(value, "conn_id"))
 
 
 def check_choice(problems: list[Problem], name: str, value: object, choices: tuple[str, ...]) -> None:
     """
-    Record a problem when a field holds none of its allowed words.
+    Add a problem when a field's value is not one of its choices.
 
     :param problems: The list that the problem is added to.
     :param name: The field.
-    :param value: Its value.
-    :param choices: The words.
+    :param value: The field's value.
+    :param choices: The allowed values.
     """
     if value not in choices:
         problems.append(Problem(name, f"must be one of {', '.join(choices)}"))
@@ -62,11 +66,11 @@ def check_choice(problems: list[Problem], name: str, value: object, choices: tup
 
 def read_settle_for(value: object) -> float:
     """
-    Read for how long a ruleset must not have grown.
+    Parse ``settle_for``: for how long a ruleset must not have grown.
 
-    :param value: What stands in ``settle_for``.
+    :param value: The field's value: seconds or a timedelta.
     :return: Seconds.
-    :raises InvalidInputError: When it is none.
+    :raises InvalidInputError: When it is something else.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
@@ -76,43 +80,42 @@ def read_settle_for(value: object) -> float:
 
 def read_not_after(value: object) -> float | None:
     """
-    Read the last moment at which a message may be sent.
+    Parse ``not_after``: the last time at which a message may be sent.
 
     :param value: Epoch seconds, a datetime or ISO text; None for no limit.
-    :return: Epoch seconds.
-    :raises InvalidInputError: When it is no time.
+    :return: Epoch seconds; None for no limit.
+    :raises InvalidInputError: When it is not a time.
     """
-    if is_missing(value):
-        return None
-    try:
-        return as_datetime(value).timestamp()
-    except ValueError:
-        raise InvalidInputError.of("not_after", "is no time: give epoch seconds, a datetime or ISO text") from None
+    return _read_time("not_after", value)
 
 
 def read_created_after(value: object) -> float | None:
     """
-    Read from when on events count.
+    Parse ``created_after``: the time from which events count.
 
-    :param value: What stands in ``created_after``.
+    :param value: Epoch seconds, a datetime or ISO text; None for all events.
     :return: Epoch seconds; None for all events.
-    :raises InvalidInputError: When it is none.
+    :raises InvalidInputError: When it is not a time.
     """
+    return _read_time("created_after", value)
+
+
+def _read_time(name: str, value: object) -> float | None:
     if is_missing(value):
         return None
     try:
         return as_datetime(value).timestamp()
     except ValueError:
-        raise InvalidInputError.of("created_after", "is no time: give epoch seconds, a datetime or ISO text") from None
+        raise InvalidInputError.of(name, "is not a time: give epoch seconds, a datetime or ISO text") from None
 
 
 def read_expected_count(value: object) -> int | None:
     """
-    Read how many messages there will be.
+    Parse ``expected_count``: how many messages there will be.
 
-    :param value: What stands in ``expected_count``.
-    :return: The number; None when that is unknown.
-    :raises InvalidInputError: When it is none.
+    :param value: A whole number, also as text; None when it is unknown.
+    :return: The number; None when it is unknown.
+    :raises InvalidInputError: When it is something else.
     """
     if is_missing(value):
         return None
@@ -124,22 +127,22 @@ def read_expected_count(value: object) -> int | None:
 
 def check_status_version(value: object) -> None:
     """
-    Check that an API version has the statuses of messages.
+    Check that an API version supports the statuses of messages.
 
-    :param value: What stands in ``api_version``.
-    :raises InvalidInputError: When it is none, or has not.
+    :param value: The value of ``api_version``; missing is allowed.
+    :raises InvalidInputError: When it is not a version, or too old.
     """
-    if not is_missing(value) and not version_reaches(parse_api_version(value), _NEEDED_VERSION):
-        raise InvalidInputError.of("api_version", f"the status of messages needs {_NEEDED_VERSION} or later")
+    if not is_missing(value) and not version_reaches(parse_api_version(value), _MIN_STATUS_VERSION):
+        raise InvalidInputError.of("api_version", f"the status of messages needs {_MIN_STATUS_VERSION} or later")
 
 
 def allowance(limit: Limit, share_of: int) -> float:
     """
-    Tell how many messages a limit allows.
+    Return how many messages a limit allows.
 
     :param limit: A number, a share or None.
-    :param share_of: What a share is a share of.
-    :return: The number; infinite for None.
+    :param share_of: The number of messages that a share refers to.
+    :return: The number of messages; infinite for None.
     """
     if limit is None:
         return math.inf
@@ -148,10 +151,10 @@ def allowance(limit: Limit, share_of: int) -> float:
 
 def parse_limit(field_name: str, value: object) -> Limit:
     """
-    Read a limit.
+    Parse a limit on the number of messages.
 
     :param field_name: The field, for the error.
-    :param value: A whole number from 0, a share strictly between 0 and 1, or None; also as text.
+    :param value: A whole number from 0, a share strictly between 0 and 1, or None for no limit; also as text.
     :return: The limit.
     :raises InvalidInputError: When it is something else.
     """
@@ -167,6 +170,32 @@ def parse_limit(field_name: str, value: object) -> Limit:
             "for no limit",
         )
     return number
+
+
+def check_budget(value: object) -> None:
+    """
+    Check a share of the rate limit.
+
+    :param value: The value of ``budget``.
+    :raises InvalidInputError: When it is not above 0 and at most 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise InvalidInputError.of("budget", "must be a share of the rate limit: above 0, at most 1")
+
+
+def check_concurrency(value: object) -> None:
+    """
+    Check a number of requests in flight.
+
+    :param value: The value of ``concurrency``.
+    :raises InvalidInputError: When it is neither a whole number within its limits nor None.
+    """
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_CONCURRENCY
+    ):
+        raise InvalidInputError.of(
+            "concurrency", f"must be a whole number from 1 to {MAX_CONCURRENCY}, or None for as many as it takes"
+        )
 
 
 def _number(value: object) -> int | float | None:

@@ -1,4 +1,4 @@
-"""What Airflow reads about this provider; imported by every Airflow process, so it imports nothing."""
+"""The metadata of this provider. Every Airflow process imports this module, so it imports nothing."""
 
 CONNECTION_FIELDS: dict[str, dict[str, object]] = {
     "region": {
@@ -22,8 +22,8 @@ CONNECTION_FIELDS: dict[str, dict[str, object]] = {
     },
     "admin_id": {
         "label": "Default sender",
-        "description": "The id of the teammate (admin) from whom messages come that name no sender. "
-        "The connection test tells the token's own.",
+        "description": "The id of the teammate (admin) who sends messages without a sender of their own. "
+        "The connection test shows the admin of the token.",
         "schema": {"type": ["string", "null"]},
     },
     "timeout": {
@@ -37,7 +37,7 @@ CONNECTION_FIELDS: dict[str, dict[str, object]] = {
         "schema": {"type": ["boolean", "null"], "default": False},
     },
 }
-"""The fields of the connection form beside Airflow's own; kept in the connection's extra."""
+"""The fields of the connection form that Airflow stores in the connection's extra."""
 
 FIELD_BEHAVIOUR: dict[str, object] = {
     "hidden-fields": ["login", "schema"],
@@ -45,16 +45,16 @@ FIELD_BEHAVIOUR: dict[str, object] = {
     "placeholders": {
         "password": "Developer Hub > your app > Configure > Authentication",
         "host": "Empty, or what replaces the region's URL: a proxy, the sandbox",
-        # These two compare the port with one that their own UI makes up where there is none.
+        # These two versions refuse to test a connection without a port.
         "port": "443 if Test says Bad Request (Airflow 3.3.1 and 3.3.2)",
     },
 }
-"""What becomes of Airflow's own fields in the connection form."""
+"""Labels, placeholders and hidden fields among Airflow's own fields of the connection form."""
 
 
 def get_provider_info() -> dict[str, object]:
     """
-    Describe the provider to Airflow's provider discovery.
+    Return the metadata for Airflow's provider discovery.
 
     :return: The metadata that Airflow's ``provider_info.schema.json`` defines.
     """

@@ -1,4 +1,4 @@
-"""When to retry a task whose messages met the rate limit; for Airflow 3.3 and later."""
+"""A retry policy for tasks that hit Intercom's rate limit; for Airflow 3.3 and later."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ except ImportError as error:
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-# Windows are ten seconds long: what claims to open much later than that is not believed.
-_LONGEST: Final = 3_600.0
-# The clock of the server and a start-up take longer than this; asking a moment early would be a second 429.
-_MARGIN: Final = 1.0
+# Windows are ten seconds long, so a much later opening is a mistake of the header.
+_MAX_DELAY_SECONDS: Final = 3_600.0
+# A retry that starts a moment too early would get another 429.
+_MARGIN_SECONDS: Final = 1.0
 
 
 class IntercomRetryPolicy(RetryPolicy):
     """
     Retry when Intercom's rate limit opens again instead of after ``retry_delay``.
 
-    Give it to a task that has retries: ``retry_policy=IntercomRetryPolicy(), retries=3``. Every other
-    error keeps the task's own delays.
+    For a task with retries: ``retry_policy=IntercomRetryPolicy(), retries=3``. After every other error the task's
+    own delays apply.
     """
 
     def evaluate(
@@ -43,31 +43,31 @@ class IntercomRetryPolicy(RetryPolicy):
         """
         Decide when to retry.
 
-        :param exception: What the task failed with.
-        :param try_number: The try that failed; not used.
-        :param max_tries: How many there may be; Airflow sees to it.
+        :param exception: The exception with which the task failed.
+        :param try_number: The number of the failed try; not used.
+        :param max_tries: How many tries there may be; not used, because Airflow checks it.
         :param context: The task's context; not used.
-        :return: A retry at the time Intercom named; else what the task itself says.
+        :return: A retry at the time that Intercom named; otherwise the task's own delay.
         """
         if not isinstance(exception, RateLimitedError) or exception.retry_at is None:
             return RetryDecision.default()
-        delay = max(0.0, min(exception.retry_at - time.time(), _LONGEST)) + _MARGIN
+        delay = max(0.0, min(exception.retry_at - time.time(), _MAX_DELAY_SECONDS)) + _MARGIN_SECONDS
         return RetryDecision.retry(delay=timedelta(seconds=delay), reason="Intercom's rate limit is used up")
 
     def serialize(self) -> dict[str, object]:
         """
-        Give what Airflow stores of the policy with a DAG.
+        Serialize the policy for Airflow's stored DAG.
 
-        :return: Nothing: it has no settings.
+        :return: An empty dict, because the policy has no settings.
         """
         return {}
 
     @classmethod
     def deserialize(cls, data: dict[str, object]) -> IntercomRetryPolicy:
         """
-        Make the policy from what was stored.
+        Deserialize the policy.
 
-        :param data: What :meth:`serialize` gave.
+        :param data: The return value of :meth:`serialize`.
         :return: The policy.
         """
         del data

@@ -130,7 +130,7 @@ def test_a_failed_task_has_its_button(run_dag: Any, sandbox: Sandbox) -> None:
     assert run.link("send") == run.link("wait") == INBOX
 
 
-def test_where_nothing_is_known_there_is_no_button(
+def test_without_a_readable_connection_there_is_no_button(
     run_dag: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(monkeypatch, {**sandbox.connection, "password": ""})

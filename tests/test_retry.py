@@ -1,4 +1,4 @@
-"""A rate limit that outlives a try: the task comes back when it opens."""
+"""A rate limit that outlives a try: the task is retried when the limit opens."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the project's own upkeep needs; none of it is installed."""
+"""Programs for the upkeep of this project. They are not part of the package."""

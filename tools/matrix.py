@@ -2,7 +2,7 @@
 Run the tests with each supported version of Airflow, on the lowest and the highest Python: `make test-matrix`.
 
 A cell is a line of Airflow and a Python, such as `3.1-py3.11`. It has a virtual environment of its own, pinned with
-hashes. What is not released yet is not pinned, and may fail. A Python that is not on this machine leaves its cell out.
+hashes. A pre-release of Airflow is not pinned, and its tests may fail. Cells whose Python is missing here are not run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Final
 
 PYTHONS: Final = ("3.11", "3.12", "3.13")
 LOCKS: Final = {"3.1": "requirements-3.1.lock", "3.2": "requirements-3.2.lock", "3.3": "requirements.lock"}
-# The line whose pre-release is tried: a release of it gets a lock, and moves up.
+# The line whose pre-release is tested. Once it is released, it gets a lock and moves to LOCKS.
 NEXT: Final = "3.4"
 NEXT_REQUIREMENT: Final = "apache-airflow>=3.4.0.dev0,<3.5"
 
@@ -34,6 +34,9 @@ CELLS: Final = (
 )
 ENVIRONMENTS: Final = Path(".venv-matrix")
 
+_MAX_KEPT_BYTES: Final = 10_000
+"""Of pytest's output, whose last line is its summary."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -44,17 +47,17 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Say which it is, as on the command line."""
+        """The name of the cell on the command line."""
         return f"{self.airflow}-py{self.python}"
 
     @property
     def folder(self) -> Path:
-        """Tell where its virtual environment is."""
+        """The folder of its virtual environment."""
         return ENVIRONMENTS / self.name
 
     @property
     def own_python(self) -> str:
-        """Tell which program runs the tests."""
+        """The Python that runs the tests."""
         return str(self.folder / "bin" / "python")
 
 
@@ -63,26 +66,26 @@ def find_python(version: str) -> str | None:
     Find an interpreter on this machine.
 
     :param version: Its version, such as ``3.13``.
-    :return: A program that is one; None when there is none.
+    :return: The path of the interpreter; None when there is none.
     """
-    # pyenv has a program for each version, and runs it only when it is told to.
+    # pyenv's program for a version runs only when this variable names the version.
     environment = {**os.environ, "PYENV_VERSION": version}
     ask = "import sys; print('%d.%d' % sys.version_info[:2], sys.executable)"
     for program in (f"python{version}", sys.executable):
         if found := shutil.which(program):
             command = [found, "-c", ask]
-            said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout  # noqa: S603
-            what, _, where = said.strip().partition(" ")
-            if what == version:
-                return where
+            output = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout  # noqa: S603
+            found_version, _, path = output.strip().partition(" ")
+            if found_version == version:
+                return path
     return None
 
 
-def read_cell(name: str) -> Cell:
+def parse_cell(name: str) -> Cell:
     """
-    Read a cell's name.
+    Parse the name of a cell.
 
-    :param name: Such as ``3.1-py3.11``; ``lowest`` and ``highest`` are those that this machine can run.
+    :param name: A name such as ``3.1-py3.11``; ``lowest`` and ``highest`` take the lowest or highest Python found here.
     :return: The cell.
     :raises argparse.ArgumentTypeError: When there is no such cell.
     """
@@ -92,27 +95,27 @@ def read_cell(name: str) -> Cell:
         return Cell(NEWEST, next((version for version in reversed(PYTHONS) if find_python(version)), HIGHEST))
     airflow, _, python = name.partition("-py")
     if airflow not in {*LOCKS, NEXT} or python not in PYTHONS:
-        raise argparse.ArgumentTypeError(f"{name!r} is no cell such as {CELLS[0]}, nor lowest, nor highest")
+        raise argparse.ArgumentTypeError(f"{name!r} is not a cell such as {CELLS[0]}, nor lowest, nor highest")
     return Cell(airflow, python)
 
 
 def say(text: str) -> None:
-    """Show a line at once, between those of the programs that run."""
+    """Print a line at once, in order with the output of the programs that run."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def run(*command: str) -> None:
-    """Run a program to its end."""
-    subprocess.run(command, check=True)  # noqa: S603 - commands of this module
+    """Run a program, and raise if it fails."""
+    subprocess.run(command, check=True)  # noqa: S603 - our own commands
 
 
 def install(cell: Cell, interpreter: str) -> None:
     """
-    Make a cell's virtual environment, unless the same has been made before.
+    Create a cell's virtual environment, unless it is up to date.
 
     :param cell: The cell.
-    :param interpreter: The Python to make it of.
+    :param interpreter: The Python for it.
     :raises subprocess.CalledProcessError: When something cannot be installed.
     """
     project = Path("pyproject.toml").read_bytes()
@@ -132,8 +135,8 @@ def install(cell: Cell, interpreter: str) -> None:
     stamp.write_text(pinned)
 
 
-def warnings_of(cell: Cell) -> list[str]:
-    """Tell pytest that an older or a future Airflow warns of itself; with the newest release a warning is an error."""
+def warning_options(cell: Cell) -> list[str]:
+    """Return pytest's options for warnings, which are errors with the newest release of Airflow only."""
     return [] if cell.airflow == NEWEST else ["-o", "filterwarnings=default", "-p", "no:warnings"]
 
 
@@ -142,28 +145,28 @@ def run_tests(cell: Cell, arguments: list[str]) -> tuple[bool, str]:
     Run the tests in a cell's environment.
 
     :param cell: The cell.
-    :param arguments: More of pytest's own.
+    :param arguments: More options for pytest.
     :return: Whether all passed, and pytest's last line.
     """
-    command = [cell.own_python, "-m", "pytest", *warnings_of(cell), *arguments]
-    said = b""
+    command = [cell.own_python, "-m", "pytest", *warning_options(cell), *arguments]
+    output = b""
     with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as process:  # noqa: S603 - our own
-        # As it comes: pytest's dots are to be seen before their line has ended.
+        # Copied piece by piece, so that pytest's dots show before their line has ended.
         while process.stdout and (piece := process.stdout.read(65_536)):
             sys.stdout.buffer.write(piece)
             sys.stdout.flush()
-            said = (said + piece)[-10_000:]
-    *_, last = said.decode(errors="replace").strip().splitlines() or ["pytest said nothing"]
+            output = (output + piece)[-_MAX_KEPT_BYTES:]
+    *_, last = output.decode(errors="replace").strip().splitlines() or ["pytest printed nothing"]
     return process.returncode == 0, last.strip("= ")
 
 
-def judge(cell: Cell, arguments: list[str]) -> tuple[bool, str]:
+def run_cell(cell: Cell, arguments: list[str]) -> tuple[bool, str]:
     """
-    Do all that a cell needs.
+    Install a cell and run its tests.
 
     :param cell: The cell.
-    :param arguments: More of pytest's own.
-    :return: Whether it is as it should be, and what to say of it.
+    :param arguments: More options for pytest.
+    :return: Whether the matrix may pass with it, and a line for the summary.
     """
     interpreter = find_python(cell.python)
     if interpreter is None:
@@ -172,34 +175,36 @@ def judge(cell: Cell, arguments: list[str]) -> tuple[bool, str]:
     try:
         install(cell, interpreter)
     except subprocess.CalledProcessError as error:
-        passed, said = False, f"cannot be installed ({' '.join(error.cmd[-3:])})"
+        passed, summary = False, f"cannot be installed ({' '.join(error.cmd[-3:])})"
     else:
-        passed, said = run_tests(cell, arguments)
+        passed, summary = run_tests(cell, arguments)
     if not passed and cell.airflow == NEXT:
-        return True, f"{said}; a pre-release may fail"
-    return passed, said if passed else f"FAILED: {said}"
+        return True, f"{summary}; a pre-release may fail"
+    return passed, summary if passed else f"FAILED: {summary}"
 
 
 def main() -> int:
-    """Run the cells that were named, or all, and say what came of each."""
+    """Run the named cells, or all of them, and print a summary."""
     parser = argparse.ArgumentParser(prog="make test-matrix", description=__doc__)
     parser.add_argument("cells", nargs="*", default=[*CELLS], metavar="CELL")
-    parser.add_argument("--pytest", nargs=argparse.REMAINDER, default=[], help="what follows are pytest's options")
+    parser.add_argument(
+        "--pytest", nargs=argparse.REMAINDER, default=[], help="all that follows are options for pytest"
+    )
     options = parser.parse_args()
     try:
-        cells = {name: read_cell(name) for name in options.cells}
+        cells = {name: parse_cell(name) for name in options.cells}
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
-    began = time.monotonic()
-    ended = {name: judge(cell, options.pytest) for name, cell in cells.items()}
-    say(f"\n== the matrix, in {time.monotonic() - began:.0f} s ==")
-    for name, (_, said) in ended.items():
+    started = time.monotonic()
+    results = {name: run_cell(cell, options.pytest) for name, cell in cells.items()}
+    say(f"\n== the matrix, in {time.monotonic() - started:.0f} s ==")
+    for name, (_, summary) in results.items():
         alias = "" if name == cells[name].name else f" ({name})"
-        say(f"  {cells[name].name}{alias}: {said}")
-    for alias, true in (("lowest", f"{OLDEST}-py{LOWEST}"), ("highest", f"{NEWEST}-py{HIGHEST}")):
-        if alias in cells and cells[alias].name != true:
-            say(f"  {true}: NOT RUN: there is no python{true.partition('-py')[2]} on this machine")
-    return 0 if all(passed for passed, _ in ended.values()) else 1
+        say(f"  {cells[name].name}{alias}: {summary}")
+    for alias, intended in (("lowest", f"{OLDEST}-py{LOWEST}"), ("highest", f"{NEWEST}-py{HIGHEST}")):
+        if alias in cells and cells[alias].name != intended:
+            say(f"  {intended}: NOT RUN: there is no python{intended.partition('-py')[2]} on this machine")
+    return 0 if all(passed for passed, _ in results.values()) else 1
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """
 Write the API reference, docs/reference.md, from the docstrings: `make reference`.
 
-Nothing is imported: what is documented is read, not run. With ``--check`` nothing is written, and a page that is not up
-to date is an error.
+The package is parsed, not imported. With ``--check`` nothing is written, and a page that is not up to date is an error.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = ROOT / "docs" / "reference.md"
 
-# What users write into their DAGs and tests, by where they import it from.
+# The objects that users write into their DAGs and tests, by the path from which they import them.
 PUBLIC: Final = {
     "Operators": ["operators.message.SendMessageOperator", "operators.message.SendMessageBatchOperator"],
     "Sensors": ["sensors.message_status.MessageStatusSensor", "sensors.message_reply.MessageReplySensor"],
@@ -65,20 +64,20 @@ PUBLIC: Final = {
     ],
     "Tests and the sandbox": ["testing.intercom_sandbox", "sandbox.Sandbox"],
 }
-# Whose methods users call; those of the others are Airflow's to call.
+# The classes whose methods users call. Those of the others are called by Airflow and not documented.
 _CALLED: Final = {"IntercomHook", "Sandbox", "InvalidInputError", "ApiError"}
 _AIRFLOWS_OWN: Final = {"get_ui_field_behaviour", "get_connection_form_widgets", "settings", "aget_settings"}
 
 _HEAD: Final = """# API reference
 
-Made from the docstrings by `make reference`: change those, not this page. What the parts are for, with examples, is on
+Generated from the docstrings by `make reference`: change those, not this page. Explanations and examples are on
 [the other pages](README.md).
 """
 
 
 def main() -> int:
     """
-    Write the page, or check it.
+    Write the page, or check that it is up to date.
 
     :return: The exit status.
     """
@@ -88,15 +87,15 @@ def main() -> int:
         return 0
     if PAGE.read_text(encoding="utf-8") == page:
         return 0
-    sys.stderr.write("docs/reference.md is not what the docstrings say: make reference\n")
+    sys.stderr.write("docs/reference.md is out of date: run `make reference`\n")
     return 1
 
 
 def render() -> str:
     """
-    Make the page.
+    Render the page.
 
-    :return: Its Markdown.
+    :return: The Markdown.
     """
     package = griffe.load(
         "intercom_provider", search_paths=[ROOT], docstring_parser="sphinx", docstring_options={"warnings": False}
@@ -167,7 +166,7 @@ def _described(found: Any) -> Iterator[str]:
         if kind == "text":
             yield f"{_markdown(value)}\n"
         elif kind == "parameters" and found.is_class:
-            # What a model's users meet are its fields.
+            # Users of a model read its fields; they never call its constructor.
             first = "argument" if "__init__" in found.members else "field"
             yield f"| {first} | type | default | what it is for |\n|---|---|---|---|"
             yield from (_row(found, parameter) for parameter in value)
@@ -184,14 +183,14 @@ def _described(found: Any) -> Iterator[str]:
 
 
 def _row(owner: Any, documented: Any) -> str:
-    """Write what a class takes: arguments of its constructor, or the fields of a model."""
+    """Render the row of a constructor's argument or of a model's field."""
     name = documented.name
     argument = next((each for each in owner.parameters if each.name.lstrip("*") == name), None)
     if argument is not None and "variadic" in argument.kind.value:
         annotation, shown = argument.annotation, ""
     else:
         annotation, default = _declared(argument, owner.members.get(name))
-        # A default that is the class's own is shown as what it is.
+        # A default that names an attribute of the class is shown as the attribute's value.
         named = owner.members.get(default) if default else None
         shown = f"`{named.value if named is not None else default}`" if default is not None else "required"
     kind = f"`{_cell(str(annotation))}`" if annotation is not None else ""
@@ -199,7 +198,7 @@ def _row(owner: Any, documented: Any) -> str:
 
 
 def _declared(argument: Any, field: Any) -> tuple[Any, str | None]:
-    """Tell the annotation and the default of an argument, else of a model's field."""
+    """Return the annotation and the default of an argument, else of a model's field."""
     if argument is not None:
         return argument.annotation, None if argument.default is None else str(argument.default)
     default = None if field.value is None else str(field.value)
@@ -218,10 +217,10 @@ def _line(text: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Turn what a docstring marks up into what Markdown does."""
+    """Convert the markup of a docstring to Markdown."""
     text = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", text)
     text = text.replace("``", "`")
-    # Outside of code, what looks like a tag would vanish.
+    # Outside of code, Markdown would drop text that looks like an HTML tag.
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(part if part.startswith("`") else part.replace("<", r"\<") for part in parts)
 

@@ -1,5 +1,5 @@
 """
-Whether a tag may be released: it, the package's version and the changelog's first heading say the same.
+Check whether a tag may be released: it must match the package's version and the changelog's first heading.
 
 ``make check-release TAG=v1.2.3``
 """
@@ -17,12 +17,12 @@ CHANGELOG = Path(__file__).resolve().parents[1] / "CHANGELOG.md"
 
 def mistakes(tag: str, version: str, changelog: str) -> list[str]:
     """
-    Compare what names the release.
+    Compare a tag with the version and the changelog.
 
     :param tag: The tag, as ``v1.2.3``.
     :param version: The package's version.
     :param changelog: The changelog's text.
-    :return: What keeps the release back, one sentence each; empty when nothing does.
+    :return: One sentence for each obstacle to the release; empty when there is none.
     """
     found = []
     if tag != f"v{version}":
@@ -39,12 +39,12 @@ def mistakes(tag: str, version: str, changelog: str) -> list[str]:
 
 def main() -> int:
     """
-    Say what keeps the tag of the command line back.
+    Print the obstacles to releasing the tag of the command line.
 
     :return: The exit status.
     """
     found = mistakes(" ".join(sys.argv[1:]), intercom_provider.__version__, CHANGELOG.read_text(encoding="utf-8"))
-    print("\n".join(found) or f"{intercom_provider.__version__} may be released.")  # noqa: T201 - a command's answer
+    print("\n".join(found) or f"{intercom_provider.__version__} may be released.")  # noqa: T201 - the result of a command
     return 1 if found else 0
 
 

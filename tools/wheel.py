@@ -35,14 +35,14 @@ print(intercom_provider.__version__, "sends, from", intercom_provider.__file__)
 
 def main() -> int:
     """
-    Try the wheel of this version.
+    Install and run the wheel of this version.
 
-    :return: The exit status; a command that fails says why.
+    :return: The exit status, of the first command that failed if one did.
     """
     (wheel,) = DIST.glob(f"airflow_provider_intercom-{intercom_provider.__version__}-*.whl")
     with tempfile.TemporaryDirectory() as folder:
         python = Path(folder) / "venv" / "bin" / "python"
-        # Of the environment only what finds programs and the network; nothing of this project's folder.
+        # Without the variables of Airflow and Python, so that nothing of this project's own environment is used.
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
         environment = {**kept, "AIRFLOW_HOME": str(Path(folder) / "airflow")}
         for command in (
@@ -51,7 +51,7 @@ def main() -> int:
             [str(python), "-m", "airflow", "providers", "get", "airflow-provider-intercom"],
             [str(python), "-c", SEND],
         ):
-            ended = subprocess.run(command, cwd=folder, env=environment, check=False)  # noqa: S603 - our own words
+            ended = subprocess.run(command, cwd=folder, env=environment, check=False)  # noqa: S603 - our own commands
             if ended.returncode:
                 return ended.returncode
     return 0

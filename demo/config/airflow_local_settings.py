@@ -1,4 +1,4 @@
-"""The demo's cluster policy, which Airflow applies to every task."""  # noqa: INP001 - Airflow wants this name alone
+"""The demo's cluster policy, which Airflow applies to every task."""  # noqa: INP001 - Airflow imports it by this name
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 def task_policy(task: BaseOperator) -> None:
     """
-    Wait in seconds where the examples wait in minutes, as the sandbox's WhatsApp is faster, too.
+    Make the examples' sensors poll every second, because the sandbox delivers in seconds instead of minutes.
 
-    :param task: A task of an example, otherwise unchanged.
+    :param task: A task of an example.
     """
     if isinstance(task, MessageStatusSensor):
         task.poke_interval = 1.0

@@ -1,1 +1,1 @@
-"""Intercom's HTTP API: models, errors, calls and two clients. Imports nothing of Airflow."""
+"""Intercom's HTTP API: messages, models, errors, calls and two clients. Imports nothing from Airflow."""

@@ -1,4 +1,4 @@
-"""Every call of Intercom's API that this provider makes, once, for both drivers."""
+"""The calls of Intercom's API that this provider makes, as flows for both drivers."""
 
 from __future__ import annotations
 
@@ -31,46 +31,46 @@ from intercom_provider.api.version import version_reaches
 if TYPE_CHECKING:
     from intercom_provider.api.settings import Settings
 
-PER_PAGE: Final = 100
-"""Statuses a page: the most that Intercom gives."""
+MAX_STATUSES_PER_PAGE: Final = 100
+"""The largest page of statuses that Intercom returns."""
 
-_EMPTY_PAGES_ALLOWED: Final = 10
-_MOST_CONVERSATIONS: Final = 150
-_DAY: Final = 86_400
-# A list may grow while it is read, and repeat itself; beyond twice its announced size it does not end.
-_EVENTS_TOO_MANY_ALLOWED: Final = 1_000
-# Without a sender, a recipient and a body, each of which Intercom requires: no message can come of it.
-_NO_MESSAGE: Final = {"message_type": "inapp"}
-_WHATSAPP_ID: Final = "wamid"
+_MAX_EMPTY_PAGES: Final = 10
+# A list may grow and repeat events while it is read. Beyond twice its announced size and this, it does not end.
+_MAX_EXTRA_EVENTS: Final = 1_000
+_MAX_CONVERSATIONS: Final = 150
+_DAY_SECONDS: Final = 86_400
+# Intercom requires a sender, a recipient and a body. Without them it cannot create a message.
+_INCOMPLETE_MESSAGE: Final = {"message_type": "inapp"}
+_WHATSAPP_ID_PREFIX: Final = "wamid"
 _NOT_ACCEPTED: Final = "WhatsApp did not accept the message: Intercom's answer has no whatsapp_message_id"
 _DRY_RUN: Final = "the connection has dry_run set"
 
 
 def me(limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[Me]:
     """
-    Ask whose token it is (``GET /me``).
+    Get the admin whose token it is (``GET /me``).
 
     :param limits: When to give up.
     :return: The admin and the workspace.
-    :raises IntercomError: When Intercom cannot be asked or refuses.
+    :raises IntercomError: When Intercom does not answer or refuses.
     """
     return request_with_retries(Request("GET", "/me"), lambda reply: Me.model_validate_json(reply.body), limits)
 
 
 def send_message(message: Message, settings: Settings, limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[Receipt]:
     """
-    Send one message (``POST /messages``), which is repeated only while it certainly was not read.
+    Send one message (``POST /messages``). The request is repeated only if Intercom certainly did not read it.
 
     :param message: The message.
-    :param settings: The default sender, the API version (from 2.17 on WhatsApp's acceptance shows in the
-        answer) and whether it is a dry run.
-    :param limits: When to give up; its deadline is the last moment at which the message may be sent.
+    :param settings: The default sender, the API version (from 2.17 on the reply shows whether WhatsApp accepted the
+        message) and whether this is a dry run.
+    :param limits: When to give up; the deadline is the last time at which the message may be sent.
     :return: The receipt: ``sent``, ``dry_run``, or ``rejected`` when WhatsApp did not accept the message.
-    :raises InvalidInputError: When the message needs what the version lacks, or has no sender.
-    :raises UnconfirmedError: When the message may have been sent or not.
-    :raises ApiError: When Intercom refused it.
-    :raises UnreachableError: When it could not be sent and certainly was not.
-    :raises ExpiredError: When its time has passed.
+    :raises InvalidInputError: When the API version is too old for the message, or there is no sender.
+    :raises UnconfirmedError: When the message may or may not have been sent.
+    :raises ApiError: When Intercom refused the message.
+    :raises UnreachableError: When the message could not be sent; it certainly was not.
+    :raises ExpiredError: When the deadline has passed; the message was not sent.
     """
     check_version(message, settings.api_version)
     request = Request(
@@ -99,31 +99,31 @@ def _send(message: Message, request: Request, settings: Settings, limits: RetryL
 
 def probe_send(limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[None]:
     """
-    Ask for a message that can not be created (``POST /messages``), to learn whether the token may send.
+    Post an incomplete message (``POST /messages``), to find out whether the token may send.
 
     :param limits: When to give up.
-    :raises RefusedError: Always, when it may: Intercom misses what makes a message.
-    :raises ApiError: When it may not.
-    :raises UnreachableError: When Intercom cannot be asked.
+    :raises RefusedError: When the token may send: Intercom then refuses the message because fields are missing.
+    :raises ApiError: When the token may not send.
+    :raises UnreachableError: When Intercom does not answer.
     """
-    return request_with_retries(Request("POST", "/messages", json=_NO_MESSAGE), lambda _: None, limits)
+    return request_with_retries(Request("POST", "/messages", json=_INCOMPLETE_MESSAGE), lambda _: None, limits)
 
 
 def whatsapp_status(whatsapp_message_id: str, limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[WhatsAppStatus]:
     """
-    Ask for the status of one WhatsApp message (``GET /messages/whatsapp/status``, API 2.16 and later).
+    Get the status of one WhatsApp message (``GET /messages/whatsapp/status``, API 2.16 and later).
 
     :param whatsapp_message_id: The id that the send returned.
     :param limits: When to give up.
-    :return: The status, with the error when it failed.
-    :raises NotFoundError: When Intercom does not know the id, or does not know it yet.
-    :raises IntercomError: When Intercom cannot be asked or refuses.
+    :return: The status, with WhatsApp's error if the message failed.
+    :raises NotFoundError: When Intercom does not know the id, or not yet.
+    :raises IntercomError: When Intercom does not answer or refuses.
     """
 
     def read(reply: Reply) -> WhatsAppStatus:
         status = WhatsAppStatus.model_validate_json(reply.body)
-        told = status.whatsapp_message_id
-        if told.startswith(_WHATSAPP_ID) and told != whatsapp_message_id:
+        answered = status.whatsapp_message_id
+        if answered.startswith(_WHATSAPP_ID_PREFIX) and answered != whatsapp_message_id:
             raise ValueError("another message")
         return status.model_copy(update={"whatsapp_message_id": whatsapp_message_id})
 
@@ -133,12 +133,12 @@ def whatsapp_status(whatsapp_message_id: str, limits: RetryLimits = DEFAULT_RETR
 
 class Pages:
     """
-    The pages of a ruleset's statuses (``GET /messages/status``, API 2.16 and later), read one at a time.
+    A reader of a ruleset's statuses (``GET /messages/status``, API 2.16 and later), page by page.
 
-    It holds the place, so that reading can go on later or elsewhere.
+    It keeps its position, so that reading can continue later, or from ``after`` in another process.
 
-    :param ruleset_id: The Outbound message's id, as text or a number.
-    :param after: The cursor of the page to begin with; None (default) for the first.
+    :param ruleset_id: The id of the Outbound message, as text or a number.
+    :param after: The cursor of the page to begin with; None (default) for the first page.
     """
 
     def __init__(self, ruleset_id: str | int, after: str | None = None) -> None:
@@ -155,11 +155,11 @@ class Pages:
         Read the next page.
 
         :param limits: When to give up.
-        :return: The page; afterwards ``done`` tells whether it was the last.
-        :raises PagingError: When the page leads back to one that was read.
-        :raises IntercomError: When Intercom cannot be asked or refuses.
+        :return: The page; afterwards ``done`` is true if it was the last one.
+        :raises PagingError: When the list leads back to a page that was read, or does not end.
+        :raises IntercomError: When Intercom does not answer or refuses.
         """
-        params: dict[str, str | int] = {"ruleset_id": self._ruleset_id, "per_page": PER_PAGE}
+        params: dict[str, str | int] = {"ruleset_id": self._ruleset_id, "per_page": MAX_STATUSES_PER_PAGE}
         if self.after is not None:
             params["starting_after"] = self.after
         page = yield from request_with_retries(
@@ -170,14 +170,13 @@ class Pages:
         following = page.starting_after
         self._empty = 0 if page.events else self._empty + 1
         self._events += len(page.events)
-        endless = self._empty > _EMPTY_PAGES_ALLOWED or (
-            page.total_count is not None and self._events > 2 * page.total_count + _EVENTS_TOO_MANY_ALLOWED
+        endless = self._empty > _MAX_EMPTY_PAGES or (
+            page.total_count is not None and self._events > 2 * page.total_count + _MAX_EXTRA_EVENTS
         )
         if following is not None and (following in self._seen or endless):
             raise PagingError(
                 f"GET /messages/status for ruleset {self._ruleset_id}: page {self.number + 1} leads back to a page "
-                "that was already read, or on without an end; nothing is reported from such a list. "
-                "Report it to Intercom"
+                "that was already read, or the list does not end. Its statuses are not reported. Report it to Intercom"
             )
         self.number += 1
         self.after = following
@@ -191,13 +190,13 @@ def find_conversation(message_id: str, limits: RetryLimits = DEFAULT_RETRY_LIMIT
     """
     Find the conversation that a message became part of (``POST /conversations/search``).
 
-    It exists once the contact has answered, or at once for a message that was sent with
-    ``create_conversation_without_contact_reply``, and shows up 5 to 10 seconds late.
+    Intercom creates it when the contact answers, or at once for a message that was sent with
+    ``create_conversation_without_contact_reply``. The search finds it 5 to 10 seconds later.
 
     :param message_id: Intercom's message id.
     :param limits: When to give up.
-    :return: The conversation's id; None when there is none yet.
-    :raises IntercomError: When Intercom cannot be asked or refuses.
+    :return: The conversation's id; None when there is no conversation yet.
+    :raises IntercomError: When Intercom does not answer or refuses.
     """
     return request_with_retries(_about(message_id), lambda reply: _first_id(reply, "conversations"), limits)
 
@@ -206,12 +205,12 @@ def find_conversation_about(message_id: str, limits: RetryLimits = DEFAULT_RETRY
     """
     Find the conversation that a message became part of, and whether the contact has answered in it.
 
-    It asks as :func:`find_conversation` does; the answer shows up 5 to 10 seconds late, too.
+    The search is that of :func:`find_conversation`; it finds answers 5 to 10 seconds later, too.
 
     :param message_id: Intercom's message id.
     :param limits: When to give up.
-    :return: The conversation, of several one with an answer; None when there is none yet.
-    :raises IntercomError: When Intercom cannot be asked or refuses.
+    :return: The conversation, preferably one with an answer; None when there is no conversation yet.
+    :raises IntercomError: When Intercom does not answer or refuses.
     """
     return request_with_retries(_about(message_id), lambda reply: _conversation(reply, str(message_id)), limits)
 
@@ -223,17 +222,17 @@ def conversations_of(
     Find the latest conversations of a contact (``POST /conversations/search``).
 
     :param contact_id: Intercom's id of the contact.
-    :param since: Epoch seconds; those that began earlier are left out.
+    :param since: Epoch seconds; conversations that began earlier are left out.
     :param limits: When to give up.
     :return: The conversations, at most 150.
-    :raises IntercomError: When Intercom cannot be asked or refuses.
+    :raises IntercomError: When Intercom does not answer or refuses.
     """
-    # Some of Intercom's searches know times by the day only, in the workspace's time zone.
+    # Some of Intercom's searches compare days only, in the workspace's time zone. So ask for two days more.
     filters = [
         {"field": "contact_ids", "operator": "=", "value": contact_id},
-        {"field": "created_at", "operator": ">", "value": str(int(since) - 2 * _DAY)},
+        {"field": "created_at", "operator": ">", "value": str(int(since) - 2 * _DAY_SECONDS)},
     ]
-    query = {"query": {"operator": "AND", "value": filters}, "pagination": {"per_page": _MOST_CONVERSATIONS}}
+    query = {"query": {"operator": "AND", "value": filters}, "pagination": {"per_page": _MAX_CONVERSATIONS}}
     found = yield from request_with_retries(
         Request("POST", "/conversations/search", json=query),
         lambda reply: ConversationList.model_validate_json(reply.body).conversations,
@@ -257,15 +256,15 @@ def find_contact(
     *, external_id: str | None = None, email: str | None = None, limits: RetryLimits = DEFAULT_RETRY_LIMITS
 ) -> Flow[str | None]:
     """
-    Find a contact by your own id or by email; exactly one of the two.
+    Find a contact by exactly one of your own id and email.
 
     :param external_id: Your own id of the contact.
     :param email: The contact's email address.
     :param limits: When to give up.
-    :return: Intercom's id of the contact; None when there is none. With an email that several contacts
-        share, the first that Intercom lists.
+    :return: Intercom's id of the contact; None when there is no such contact. If several contacts share the email,
+        the first one that Intercom lists.
     :raises InvalidInputError: When none or both are given.
-    :raises IntercomError: When Intercom cannot be asked or refuses.
+    :raises IntercomError: When Intercom does not answer or refuses.
     """
     if is_missing(external_id) == is_missing(email):
         raise InvalidInputError.of("external_id", "give either external_id or email")
@@ -273,7 +272,7 @@ def find_contact(
         found = yield from find_contacts("email", str(email), limits)
         return found[0] if found else None
     if external_id in (".", ".."):
-        # In a path they would name another call.
+        # As a segment of the path they would make it the path of another call.
         raise InvalidInputError.of("external_id", "must be an id")
     name = "/contacts/find_by_external_id"
     request = Request("GET", f"{name}/{quote(external_id, safe='')}", private=[external_id], name=name)
@@ -293,7 +292,7 @@ def find_contacts(
     :param value: The address or the number.
     :param limits: When to give up.
     :return: Their ids, in Intercom's order, at most 50.
-    :raises IntercomError: When Intercom cannot be asked or refuses.
+    :raises IntercomError: When Intercom does not answer or refuses.
     """
     query = {"query": {"field": field, "operator": "=", "value": value}}
     request = Request("POST", "/contacts/search", json=query, private=[value])
@@ -307,7 +306,7 @@ def _first_id(reply: Reply, name: str) -> str | None:
 def _ids(reply: Reply, name: str) -> list[str]:
     found = as_object(reply).get(name)
     if not isinstance(found, list):
-        raise ValueError(name)  # noqa: TRY004 - an unreadable reply, whatever stands there
+        raise ValueError(name)  # noqa: TRY004 - any unreadable reply is a ValueError
     return [str(each["id"]) for each in found if isinstance(each, dict) and each.get("id")]
 
 

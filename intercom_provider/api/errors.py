@@ -1,14 +1,14 @@
 """
-What can go wrong with Intercom, as one tree; every error says what to do.
+The errors of this provider's calls to Intercom, as one tree. Every error says what to do.
 
 IntercomError
-├── InvalidInputError       the request was never made: a field is wrong
-├── StoppedError            the request was never made: the task was told to stop       (transient)
-├── ExpiredError            the request was never made: its time had passed
+├── InvalidInputError       the request was not made: a field is wrong
+├── StoppedError            the request was not made: the task was told to stop       (transient)
+├── ExpiredError            the request was not made: its time had passed
 ├── UnreachableError        no readable reply to a request that is safe to repeat     (transient)
 ├── UnconfirmedError        a message may or may not have been created
 ├── PagingError             a list of statuses that never ends
-└── ApiError                Intercom said no: status, code, field, request id, advice
+└── ApiError                Intercom refused the request: status, code, field, request id, advice
     ├── RefusedError        400, 409, 410, 422, ...: this request is wrong
     ├── UnauthorizedError   401: the token
     ├── ForbiddenError      403: a permission or the plan
@@ -29,18 +29,18 @@ REFERENCE = "https://developers.intercom.com/docs/references/rest-api/errors/htt
 
 
 class IntercomError(Exception):
-    """The root: catch this to catch everything that this package raises about Intercom."""
+    """The base class of all errors of calls to Intercom."""
 
     transient: ClassVar[bool] = False
-    """Whether the same request may well succeed later, so that a task retry makes sense."""
+    """Whether the same request may succeed later, so that retrying the task makes sense."""
 
 
 class Problem(NamedTuple):
     """
-    One thing that is wrong with what the user gave.
+    One wrong field.
 
     :param field: The field as the user wrote it, dotted where nested (``to.phone``).
-    :param text: What is wrong with it and what to do. Never holds the value: it may be a person's.
+    :param text: What is wrong with it and what to do, without the value, which may be personal data.
     """
 
     field: str
@@ -52,9 +52,9 @@ class Problem(NamedTuple):
 
 class InvalidInputError(IntercomError, ValueError):
     """
-    Something the user gave is wrong; nothing was sent.
+    Fields are wrong; the request was not made.
 
-    :param problems: What is wrong, field by field.
+    :param problems: The wrong fields.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -68,7 +68,7 @@ class InvalidInputError(IntercomError, ValueError):
 
         :param field: The field as the user wrote it.
         :param text: What is wrong with it and what to do.
-        :return: The error, to be raised.
+        :return: The error.
         """
         return cls([Problem(field, text)])
 
@@ -80,22 +80,22 @@ class StoppedError(IntercomError):
 
 
 class ExpiredError(IntercomError):
-    """The message's ``not_after`` passed before it could be sent; it was not sent."""
+    """The message's ``not_after`` passed; the message was not sent."""
 
 
 class UnreachableError(IntercomError):
-    """Intercom gave no readable reply, and nothing can have been changed by asking."""
+    """Intercom gave no readable reply to a request that cannot have changed anything."""
 
     transient = True
 
 
 class UnconfirmedError(IntercomError):
     """
-    The request was written and its outcome is unknown: the message may have been sent, or not.
+    The request was written and its outcome is unknown: the message may or may not have been sent.
 
-    ``POST /messages`` has no idempotency key, so it is never repeated blindly.
+    ``POST /messages`` has no idempotency key, so a repeated request could send the message twice.
 
-    :param why: What happened to the reply.
+    :param why: What happened instead of a reply.
     """
 
     def __init__(self, why: str) -> None:
@@ -103,24 +103,24 @@ class UnconfirmedError(IntercomError):
         super().__init__(
             f"unconfirmed: {why}. Intercom may or may not have created the message, so it was not sent again. "
             "Look for it in Intercom (the contact's conversations, or the sender's sent messages) before "
-            "sending it once more."
+            "you send it again."
         )
 
 
 class PagingError(IntercomError):
-    """The pages of a list lead back to themselves, so reading on would never end."""
+    """The pages of a list repeat or never end."""
 
 
 class ApiError(IntercomError):
     """
-    Intercom's own no, with all that it said.
+    Intercom refused the request.
 
-    :param request: What was asked, as ``POST /messages``.
+    :param request: The request, such as ``POST /messages``.
     :param status: The HTTP status.
-    :param code: Intercom's error code, "" when it gave none.
-    :param message: Intercom's words, "" when there are none.
-    :param field: The field Intercom names, None when it names none.
-    :param request_id: Intercom's id of the request, for its support; None when it gave none.
+    :param code: Intercom's error code; "" (default) when the reply has none.
+    :param message: Intercom's words; "" (default) when the reply has none.
+    :param field: The field that Intercom names; None (default) when it names none.
+    :param request_id: Intercom's id of the request, for its support; None (default) when the reply has none.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class ApiError(IntercomError):
 
     @property
     def advice(self) -> str:
-        """What to do about it."""
+        """What to do about the error."""
         return _ADVICE_BY_CODE.get(self.code) or _ADVICE_BY_STATUS.get(self.status, _ADVICE_OTHERWISE)
 
     @property
@@ -153,7 +153,7 @@ class ApiError(IntercomError):
 
     @property
     def summary(self) -> str:
-        """What Intercom said, in words that every refusal for the same reason shares."""
+        """What Intercom said, without the request id, so that refusals for the same reason have the same text."""
         said = " ".join(part for part in (str(self.status), self.code) if part)
         words = f": {self.message.rstrip('.')}" if self.message else ""
         named = f" (field {self.field})" if self.field else ""
@@ -161,11 +161,11 @@ class ApiError(IntercomError):
 
 
 class RefusedError(ApiError):
-    """The request itself is wrong; the same one will be refused again."""
+    """The request itself is wrong; the same request will be refused again."""
 
 
 class UnauthorizedError(ApiError):
-    """401: the token is wrong, revoked, or lacks a permission."""
+    """401: the token is wrong or revoked, or lacks a permission."""
 
 
 class ForbiddenError(ApiError):
@@ -173,11 +173,11 @@ class ForbiddenError(ApiError):
 
 
 class NotFoundError(ApiError):
-    """404: what the request names is not there, or not there yet."""
+    """404: the contact, the admin or the message does not exist, or not yet."""
 
 
 class ContactNotFoundError(NotFoundError):
-    """404 to a message: the contact is not there, or not yet; or the sender is none of the workspace's admins."""
+    """404 to a message: the contact does not exist, or not yet; or the sender is not an admin of the workspace."""
 
     transient = True
 
@@ -186,7 +186,7 @@ class RateLimitedError(ApiError):
     """
     429: the limit is used up.
 
-    :param retry_at: When the limit opens again, in epoch seconds by this machine's clock; None when
+    :param retry_at: When the limit opens again, in epoch seconds by this machine's clock; None (default) when
         Intercom did not say.
     """
 
@@ -200,46 +200,46 @@ class ServerError(ApiError):
     transient = True
 
 
-_CHECK_TOKEN = "Check the connection's access token (Developer Hub > your app > Configure > Authentication)."  # noqa: S105 - advice, no token
+_CHECK_TOKEN = "Check the connection's access token (Developer Hub > your app > Configure > Authentication)."  # noqa: S105 - advice, not a token
 _REGENERATE = (
-    "Sending needs the permission to write conversations, searching the one to read them. After a change of "
-    "permissions in the Developer Hub (your app > Configure > Authentication) the token must be regenerated "
-    "and put into the connection anew."
+    "Sending needs the permission to write conversations, searching the permission to read them. After a change of "
+    "permissions in the Developer Hub (your app > Configure > Authentication) the token must be regenerated, and "
+    "the new one put into the connection."
 )
 _VERSION = (
     "Set api_version to 2.17 or Preview, on the connection or the task: WhatsApp and its statuses need 2.16 or "
     "later, SMS needs Preview, lists of recipients need 2.14 or later."
 )
-_LATER = "Nothing to change: try again later."
+_LATER = "Intercom could not answer. Try again later."
 _ADVICE_OTHERWISE = f"See {REFERENCE}."
 
 _ADVICE_BY_CODE = {
     "intercom_version_invalid": _VERSION,
-    "api_plan_restricted": "The workspace's plan does not include this; it is changed in Intercom, not here.",
+    "api_plan_restricted": "The workspace's plan does not include this. Change the plan in Intercom.",
     "token_revoked": f"The token was revoked. {_CHECK_TOKEN}",
     "token_blocked": f"The token was blocked. {_CHECK_TOKEN}",
     "token_suspended": f"The token was suspended. {_CHECK_TOKEN}",
     "token_expired": f"The token has expired. {_CHECK_TOKEN}",
-    "token_not_found": f"Intercom does not know this token; is the region right? {_CHECK_TOKEN}",
+    "token_not_found": f"Intercom does not know this token. Check the connection's region. {_CHECK_TOKEN}",
     "admin_not_found": "Check from_admin_id, or the connection's admin_id: it must be a teammate of this workspace.",
-    "contact_merged": "The contact was merged into another; use the id of the one that is left.",
+    "contact_merged": "The contact was merged into another one. Use the id of the remaining contact.",
     "whatsapp_message_not_found": (
-        "Check the whatsapp_message_id (it begins with wamid) and the region; it can take a while to appear."
+        "Check the whatsapp_message_id (it begins with wamid) and the region. A new message can take a while to appear."
     ),
-    "media_type_not_acceptable": "Something between here and Intercom drops the Accept header; check the proxy.",
+    "media_type_not_acceptable": "A proxy between this machine and Intercom drops the Accept header. Check the proxy.",
 }
 _ADVICE_BY_STATUS = {
-    400: "Check the field that it names.",
+    400: "Correct the field that Intercom names.",
     401: f"{_CHECK_TOKEN} {_REGENERATE}",
     403: _REGENERATE,
     404: (
-        "Check the recipient (is it a contact of this workspace, with this role? one that was just created "
-        "takes a moment), the sender's admin id, and the region."
+        "Check that the recipient is a contact of this workspace with this role (a new contact takes a moment to "
+        "appear). Check the sender's admin id and the region."
     ),
-    406: "Something between here and Intercom drops the Accept header; check the proxy.",
+    406: "A proxy between this machine and Intercom drops the Accept header. Check the proxy.",
     408: _LATER,
-    422: "Check the field that it names.",
-    429: "The rate limit is used up: try again when it opens, or send less at a time.",
+    422: "Correct the field that Intercom names.",
+    429: "The rate limit is used up. Try again when it opens, or send fewer messages at a time.",
     500: _LATER,
     502: _LATER,
     503: _LATER,
@@ -257,10 +257,10 @@ _CLASS_BY_STATUS: dict[int, type[ApiError]] = {
 
 def error_class(status: int) -> type[ApiError]:
     """
-    Name the class of an HTTP status that is no success.
+    Return the error class of an HTTP status.
 
     :param status: The HTTP status, 300 or above.
-    :return: The class of the tree above.
+    :return: The class.
     """
     if status >= 500:  # noqa: PLR2004 - the classes of HTTP statuses are known by their hundreds
         return ServerError

@@ -1,8 +1,14 @@
 """
 How a call is made, without I/O: requests and replies as values, what may be repeated, how long to wait.
 
-A call is a generator: it yields a :class:`Request`, is sent what became of it, and returns its result.
-A driver (``client.py``) does the talking; so each decision stands here once for both drivers.
+The problem: what happens after a lost reply, a 429 or a 404 decides whether somebody gets a message twice or never, and
+tasks need it blocking, triggers async. The idea: a call is a generator. It yields a :class:`Request`, is sent a
+:class:`Reply` or a :class:`NoReply`, and returns its result. A driver (``client.py``) only waits and talks, so each
+decision stands here once and can be stepped through without a socket.
+
+Rejected: writing the decisions twice, for sync and for async, because the two drift apart; running async code in a loop
+of its own within a task, which stops too late on Airflow's signals; and retries inside the HTTP library, which does not
+know which requests create something.
 """
 
 from __future__ import annotations
@@ -32,35 +38,37 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound="BaseModel")
 
-_FIRST_BACKOFF: Final = 0.5
-_LONGEST_BACKOFF: Final = 20.0
-_MOST_CONTACT_BACKOFFS: Final = 10
+_MIN_BACKOFF_SECONDS: Final = 0.5
+_MAX_BACKOFF_SECONDS: Final = 20.0
+_MAX_BACKOFF_DOUBLINGS: Final = 10
+# The longest pause before a contact is asked for again, as a multiple of the first one.
+_MAX_CONTACT_PAUSES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """
-    What a call asks of its driver: wait, then make this request.
+    A request that a call asks its driver to make.
 
     :param method: The HTTP method.
     :param path: The path below the base URL.
     :param params: The query.
     :param json: The JSON body.
-    :param safe: Whether asking changes nothing, so that it may be cut short and asked again.
+    :param safe: Whether the request changes nothing, so that it may be aborted and repeated (default True).
     :param after: Seconds to wait first (default 0).
-    :param why: Why it waits, for the log.
-    :param deadline: Epoch seconds after which it must not be started any more; None for no limit.
-    :param timeout: Seconds it may take at most; None for the connection's time-out.
-    :param private: Texts that must not be repeated in an error.
-    :param name: The path without what may be a person's; "" when it has nothing of that kind.
-    :param share: The share of each announced window that it and others like it may use together; None for what
-        the driver may use.
+    :param why: The reason for that wait, for the log.
+    :param deadline: Epoch seconds after which the request must not be started; None (default) for no limit.
+    :param timeout: Seconds that it may take; None (default) for the connection's time-out.
+    :param private: Texts that an error must not repeat.
+    :param name: The path for logs and errors, without personal data; "" (default) when the path itself has none.
+    :param share: The share of each announced window that all requests with a share may use together; None
+        (default) for the pacer's budget.
     """
 
     method: Literal["GET", "POST"]
     path: str
     params: Mapping[str, str | int] | None = None
-    json: Mapping[str, Any] | None = None
+    json: Mapping[str, object] | None = None
     safe: bool = True
     after: float = 0.0
     why: str = ""
@@ -82,8 +90,8 @@ class Reply:
     :param status: The HTTP status.
     :param headers: The headers.
     :param body: The body.
-    :param now: When, in epoch seconds.
-    :param token: The token that was sent, which must not be repeated in an error.
+    :param now: When it arrived, in epoch seconds.
+    :param token: The token that was sent, which an error must not repeat.
     """
 
     status: int
@@ -95,11 +103,11 @@ class Reply:
 
     def read(self, model: type[M]) -> M:
         """
-        Read the body, once for all who share the reply.
+        Parse the body, once for all callers that share the reply.
 
-        :param model: What it holds.
-        :return: The body as that model.
-        :raises ValueError: When it is no such thing.
+        :param model: The model of the body.
+        :return: The body.
+        :raises ValueError: When the body does not fit the model.
         """
         if model not in self._models:
             self._models[model] = model.model_validate_json(self.body)
@@ -109,12 +117,12 @@ class Reply:
 
 class NoReply(NamedTuple):
     """
-    No reply: a value, not an exception.
+    The outcome of a request that got no reply: a value, not an exception.
 
-    :param why: What happened, without the address's query and without credentials.
+    :param why: What happened, without the query and without credentials.
     :param sent: Whether the request may have reached Intercom.
-    :param now: When, in epoch seconds.
-    :param late: Whether it was not made because its deadline had passed.
+    :param now: When it ended, in epoch seconds.
+    :param late: Whether the request was not made because its deadline had passed (default False).
     """
 
     why: str
@@ -130,7 +138,12 @@ Read: TypeAlias = Callable[[Reply], T]
 
 
 class Retry(NamedTuple):
-    """A judge's word that the request may be repeated: what to raise when patience is over, when to ask again."""
+    """
+    The verdict that a request may be repeated.
+
+    :param error: The error to raise when the limits are reached.
+    :param wait: Seconds that the reply asks to wait; None (default) when it does not say.
+    """
 
     error: IntercomError
     wait: float | None = None
@@ -138,20 +151,21 @@ class Retry(NamedTuple):
 
 class RetryLimits(NamedTuple):
     """
-    How long one request is tried.
+    How long one request is repeated.
 
-    :param attempts: How often it is made at most (default 5).
-    :param deadline: Epoch seconds past which nothing is waited for any more; None for no limit.
-    :param timeout: Seconds one attempt may take; None for the connection's time-out.
+    :param attempts: How many times the request is made (default 5). A 404 within ``contact_wait`` does not count.
+    :param deadline: Epoch seconds after which no attempt is started; None (default) for no limit.
+    :param timeout: Seconds that one attempt may take; None (default) for the connection's time-out.
     :param contact_wait: Seconds for which a 404 counts as "not there yet" (default 0).
-    :param contact_pause: Seconds before it is asked again for the first time (default 0.5), ten times that at most.
+    :param contact_pause: Seconds before the first repetition after a 404 (default 0.5). Later ones wait up to ten
+        times as long.
     """
 
     attempts: int = 5
     deadline: float | None = None
     timeout: float | None = None
     contact_wait: float = 0.0
-    contact_pause: float = _FIRST_BACKOFF
+    contact_pause: float = _MIN_BACKOFF_SECONDS
 
 
 DEFAULT_RETRY_LIMITS: Final = RetryLimits()
@@ -159,88 +173,88 @@ DEFAULT_RETRY_LIMITS: Final = RetryLimits()
 
 def request_with_retries(request: Request, read: Read[T], limits: RetryLimits) -> Flow[T]:
     """
-    Make a request until it has an answer or patience is over.
+    Make a request and repeat it until it is answered or a limit is reached.
 
-    :param request: What to ask; whether it is safe decides what may be repeated.
-    :param read: Turns a successful reply into the result; raises ValueError when it is unreadable.
+    :param request: The request; whether it is safe decides what may be repeated.
+    :param read: Turns a successful reply into the result; raises ValueError when it cannot.
     :param limits: When to give up.
     :return: The result.
-    :raises IntercomError: What went wrong, once patience is over or at once where repeating is no help.
+    :raises IntercomError: When a limit is reached, or at once when repeating cannot help.
     """
     request = replace(request, deadline=limits.deadline, timeout=limits.timeout)
     contact_until: float | None = None
     tried = contacts_tried = 0
     while True:
-        outcome = yield request
-        verdict = _judge_safe(request, outcome, read) if request.safe else _judge_unsafe(request, outcome, read)
+        answer = yield request
+        verdict = _judge_safe(request, answer, read) if request.safe else _judge_unsafe(request, answer, read)
         if not isinstance(verdict, Retry):
             return verdict
         if isinstance(verdict.error, NotFoundError):
             contacts_tried += 1
-            contact_until = contact_until or outcome.now + limits.contact_wait
-            # The last look is at the very end, so that whoever turns up within the wait is found.
+            contact_until = contact_until or answer.now + limits.contact_wait
+            # The last attempt is at the very end of the wait, so a contact that appears within it is found.
             first = limits.contact_pause
-            pause = _backoff(contacts_tried, _MOST_CONTACT_BACKOFFS * first, first)
-            wait = min(pause, contact_until - outcome.now)
+            pause = _backoff(contacts_tried, _MAX_CONTACT_PAUSES * first, first)
+            wait = min(pause, contact_until - answer.now)
             over = wait <= 0
         else:
             tried += 1
-            wait = max(verdict.wait or 0.0, _backoff(tried, _LONGEST_BACKOFF))
+            wait = max(verdict.wait or 0.0, _backoff(tried, _MAX_BACKOFF_SECONDS))
             over = tried >= limits.attempts or wait > MAX_DELAY_SECONDS
         if over:
             raise verdict.error
-        if limits.deadline is not None and outcome.now + wait >= limits.deadline:
+        if limits.deadline is not None and answer.now + wait >= limits.deadline:
             if request.safe or not verdict.error.transient:
                 raise verdict.error
             raise ExpiredError(f"not_after passed before the message could be sent: {verdict.error}") from verdict.error
         request = replace(request, after=wait, why=_reason(verdict.error))
 
 
-def _judge_safe(request: Request, outcome: Answer, read: Read[T]) -> T | Retry:
-    """Judge a request that changes nothing: whatever may pass is asked again."""
-    if isinstance(outcome, NoReply):
-        return Retry(UnreachableError(f"{request}: {outcome.why}"))
-    if outcome.status >= 300:  # noqa: PLR2004 - the classes of HTTP statuses are known by their hundreds
-        error = read_error(request, outcome)
+def _judge_safe(request: Request, answer: Answer, read: Read[T]) -> T | Retry:
+    """Judge the answer to a request that changes nothing: after anything that may pass it is repeated."""
+    if isinstance(answer, NoReply):
+        return Retry(UnreachableError(f"{request}: {answer.why}"))
+    if answer.status >= 300:  # noqa: PLR2004 - the classes of HTTP statuses are known by their hundreds
+        error = read_error(request, answer)
         if error.transient:
-            return Retry(error, _wait_of(outcome))
+            return Retry(error, _wait_of(answer))
         raise error
     try:
-        return read(outcome)
+        return read(answer)
     except ValueError:
-        return Retry(UnreachableError(f"{request}: the reply ({outcome.status}) is no JSON that makes sense"))
+        return Retry(UnreachableError(f"{request}: the reply ({answer.status}) is not the expected JSON"))
 
 
-def _judge_unsafe(request: Request, outcome: Answer, read: Read[T]) -> T | Retry:
-    """Judge a request that creates something: only what certainly was not read is repeated."""
-    if isinstance(outcome, NoReply):
-        if outcome.late:
+def _judge_unsafe(request: Request, answer: Answer, read: Read[T]) -> T | Retry:
+    """Judge the answer to a request that creates something: repeated only if Intercom certainly did not read it."""
+    if isinstance(answer, NoReply):
+        if answer.late:
             raise ExpiredError("not_after passed: the message was not sent")
-        if outcome.sent:
-            raise UnconfirmedError(f"{request}: {outcome.why}")
-        return Retry(UnreachableError(f"{request}: {outcome.why}. The message was not sent"))
-    if 200 <= outcome.status < 300:  # noqa: PLR2004 - as above
+        if answer.sent:
+            raise UnconfirmedError(f"{request}: {answer.why}")
+        return Retry(UnreachableError(f"{request}: {answer.why}. The message was not sent"))
+    if 200 <= answer.status < 300:  # noqa: PLR2004 - as above
         try:
-            return read(outcome)
+            return read(answer)
         except ValueError:
-            raise UnconfirmedError(f"{request}: the reply ({outcome.status}) cannot be read") from None
-    error = read_error(request, outcome)
+            raise UnconfirmedError(f"{request}: the reply ({answer.status}) cannot be read") from None
+    error = read_error(request, answer)
     if isinstance(error, RateLimitedError):
-        return Retry(error, _wait_of(outcome))
+        return Retry(error, _wait_of(answer))
     if isinstance(error, ContactNotFoundError):
         return Retry(error)
-    if outcome.status == 408 or not 400 <= outcome.status < 500:  # noqa: PLR2004 - as above
+    if answer.status == 408 or not 400 <= answer.status < 500:  # noqa: PLR2004 - as above
         raise UnconfirmedError(error.said) from error
     raise error
 
 
 def read_error(request: Request, reply: Reply) -> ApiError:
     """
-    Make the error of a reply that is no success, whichever of Intercom's shapes it has.
+    Build the error of a reply that reports a failure, in any of Intercom's shapes.
 
-    :param request: What was asked.
+    :param request: The request.
     :param reply: A reply with a status of 300 or above.
-    :return: The error, to be raised or weighed.
+    :return: The error.
     """
     body = as_object(reply)
     listed = body.get("errors")
@@ -273,9 +287,9 @@ def _wait_of(reply: Reply) -> float | None:
     return seconds_until_open(reply.headers, reply.now) if reply.status in (429, 503) else None
 
 
-def _backoff(tried: int, longest: float, first: float = _FIRST_BACKOFF) -> float:
-    longest = min(longest, first * 2.0 ** min(tried - 1, 10))
-    return longest * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+def _backoff(tried: int, longest: float, first: float = _MIN_BACKOFF_SECONDS) -> float:
+    longest = min(longest, first * 2.0 ** min(tried - 1, _MAX_BACKOFF_DOUBLINGS))
+    return longest * random.uniform(0.75, 1.25)  # noqa: S311 - not a secret
 
 
 def _reason(error: IntercomError) -> str:
@@ -288,10 +302,10 @@ def _reason(error: IntercomError) -> str:
 
 def as_object(reply: Reply) -> dict[str, Any]:
     """
-    Read a reply's body as a JSON object.
+    Parse a reply's body as a JSON object.
 
     :param reply: Any reply.
-    :return: The object; empty when it is none.
+    :return: The object; empty when the body is something else.
     """
     try:
         body = json.loads(reply.body)

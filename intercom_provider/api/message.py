@@ -1,30 +1,21 @@
 """
-The four types of messages that Intercom sends, and whom they go to: strict, with errors for people.
+The four types of messages that Intercom sends: strict, with errors for people.
 
-Rests on https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages/createmessage.
+See https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages/createmessage.
 """
 
 from __future__ import annotations
 
 import html
 import json
-import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from intercom_provider.api.errors import InvalidInputError, Problem
+from intercom_provider.api.recipient import ContactRecipient, PhoneRecipient, Recipients, StrictModel
 from intercom_provider.api.values import NOT_TEXT, Identifier, PastSeconds, Text, is_missing, parse_json_text
 from intercom_provider.api.version import version_reaches
 
@@ -50,92 +41,14 @@ MESSAGE_FIELDS: Final = (
 """The fields of a message, in the order in which every sender takes them."""
 
 _TYPES: Final = "in_app, email, whatsapp, sms"
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _SHARED: Final = (
     "is a list, which makes ONE conversation that all of them see. For one message each use "
     "SendMessageBatchOperator or task mapping; if they are to share it, set shared_conversation=True"
 )
 
 
-class _Strict(BaseModel):
-    # Built when the first message of its type is read: a DAG that names one type pays for no other.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
-
-
-class ContactRecipient(_Strict):
-    """
-    A contact who receives an in-app message, an email or an SMS. Exactly one of the three ids.
-
-    :param type: ``user`` or ``lead``: the contact's role.
-    :param id: Intercom's id of the contact.
-    :param user_id: Your own id of the contact (``external_id``).
-    :param email: The contact's email address; some workspaces do not take it.
-    """
-
-    type: Literal["user", "lead"]
-    id: Identifier | None = None
-    user_id: Identifier | None = None
-    email: Text | None = None
-
-    @field_validator("type", mode="before")
-    @classmethod
-    def _only_contacts(cls, value: object) -> object:
-        if value == "admin":
-            raise PydanticCustomError(
-                "admin",
-                "must be user or lead: Intercom messages contacts, not teammates. To alert your own team, "
-                "make a contact for it and message that one",
-            )
-        if value not in ("user", "lead"):
-            raise PydanticCustomError("role", "must be the contact's role: user or lead")
-        return value
-
-    @model_validator(mode="after")
-    def _exactly_one_id(self) -> ContactRecipient:
-        if len(self.model_fields_set & {"id", "user_id", "email"}) != 1:
-            raise PydanticCustomError("one_id", "needs exactly one of id, user_id and email")
-        return self
-
-
-class PhoneRecipient(_Strict):
-    """
-    Somebody who receives a WhatsApp message.
-
-    :param phone: The number in E.164, with the plus sign, as text.
-    :param name: The name that Intercom gives the contact it makes or finds for the number.
-    """
-
-    phone: Text
-    name: Text | None = None
-
-    @field_validator("phone")
-    @classmethod
-    def _e164(cls, value: str) -> str:
-        if not _E164.fullmatch(value):
-            raise PydanticCustomError(
-                "e164",
-                "must be in E.164: a plus sign, the country code and the number, digits only (+447900123456)",
-            )
-        return value
-
-
-def _people(value: object) -> list[object]:
-    data = parse_json_text(value)
-    people = data if isinstance(data, list) else [data]
-    return [
-        {name: entry for name, entry in person.items() if not is_missing(entry)}
-        if isinstance(person, Mapping)
-        else person
-        for person in people
-    ]
-
-
-_Person = TypeVar("_Person", ContactRecipient, PhoneRecipient)
-People = Annotated[tuple[_Person, ...], BeforeValidator(_people), Field(min_length=1)]
-
-
-class _Message(_Strict):
-    """What all four types share."""
+class _Message(StrictModel):
+    """The fields of all four types."""
 
     to: tuple[ContactRecipient, ...] | tuple[PhoneRecipient, ...]
     from_admin_id: Identifier | None = None
@@ -148,7 +61,7 @@ class _Message(_Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_recipient_or_said_so(cls, fields: Mapping[str, object]) -> Mapping[str, object]:
+    def _one_recipient_unless_shared(cls, fields: Mapping[str, object]) -> Mapping[str, object]:
         shared = str(fields.get("shared_conversation", False)).strip().lower() == "true"
         if isinstance(parse_json_text(fields.get("to")), list) and not shared:
             raise InvalidInputError.of("to", _SHARED)
@@ -171,7 +84,7 @@ class _Message(_Strict):
         body = {
             "message_type": self.wire_type,
             "from": {"type": "admin", "id": sender},
-            **self.wire_people(),
+            **self.wire_recipients(),
         }
         body |= self._wire_content()
         for name in ("created_at", "create_conversation_without_contact_reply"):
@@ -181,55 +94,55 @@ class _Message(_Strict):
 
     def private_texts(self) -> list[str]:
         """
-        List what of this message must not show up in logs and errors.
+        List the texts that must not appear in logs and errors.
 
-        :return: Recipients, bodies and parameters as they stand on the wire.
+        :return: Recipients, bodies and parameters, as they are sent.
         """
         content = {name: value for name, value in self._wire_content().items() if name not in ("template", "locale")}
-        return sorted({*_strings(self.wire_people()), *_strings(content)})
+        return sorted({*_strings(self.wire_recipients()), *_strings(content)})
 
-    def wire_people(self) -> Json:
+    def wire_recipients(self) -> Json:
         """
-        Build the part of the body that says whom it goes to.
+        Build the recipients' part of the body.
 
         :return: ``to``, ``cc`` and ``bcc`` as JSON.
         """
-        people: Json = {}
+        fields: Json = {}
         for name in ("to", "cc", "bcc"):
-            if persons := getattr(self, name, None):
-                listed = [person.model_dump(exclude_none=True) for person in persons]
-                people[name] = listed if name in self.lists else listed[0]
-        return people
+            if recipients := getattr(self, name, None):
+                listed = [each.model_dump(exclude_none=True) for each in recipients]
+                fields[name] = listed if name in self.lists else listed[0]
+        return fields
 
     @property
     def recipients(self) -> list[list[str]]:
-        """Who gets it, by their ids alone: with another name or role it is still the same person."""
-        people = [person.model_dump(exclude_none=True) for person in self.to]
+        """The recipients by their ids alone, because another name or role does not make another person."""
         found = []
-        for person in people:
-            name = next(name for name in ("phone", "id", "user_id", "email") if name in person)
-            found.append([name, str(person[name]).lower() if name == "email" else str(person[name])])
+        for each in self.to:
+            fields = each.model_dump(exclude_none=True)
+            name = next(name for name in ("phone", "id", "user_id", "email") if name in fields)
+            found.append([name, str(fields[name]).lower() if name == "email" else str(fields[name])])
         return sorted(found)
 
     @property
     def lists(self) -> list[str]:
-        """The fields that travel as a list of recipients."""
+        """The fields that are sent as a list of recipients."""
         copied = [name for name in ("cc", "bcc") if len(getattr(self, name, None) or ()) > 1]
         return ["to", *copied] if self.shared_conversation else copied
 
     @abstractmethod
     def _wire_content(self) -> Json:
-        """Build the part of the body that is the type's own."""
+        """Build the part of the body that only this type has."""
 
 
-class _Written(_Message):
-    """What the three types with a body, sent to a contact, share."""
+class _ContactMessage(_Message):
+    """The fields of the three types that send a body to a contact."""
 
-    to: People[ContactRecipient]
+    to: Recipients[ContactRecipient]
     body: Text
     body_format: Literal["html", "text"] = "html"
-    cc: People[ContactRecipient] | None = None
-    bcc: People[ContactRecipient] | None = None
+    cc: Recipients[ContactRecipient] | None = None
+    bcc: Recipients[ContactRecipient] | None = None
 
     def _wire_content(self) -> Json:
         if self.body_format == "html":
@@ -237,14 +150,14 @@ class _Written(_Message):
         return {"body": html.escape(self.body).replace("\r\n", "\n").replace("\n", "<br>\n")}
 
 
-class InAppMessage(_Written):
+class InAppMessage(_ContactMessage):
     """A message in the Messenger. Fields as of ``SendMessageOperator``."""
 
     message_type: Literal["in_app", "inapp"]
     wire_type: ClassVar[str] = "inapp"
 
 
-class EmailMessage(_Written):
+class EmailMessage(_ContactMessage):
     """An email. Fields as of ``SendMessageOperator``."""
 
     message_type: Literal["email"]
@@ -256,14 +169,14 @@ class EmailMessage(_Written):
         return {"subject": self.subject, "template": self.template, **super()._wire_content()}
 
 
-class SmsMessage(_Written):
+class SmsMessage(_ContactMessage):
     """An SMS, in the Preview version of the API. Fields as of ``SendMessageOperator``."""
 
     message_type: Literal["sms"]
     wire_type: ClassVar[str] = "sms"
 
     def _wire_content(self) -> Json:
-        # An SMS is no HTML: escaped, it would arrive with its entities.
+        # An SMS is plain text in either format. Escaped, it would arrive with its entities.
         return {"body": self.body}
 
 
@@ -271,7 +184,7 @@ class WhatsAppMessage(_Message):
     """A WhatsApp template message. Fields as of ``SendMessageOperator``."""
 
     message_type: Literal["whatsapp"]
-    to: People[PhoneRecipient]
+    to: Recipients[PhoneRecipient]
     template: Text
     components: list[Json] = Field(default_factory=list)
     locale: Text | None = None
@@ -281,7 +194,7 @@ class WhatsAppMessage(_Message):
     @classmethod
     def _texts_are_text(cls, value: object) -> object:
         try:
-            # As it will travel: what is no list yet (a tuple) becomes one, and is checked like one.
+            # Checked in the form in which it is sent: tuples become lists.
             components = json.loads(json.dumps(parse_json_text(value), allow_nan=False, ensure_ascii=False).encode())
         except (TypeError, ValueError, RecursionError):
             raise InvalidInputError.of(
@@ -311,11 +224,11 @@ _MODELS: Final[dict[str, type[Message]]] = {
 
 def parse_message(fields: Mapping[str, object]) -> Message:
     """
-    Read a message from what a user gave.
+    Parse a message.
 
     :param fields: The fields of a message by name; None, "" and "None" mean missing.
-    :return: The message, valid.
-    :raises InvalidInputError: With every field that is wrong and what to do.
+    :return: The valid message.
+    :raises InvalidInputError: When fields are wrong; with all of them and what to do.
     """
     given = {name: value for name, value in fields.items() if not is_missing(value)}
     kind = given.get("message_type")
@@ -324,7 +237,7 @@ def parse_message(fields: Mapping[str, object]) -> Message:
     if not isinstance(kind, str) or kind not in _MODELS:
         raise InvalidInputError.of("message_type", f"{kind!r} is unknown: use one of {_TYPES}")
     if kind == "whatsapp" and given.get("body_format") in ("html", "text"):
-        # It has a default in every sender, and says nothing about a message without a body.
+        # Every sender passes its default, also for a message without a body.
         del given["body_format"]
     try:
         return _MODELS[kind].model_validate(given)
@@ -334,11 +247,11 @@ def parse_message(fields: Mapping[str, object]) -> Message:
 
 def check_version(message: Message, api_version: str) -> None:
     """
-    Explain before a request what a version of the API cannot do.
+    Check that a version of the API can send a message.
 
-    :param message: The message to be sent.
-    :param api_version: The version that it would be sent with.
-    :raises InvalidInputError: When the version lacks what the message needs.
+    :param message: The message.
+    :param api_version: The version that it is to be sent with.
+    :raises InvalidInputError: When the version is too old for the message.
     """
     if isinstance(message, SmsMessage) and not version_reaches(api_version, "Preview"):
         raise InvalidInputError.of(
@@ -375,7 +288,7 @@ def _component_texts(data: object, path: str = "") -> Iterator[tuple[str, object
 
 
 def _problems(error: ValidationError, kind: str, *, shared: bool) -> Iterator[Problem]:
-    """Say pydantic's findings in the user's words, and never with the value."""
+    """Translate pydantic's findings into problems, without the values."""
     for finding in error.errors(include_url=False, include_input=False):
         cause = finding.get("ctx", {}).get("error")
         if isinstance(cause, InvalidInputError):
@@ -393,8 +306,8 @@ def _words(problem: str, message: str, field: str, kind: str) -> str:
         }.get(field, "is missing")
     if problem == "extra_forbidden":
         if kind == "whatsapp" and field == "body":
-            return "is no field of a WhatsApp message, which sends a template: put the texts into components"
-        return f"is no field of a message of type {kind}: remove it"
+            return "is not a field of a WhatsApp message, which sends a template: put the texts into components"
+        return f"is not a field of a message of type {kind}: remove it"
     if problem in ("model_type", "dict_type") and field.partition(".")[0] in ("to", "cc", "bcc"):
         example = "{'phone': '+447900123456'}" if kind == "whatsapp" else "{'type': 'user', 'id': '...'}"
         return f"must be an object such as {example}; in a template, end with | tojson"

@@ -1,7 +1,7 @@
 """
-What Intercom answers, read tolerantly: unknown fields are ignored, absent ones are None.
+Intercom's answers, read tolerantly: unknown fields are ignored, missing ones are None.
 
-Rests on https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages.
+See https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def _seconds(value: object) -> int | None:
         return None
 
 
-# A time that cannot be read is no reason to lose the status or the message that it stands beside. What is a whole
-# number already is left to pydantic's core: a list has 200,000 of them.
+# An unreadable time becomes None, so that the status or the message beside it is not lost. Whole numbers are left to
+# pydantic's core, which is faster, because a long list has 200,000 of them.
 Seconds = Annotated[
     Annotated[int, Strict()] | Annotated[int | None, BeforeValidator(_seconds)], Field(union_mode="left_to_right")
 ]
@@ -35,10 +35,10 @@ def _moment(value: object) -> int | None:
         return None
 
 
-# Where a time says that something has happened at all, it is read in whatever way Intercom may write it.
+# These times say whether something has happened at all, so they are read in every format that Intercom may use.
 Moment = Annotated[int | None, BeforeValidator(_moment)]
 
-_NO_MESSAGE = ("error", "list", "admin", "contact", "user", "lead")
+_TYPES_OF_OTHERS = ("error", "list", "admin", "contact", "user", "lead")
 
 
 class _Tolerant(BaseModel):
@@ -52,9 +52,9 @@ class SentMessage(_Tolerant):
     :param id: The message's id; not a conversation's.
     :param type: ``admin_message`` or ``user_message``.
     :param created_at: When Intercom created it, in epoch seconds.
-    :param message_type: The type in Intercom's words (``inapp``).
-    :param conversation_id: Present only when the message opened a conversation.
-    :param whatsapp_message_id: Present only for WhatsApp messages that WhatsApp accepted.
+    :param message_type: The type by Intercom's name (``inapp``).
+    :param conversation_id: The conversation, if the message opened one.
+    :param whatsapp_message_id: WhatsApp's id, if WhatsApp accepted the message.
     """
 
     id: str = Field(min_length=1)
@@ -67,9 +67,9 @@ class SentMessage(_Tolerant):
     @field_validator("type")
     @classmethod
     def _is_a_message(cls, value: str | None) -> str | None:
-        # An error or somebody else's object has an id, too, and would pass for a message that was created.
-        if value is not None and value.endswith(_NO_MESSAGE):
-            raise ValueError("no message")
+        # An error or another object has an id, too, and would be taken for a message that was created.
+        if value is not None and value.endswith(_TYPES_OF_OTHERS):
+            raise ValueError("not a message")
         return value
 
 
@@ -77,13 +77,13 @@ class StatusEvent(_Tolerant):
     """
     One WhatsApp message of a ruleset, as ``GET /messages/status`` lists it.
 
-    :param whatsapp_message_id: The message's WhatsApp id; the event's own id stands in where it is missing.
-    :param status: ``sent``, ``delivered``, ``read``, ``failed``, or one that is not known yet.
+    :param whatsapp_message_id: The message's WhatsApp id; the event's own id if that is missing.
+    :param status: ``sent``, ``delivered``, ``read``, ``failed``, or a status that this version does not know.
     :param id: The event's own id.
-    :param conversation_id: The conversation, where there is one.
+    :param conversation_id: The conversation, if there is one.
     :param user_id: Intercom's id of the contact.
     :param created_at: When the message was sent, in epoch seconds.
-    :param updated_at: When it came to this status, in epoch seconds.
+    :param updated_at: When it reached this status, in epoch seconds.
     :param template_name: The WhatsApp template.
     """
 
@@ -124,7 +124,7 @@ class WhatsAppError(_Tolerant):
     Why WhatsApp could not deliver a message.
 
     :param message: WhatsApp's words.
-    :param details: More of them.
+    :param details: More of WhatsApp's words.
     """
 
     message: str | None = None
@@ -140,10 +140,10 @@ class WhatsAppStatus(_Tolerant):
     Intercom's answer to ``GET /messages/whatsapp/status``.
 
     :param whatsapp_message_id: The message's WhatsApp id, as asked for.
-    :param status: ``sent``, ``delivered``, ``read``, ``failed``, or one that is not known yet.
-    :param conversation_id: The conversation, where there is one.
+    :param status: ``sent``, ``delivered``, ``read``, ``failed``, or a status that this version does not know.
+    :param conversation_id: The conversation, if there is one.
     :param created_at: When the message was sent, in epoch seconds.
-    :param updated_at: When it came to this status, in epoch seconds.
+    :param updated_at: When it reached this status, in epoch seconds.
     :param template_name: The WhatsApp template.
     :param error: Why it failed; None otherwise.
     """
@@ -171,13 +171,15 @@ class _Author(_Tolerant):
     id: str | None = None
 
 
-class Source(_Tolerant):
+class ConversationSource(_Tolerant):
     """
-    What a conversation began with.
+    The first message of a conversation.
 
     :param id: The message's id.
     :param type: ``conversation`` (in-app), ``email``, ``sms``, ``whatsapp``, or another origin.
-    :param author: Who wrote it.
+    :param author: The author of the message.
+    :param subject: The subject of an email.
+    :param body: The text.
     """
 
     id: str | None = None
@@ -191,24 +193,24 @@ class Conversation(_Tolerant):
     """
     One conversation, as ``POST /conversations/search`` lists it.
 
-    Rests on https://developers.intercom.com/docs/references/rest-api/api.intercom.io/conversations.
+    See https://developers.intercom.com/docs/references/rest-api/api.intercom.io/conversations.
 
     :param id: The conversation's id.
-    :param first_contact_reply: The contact's first answer; None before.
-    :param statistics: Times of answers, of which only the contact's count here.
     :param created_at: When it began, in epoch seconds.
-    :param source: What it began with.
+    :param source: The first message.
+    :param first_contact_reply: The contact's first answer; None before it.
+    :param statistics: Times of answers, of which only those of the contact are read.
     """
 
     id: str = Field(min_length=1)
     created_at: Moment = None
-    source: Source | None = None
+    source: ConversationSource | None = None
     first_contact_reply: _FirstReply | None = None
     statistics: _Statistics | None = None
 
     @property
     def replied_at(self) -> int | None:
-        """When the contact answered first, in epoch seconds; None as long as nobody has."""
+        """When the contact first answered, in epoch seconds; None before that."""
         first = self.first_contact_reply.created_at if self.first_contact_reply else None
         statistics = self.statistics or _Statistics()
         return first or statistics.first_contact_reply_at or statistics.last_contact_reply_at
@@ -242,16 +244,16 @@ Outcome: TypeAlias = Literal["sent", "already_sent", "rejected", "not_sent", "un
 
 class Receipt(BaseModel):
     """
-    What became of one message; the XCom of a send.
+    The result of sending one message, which is the XCom of a send.
 
-    :param outcome: ``sent``, ``already_sent``, ``rejected``, ``unconfirmed``, ``expired`` or ``dry_run``.
-    :param reason: Why it is not ``sent``; None when it is.
+    :param outcome: ``sent``, ``already_sent``, ``rejected``, ``not_sent``, ``unconfirmed``, ``expired`` or ``dry_run``.
+    :param reason: Why the outcome is not ``sent``; None otherwise.
     :param id: Intercom's message id.
-    :param conversation_id: The conversation, where the message opened one.
-    :param whatsapp_message_id: The bridge to the delivery status; WhatsApp only.
-    :param message_type: The type as the user named it.
+    :param conversation_id: The conversation, if the message opened one.
+    :param whatsapp_message_id: WhatsApp's id of the message, by which its delivery status is asked for.
+    :param message_type: The type by the user's name for it.
     :param created_at: When Intercom created the message, in epoch seconds.
-    :param key: The user's own id for the message, echoed.
+    :param key: The user's own id of the message.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -1,8 +1,14 @@
 """
-Calls that are made side by side: which may begin, in what order they are taken, and how a driver performs them.
+Calls side by side: which may begin, in what order their results are taken, and the two ways to drive them.
 
-A flow yields :class:`Parallel` where it has many calls that do not need each other. All of their decisions are made
-one after the other, in the flow's own thread or task; only their requests are in flight at the same time.
+The problem: a wait for a thousand messages asks a thousand questions that do not need each other, and one after the
+other they take minutes. The idea: a flow yields one :class:`Parallel` with all of its calls. Only their requests are in
+flight at the same time. The calls themselves are stepped one after the other, in the flow's own thread or task, so
+neither they nor ``take`` need a lock, and results are taken in the order of the calls, as a loop would.
+
+Rejected: a thread or a task that steps each call by itself (decisions would run concurrently, and differently in the
+two drivers), and taking results as they come (what is written would have another order in each poll). The price of the
+order: one slow call holds up those behind it. ``MAX_UNTAKEN_RESULTS`` bounds how far ahead of it calls may begin.
 """
 
 from __future__ import annotations
@@ -21,35 +27,39 @@ from intercom_provider.api.flow import Answer, Flow, Request
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from intercom_provider.api.client import IntercomClient
-
 R = TypeVar("R")
 T = TypeVar("T")
 
 MAX_IN_FLIGHT: Final = 20
-"""How many requests are in flight at most: one async client answers fewer of them a second the more it has."""
+"""Requests in flight at the same time; with more of them one async client gets slower, not faster."""
 
 MAX_UNTAKEN_RESULTS: Final = 200
-"""How many calls may have begun that are not taken yet: so few are held up, or kept, where one takes long."""
+"""Calls that may have begun before the oldest result is taken. Bounds what is kept while one call takes long."""
 
-# Of each announced window: who waits is in no hurry, and others have something to send.
-_LIMIT_SHARE: Final = 0.5
+# Share of each announced window. Waiting is not urgent, and other tasks need the limit to send.
+_MAX_LIMIT_SHARE: Final = 0.5
 
 
-class PendingCall(NamedTuple):
-    """A call on its way, and its next request."""
+class PendingCall(NamedTuple, Generic[R]):
+    """
+    A call that has begun.
+
+    :param number: The call's position in the order of the calls.
+    :param flow: The call.
+    :param request: The call's next request.
+    """
 
     number: int
-    flow: Flow[Any]
+    flow: Flow[R]
     request: Request
 
 
 class Parallel(Generic[R]):
     """
-    Calls to be made side by side, of which the results are taken in the order of the calls.
+    Calls to be made side by side, and their results, taken in the order of the calls.
 
-    :param calls: The calls; each is wanted when there is room for it.
-    :param take: Takes a result.
+    :param calls: The calls; the next one is read when there is room for it.
+    :param take: Called with each result.
     """
 
     def __init__(self, calls: Iterator[Flow[R]], take: Callable[[R], None]) -> None:
@@ -58,15 +68,15 @@ class Parallel(Generic[R]):
         self._started = self._taken = 0
         self._early: dict[int, R] = {}
 
-    def start(self, room: int) -> list[PendingCall]:
+    def start(self, room: int) -> list[PendingCall[R]]:
         """
-        Begin calls, as far as there are any.
+        Begin the next calls.
 
-        :param room: How many there is room for.
-        :return: Those that want to make a request.
-        :raises IntercomError: When a call ends with it.
+        :param room: How many requests there is room for.
+        :return: The calls that have a request to make.
+        :raises IntercomError: When a call raises it.
         """
-        started: list[PendingCall] = []
+        started: list[PendingCall[R]] = []
         while len(started) < room and self._started - self._taken < MAX_UNTAKEN_RESULTS:
             flow = next(self._calls, None)
             if flow is None:
@@ -77,20 +87,20 @@ class Parallel(Generic[R]):
                 started.append(call)
         return started
 
-    def advance(self, call: PendingCall, outcome: Answer) -> PendingCall | None:
+    def advance(self, call: PendingCall[R], answer: Answer) -> PendingCall[R] | None:
         """
-        Take in what became of a request.
+        Continue a call with the answer to its request.
 
         :param call: The call.
-        :param outcome: What became of it.
-        :return: The call with its next request; None when it is over.
-        :raises IntercomError: When the call ends with it.
+        :param answer: The reply, or why there is none.
+        :return: The call with its next request; None when it has ended.
+        :raises IntercomError: When the call raises it.
         """
-        return self._step(call.number, call.flow, partial(call.flow.send, outcome))
+        return self._step(call.number, call.flow, partial(call.flow.send, answer))
 
-    def _step(self, number: int, flow: Flow[R], step: Callable[[], Request]) -> PendingCall | None:
+    def _step(self, number: int, flow: Flow[R], step: Callable[[], Request]) -> PendingCall[R] | None:
         try:
-            return PendingCall(number, flow, replace(step(), share=_LIMIT_SHARE))
+            return PendingCall(number, flow, replace(step(), share=_MAX_LIMIT_SHARE))
         except StopIteration as end:
             self._early[number] = end.value
         while self._taken in self._early:
@@ -100,28 +110,38 @@ class Parallel(Generic[R]):
 
 
 ParallelFlow: TypeAlias = Generator[Request | Parallel[Any], Answer, T]
-"""A flow that may also yield :class:`Parallel`, for which it is sent nothing."""
+"""A flow that may also yield :class:`Parallel`, which is answered with None once all of its calls have ended."""
 
 
-def run_in_threads(parallel: Parallel[Any], connect: Callable[[Callable[[], bool]], IntercomClient]) -> None:
+class BlockingClient(Protocol):
+    """The part of a client that :func:`run_in_threads` uses, one client in each thread."""
+
+    def exchange(self, request: Request) -> Answer:
+        """Make one request; return the reply, or why there is none."""
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+def run_in_threads(parallel: Parallel[R], connect: Callable[[Callable[[], bool]], BlockingClient]) -> None:
     """
-    Make calls side by side from a task; its own thread makes the decisions, and others wait for the replies.
+    Make calls side by side from a task. Its own thread steps the calls; other threads wait for the replies.
 
     :param parallel: The calls.
-    :param connect: Makes a client, which must not go on once what it is given says so.
-    :raises IntercomError: The first error; what is in flight then is broken off.
+    :param connect: Makes a client; the client must stop once the function that it is given returns True.
+    :raises IntercomError: The first error; the requests in flight are then aborted.
     """
     started = parallel.start(MAX_IN_FLIGHT)
     if not started:
         return
     halted = threading.Event()
     own = threading.local()
-    clients: list[IntercomClient] = []
-    under_way: dict[Future[Answer], PendingCall] = {}
+    clients: list[BlockingClient] = []
+    in_flight: dict[Future[Answer], PendingCall[R]] = {}
     done: SimpleQueue[Future[Answer]] = SimpleQueue()
 
     def ask(request: Request) -> Answer:
-        client: IntercomClient | None = getattr(own, "client", None)
+        client: BlockingClient | None = getattr(own, "client", None)
         if client is None:
             client = own.client = connect(halted.is_set)
             clients.append(client)
@@ -129,14 +149,14 @@ def run_in_threads(parallel: Parallel[Any], connect: Callable[[Callable[[], bool
 
     pool = ThreadPoolExecutor(MAX_IN_FLIGHT, "intercom-asks")
     try:
-        while started or under_way:
+        while started or in_flight:
             for call in started:
                 future = pool.submit(ask, call.request)
-                under_way[future] = call
+                in_flight[future] = call
                 future.add_done_callback(done.put)
             future = done.get()
-            again = parallel.advance(under_way.pop(future), future.result())
-            started = [again] if again else parallel.start(MAX_IN_FLIGHT - len(under_way))
+            again = parallel.advance(in_flight.pop(future), future.result())
+            started = [again] if again else parallel.start(MAX_IN_FLIGHT - len(in_flight))
     finally:
         halted.set()
         pool.shutdown(cancel_futures=True)
@@ -145,14 +165,14 @@ def run_in_threads(parallel: Parallel[Any], connect: Callable[[Callable[[], bool
 
 
 class Do(Protocol):
-    """Takes a step of a flow in a way that holds up nobody."""
+    """Runs a step of a flow so that it does not block the event loop."""
 
     async def __call__(self, step: Callable[[], T], /) -> T:
-        """Take the step."""
+        """Run the step and return its result."""
 
 
 async def run_in_tasks(
-    parallel: Parallel[Any],
+    parallel: Parallel[R],
     ask: Callable[[Request], Awaitable[Answer]],
     *,
     do: Do,
@@ -163,31 +183,31 @@ async def run_in_tasks(
 
     :param parallel: The calls.
     :param ask: Makes a request.
-    :param do: Takes a step of a call.
-    :param most: Tells how many may be in flight now (default 20).
-    :raises IntercomError: The first error; what is in flight then is cancelled.
+    :param do: Runs a step of a call.
+    :param most: Returns how many requests may be in flight now (default 20).
+    :raises IntercomError: The first error; the requests in flight are then cancelled.
     """
-    under_way: dict[asyncio.Task[Answer], PendingCall] = {}
+    in_flight: dict[asyncio.Task[Answer], PendingCall[R]] = {}
 
     async def asked(request: Request) -> Answer:
         return await ask(request)
 
-    def start(call: PendingCall) -> None:
-        under_way[asyncio.create_task(asked(call.request))] = call
+    def start(call: PendingCall[R]) -> None:
+        in_flight[asyncio.create_task(asked(call.request))] = call
 
     try:
         while True:
-            room = most() - len(under_way)
+            room = most() - len(in_flight)
             for call in await do(partial(parallel.start, room)) if room > 0 else ():
                 start(call)
-            if not under_way:
+            if not in_flight:
                 return
-            done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(in_flight, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                again = await do(partial(parallel.advance, under_way.pop(task), task.result()))
+                again = await do(partial(parallel.advance, in_flight.pop(task), task.result()))
                 if again is not None:
                     start(again)
     finally:
-        for task in under_way:
+        for task in in_flight:
             task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*in_flight, return_exceptions=True)

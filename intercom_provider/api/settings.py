@@ -1,4 +1,4 @@
-"""Where and as whom to call Intercom: region or base URL, API version, token, default sender."""
+"""The settings of a client: region or base URL, API version, token, default sender."""
 
 from __future__ import annotations
 
@@ -19,45 +19,46 @@ REGIONS: Final = {
 
 DEFAULT_REGION: Final = "us"
 DEFAULT_API_VERSION: Final = "2.17"
-DEFAULT_TIMEOUT: Final = 30.0
+DEFAULT_TIMEOUT_SECONDS: Final = 30.0
+_MAX_PORT: Final = 65_535
 
 
 def parse_region(value: object) -> str:
     """
-    Read a region.
+    Parse a region.
 
     :param value: ``us``, ``eu`` or ``au``, in any case.
     :return: The region in lower case.
-    :raises InvalidInputError: When there is no such region.
+    :raises InvalidInputError: When Intercom has no such region.
     """
     text = str(value).strip().lower()
     if text not in REGIONS:
-        raise InvalidInputError.of("region", f"{text!r} is no region of Intercom: use one of {', '.join(REGIONS)}")
+        raise InvalidInputError.of("region", f"{text!r} is not a region of Intercom: use one of {', '.join(REGIONS)}")
     return text
 
 
 def parse_base_url(host: str, *, port: int | None = None, allow_http: bool = False) -> str:
     """
-    Read the base URL that replaces the region's own, such as a proxy's or the sandbox's.
+    Parse the base URL that replaces the region's URL, such as that of a proxy or the sandbox.
 
     :param host: A URL, or a bare host name, which means https.
-    :param port: A port; None takes the URL's own.
-    :param allow_http: Whether plain http may leave this machine. The token would travel unencrypted.
+    :param port: A port; None (default) for the port in the URL.
+    :param allow_http: Whether plain http to another machine is allowed, which sends the token unencrypted (default
+        False).
     :return: The URL without a slash at its end.
-    :raises InvalidInputError: When it is no URL, carries credentials or a query, or is plain http to
-        another machine.
+    :raises InvalidInputError: When it is not a URL, has credentials or a query, or is plain http to another machine.
     """
     text = host.strip()
     if "://" not in text:
-        # Two or more colons are an IPv6 address, which a URL wants in brackets.
+        # Two or more colons are an IPv6 address, which needs brackets in a URL.
         text = f"https://[{text}]" if text.count(":") > 1 and not text.startswith("[") else f"https://{text}"
     try:
         url = httpx.URL(text)
         host_name = url.host
     except (httpx.InvalidURL, UnicodeError, ValueError):
-        # What was wrong is not quoted: it may be a password that stands where a port belongs.
+        # The value is not quoted, because it may be a password in the place of a port.
         raise InvalidInputError.of(
-            "host", "is no URL: give a host name or a base URL such as https://proxy.example"
+            "host", "is not a URL: give a host name or a base URL such as https://proxy.example"
         ) from None
     if url.scheme not in ("http", "https") or host_name in ("", "http", "https"):
         raise InvalidInputError.of("host", "must be a host name or an http(s) URL")
@@ -65,20 +66,20 @@ def parse_base_url(host: str, *, port: int | None = None, allow_http: bool = Fal
         raise InvalidInputError.of("host", "must be a base URL alone: no user, password, query or fragment")
     if port is not None:
         url = url.copy_with(port=port)
-    if url.port is not None and not 0 < url.port < 65_536:  # noqa: PLR2004 - all the ports there are
+    if url.port is not None and not 0 < url.port <= _MAX_PORT:
         raise InvalidInputError.of("port", "must be from 1 to 65535")
     if url.scheme == "http" and not allow_http and not is_loopback(host_name):
         raise InvalidInputError.of(
             "host",
-            "is plain http to another machine, over which the token would travel readable: use https, or set "
-            "allow_http in the connection's extra",
+            "is plain http to another machine, which would send the token unencrypted: use https, or set allow_http "
+            "in the connection's extra",
         )
     return str(url).rstrip("/")
 
 
 def is_loopback(host: str) -> bool:
     """
-    Tell whether a host is this machine.
+    Check whether a host is this machine.
 
     :param host: A host name or an IP address.
     :return: True for ``localhost`` and the loopback addresses.
@@ -94,15 +95,15 @@ def is_loopback(host: str) -> bool:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """
-    All that a client needs to know, checked.
+    The settings of a client, checked.
 
     :param token: The access token. Not in the repr.
     :param region: The workspace's region (default ``us``).
-    :param base_url: Replaces the region's own URL; None takes the region's.
+    :param base_url: The base URL; None (default) for the region's.
     :param api_version: The ``Intercom-Version`` of every request (default ``2.17``).
-    :param admin_id: The default sender; None when every message names its own.
+    :param admin_id: The default sender; None (default) when every message names its sender.
     :param timeout: Seconds for one request, from connecting to the reply's last byte (default 30).
-    :param dry_run: Whether sending stops short of the request (default False).
+    :param dry_run: Whether messages are checked and not sent (default False).
     """
 
     token: str = field(repr=False)
@@ -110,10 +111,10 @@ class Settings:
     base_url: str | None = None
     api_version: str = DEFAULT_API_VERSION
     admin_id: str | int | None = None
-    timeout: float = DEFAULT_TIMEOUT
+    timeout: float = DEFAULT_TIMEOUT_SECONDS
     dry_run: bool = False
 
     @property
     def url(self) -> str:
-        """The base URL in force."""
+        """The base URL: ``base_url``, else the region's."""
         return self.base_url or REGIONS[self.region]

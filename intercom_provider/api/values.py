@@ -1,4 +1,4 @@
-"""What a user's values look like once Airflow's templates and XCom have handled them."""
+"""Reading users' values in the forms that Airflow's templates and XCom give them."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ NOT_TEXT: Final = (
     "quote the value, or make it text in the template"
 )
 
-_NO_TIME: Final = "is no time: give epoch seconds (not milliseconds), a datetime or ISO text"
-# A minute or two of clock difference is no attempt at scheduling.
-_CLOCK_DIFFERENCE: Final = timedelta(minutes=5)
+_NOT_TIME: Final = "is not a time: give epoch seconds (not milliseconds), a datetime or ISO text"
+# Clocks differ by a minute or two. A later time is taken for an attempt to schedule the message.
+_MAX_CLOCK_DIFFERENCE: Final = timedelta(minutes=5)
 
 
 def is_missing(value: object) -> bool:
     """
-    Tell whether a value stands for nothing.
+    Check whether a value counts as missing.
 
     :param value: Any field's value, perhaps rendered from a template.
-    :return: True for None, an empty or blank string, and "None", which is what None renders to.
+    :return: True for None, an empty or blank string, and "None", to which a template renders None.
     """
     return value is None or (isinstance(value, str) and value.strip() in ("", "None"))
 
 
 def parse_json_text(value: object) -> object:
     """
-    Turn what a template or XCom made of a list or an object back into one.
+    Parse a list or an object that a template or XCom has turned into text or into a type of Airflow's own.
 
-    :param value: Any field's value: a sequence of Airflow's own type becomes a list, a string that is
-        JSON (or what Python prints for the same) becomes what it says; the rest is returned as it is.
-    :return: The value as plain data.
+    :param value: Any field's value.
+    :return: The list or object that a text holds as JSON or as Python prints it; another sequence as a list; any
+        other value unchanged.
     """
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         for read in (json.loads, ast.literal_eval):
@@ -54,46 +54,46 @@ def parse_json_text(value: object) -> object:
 
 def is_single_word(text: str) -> bool:
     """
-    Tell whether a text can be an id.
+    Check whether a text is a single word, as ids are.
 
     :param text: Any text.
-    :return: True for characters of ASCII without white space between them.
+    :return: True for ASCII characters without white space between them.
     """
     return text.isascii() and len(text.split()) == 1
 
 
 def as_datetime(value: object) -> datetime:
     """
-    Read a moment in time.
+    Parse a time.
 
-    :param value: Epoch seconds (also as text), a datetime or ISO 8601 text, also ``20240501``; without a zone
-        it is UTC.
-    :return: The moment, with a zone.
-    :raises ValueError: When it is none.
+    :param value: Epoch seconds (also as text), a datetime or ISO 8601 text, also ``20240501``. Without a time zone it
+        is UTC.
+    :return: The time, with a time zone.
+    :raises ValueError: When it is not a time.
     """
     if isinstance(value, str):
-        value = _moment_in(value.strip())
+        value = _parse_time_text(value.strip())
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(_NO_TIME)  # noqa: TRY004 - one error for whatever is no time
+        raise ValueError(_NOT_TIME)  # noqa: TRY004 - one error for everything that is not a time
     try:
         return datetime.fromtimestamp(value, UTC)
     except (OverflowError, OSError) as error:
-        raise ValueError(_NO_TIME) from error
+        raise ValueError(_NOT_TIME) from error
 
 
-def _moment_in(text: str) -> object:
-    # Eight digits are a day ({{ ds_nodash }}); as seconds they would lie in 1970.
+def _parse_time_text(text: str) -> object:
+    # Eight digits are a day ({{ ds_nodash }}), because as seconds they would be in 1970.
     is_day = len(text) == 8 and text.isdigit()  # noqa: PLR2004 - YYYYMMDD
     if text.lstrip("-").replace(".", "", 1).isdigit() and not is_day:
         return float(text)
     try:
         return pendulum.parse(text)
-    except Exception as error:  # the parser fails in many ways
-        raise ValueError(_NO_TIME) from error
+    except Exception as error:  # the parser raises errors of many classes
+        raise ValueError(_NOT_TIME) from error
 
 
 def _text(value: object) -> object:
@@ -106,13 +106,13 @@ def _whole(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise PydanticCustomError("half", "holds half a character (a lone surrogate), which cannot travel") from None
+        raise PydanticCustomError("half", "holds half a character (a lone surrogate), which cannot be sent") from None
     return text
 
 
 def _identifier(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise PydanticCustomError("identifier", "is no id: give the id alone, as text or a whole number")
+        raise PydanticCustomError("identifier", "is not an id: give the id alone, as text or a whole number")
     return _whole(value.strip()) if isinstance(value, str) else value
 
 
@@ -120,11 +120,11 @@ def _past(value: object) -> int:
     try:
         moment = as_datetime(value)
     except ValueError:
-        raise PydanticCustomError("time", _NO_TIME) from None
-    if moment > datetime.now(UTC) + _CLOCK_DIFFERENCE:
+        raise PydanticCustomError("time", _NOT_TIME) from None
+    if moment > datetime.now(UTC) + _MAX_CLOCK_DIFFERENCE:
         raise PydanticCustomError(
             "future",
-            "lies in the future. It backdates a message and schedules nothing: Intercom would send it at "
+            "is in the future. It backdates a message and schedules nothing: Intercom would send the message at "
             "once. Schedule the DAG instead (and give seconds, not milliseconds)",
         )
     return int(moment.timestamp())

@@ -1,4 +1,4 @@
-"""The versions of Intercom's API, as users write them and by what they have."""
+"""The versions of Intercom's API: parsing and comparing them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _NUMBERED = re.compile(r"([1-9][0-9]?)\.([0-9]{1,3})")
 
 def parse_api_version(value: object) -> str:
     """
-    Read an API version as Intercom spells it in the ``Intercom-Version`` header.
+    Parse an API version.
 
-    :param value: ``2.17``, ``Preview`` or its old name ``Unstable``; a float from YAML is taken too.
-    :return: The header's value.
-    :raises InvalidInputError: When it is no version.
+    :param value: ``2.17``, ``Preview`` or its old name ``Unstable``; also a float, as YAML reads it.
+    :return: The version as Intercom spells it in the ``Intercom-Version`` header.
+    :raises InvalidInputError: When it is not a version.
     """
     text = str(value).strip()
     if text.casefold() in ("preview", "unstable"):
@@ -25,17 +25,17 @@ def parse_api_version(value: object) -> str:
     if not isinstance(value, bool) and _NUMBERED.fullmatch(text):
         return text
     raise InvalidInputError.of(
-        "api_version", f"{text!r} is no version of Intercom's API: use one like 2.17, or Preview"
+        "api_version", f"{text!r} is not a version of Intercom's API: use one like 2.17, or Preview"
     )
 
 
 def version_reaches(api_version: str, needed: str) -> bool:
     """
-    Tell whether a version has what came with another one.
+    Check whether a version is at least another one.
 
-    :param api_version: A version as :func:`parse_api_version` returns it.
-    :param needed: The version that brought it.
-    :return: True when it is the same or a later one; Preview is the latest.
+    :param api_version: A version, as :func:`parse_api_version` returns it.
+    :param needed: The version that is needed.
+    :return: True when it is the same version or a later one; Preview is the latest.
     """
     return _order(api_version) >= _order(needed)
 

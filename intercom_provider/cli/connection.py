@@ -1,4 +1,4 @@
-"""The connection of a command, found as Airflow's own commands find it."""
+"""Open the connection of a command in the way of Airflow's own commands."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from intercom_provider.hooks.intercom import IntercomHook
 
 def open_hook(conn_id: str) -> IntercomHook:
     """
-    Give a hook whose connection has been read.
+    Return a hook whose connection has been read.
 
-    :param conn_id: The connection.
+    :param conn_id: The id of the connection.
     :return: The hook.
-    :raises InvalidInputError: When there is no such connection, or it is wrong.
+    :raises InvalidInputError: When the connection does not exist or has invalid values.
     """
-    # As Airflow's own commands on connections do: without it, Airflow's database is not asked.
+    # Airflow's own commands on connections set this, too. Without it, Airflow does not read its database.
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     hook = IntercomHook(conn_id)
     try:
@@ -25,7 +25,7 @@ def open_hook(conn_id: str) -> IntercomHook:
     except AirflowNotFoundException:
         raise InvalidInputError.of(
             "--conn-id",
-            f"Airflow knows no connection {conn_id} (airflow connections list shows those in its database; "
-            f"AIRFLOW_CONN_{conn_id.upper()} in the environment is one, too)",
+            f"Airflow has no connection {conn_id}. `airflow connections list` lists those in its database; another way "
+            f"to set it is AIRFLOW_CONN_{conn_id.upper()} in the environment",
         ) from None
     return hook

@@ -1,4 +1,4 @@
-"""JSON Lines for others to read: to a file, or to the standard output."""
+"""Writing JSON Lines to a file or to the standard output."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ STDOUT = "-"
 
 def write_lines(rows: Iterator[Row], output: str, out: TextIO) -> None:
     """
-    Write rows.
+    Write rows as JSON Lines.
 
     :param rows: The rows.
     :param output: A path, an object-storage URI, or ``-`` for the standard output.
     :param out: The standard output.
-    :raises OSError: When they can not be written.
-    :raises InvalidInputError: When there is no such storage.
+    :raises OSError: When the file cannot be written.
+    :raises InvalidInputError: When the storage does not exist or refuses.
     """
     if output == STDOUT:
         out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -36,5 +36,5 @@ def write_lines(rows: Iterator[Row], output: str, out: TextIO) -> None:
     except (IntercomError, OSError):
         raise
     except Exception as error:
-        raise InvalidInputError.of("--output", f"can not be written: {error}") from error
+        raise InvalidInputError.of("--output", f"cannot be written: {error}") from error
     sys.stderr.write(f"{written:,} lines written to {output}\n")

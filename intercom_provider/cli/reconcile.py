@@ -1,4 +1,13 @@
-"""What unconfirmed messages of a batch have left in Intercom: conversations that began with them."""
+"""
+Match unconfirmed messages of a batch with conversations in Intercom.
+
+The problem: Intercom's answer to the send was lost, and with it the message's id; sent messages cannot be listed.
+The idea: when a contact answers, a conversation begins whose source is the message. So the conversations of the
+message's contact are compared with the message: kind, sender, time and words. A conversation whose source is the id of
+a message that was confirmed, or that has been matched with another message, is left out. Messages with their own words
+are matched before those that may only be similar, so that no conversation goes to the wrong message of two.
+A match proves that a message was sent; no match proves nothing, because most contacts do not answer.
+"""
 
 from __future__ import annotations
 
@@ -20,22 +29,22 @@ if TYPE_CHECKING:
     from intercom_provider.api.client import IntercomClient
     from intercom_provider.api.flow import Flow
     from intercom_provider.api.message import Message
-    from intercom_provider.api.models import Conversation, Source
+    from intercom_provider.api.models import Conversation, ConversationSource
     from intercom_provider.api.parallel import ParallelFlow
     from intercom_provider.api.settings import Settings
     from intercom_provider.results.reader import MessageResult
     from intercom_provider.sending.batch.input import BatchInput
 
-# What Intercom calls the origin of a conversation, where it is not the message's own type.
-_ORIGINS: Final = {"inapp": "conversation"}
+# A conversation's source type, where it differs from the message type.
+_SOURCE_TYPES: Final = {"inapp": "conversation"}
 _TAG: Final = re.compile(r"<[^>]*>")
 
 
 class Match(NamedTuple):
     """
-    What there is of a message.
+    The conversation that a message was matched with.
 
-    :param finding: ``found``: it went out; ``perhaps``: there is a conversation that may be its; ``unknown``.
+    :param finding: ``found``: it was sent; ``perhaps``: the conversation may have begun with it; ``unknown``.
     :param conversation: The conversation; None for ``unknown``.
     """
 
@@ -45,16 +54,16 @@ class Match(NamedTuple):
 
 def read_since(text: str | None) -> float:
     """
-    Read when the batch began.
+    Read the time at which the batch began.
 
-    :param text: What stands in ``--since``.
+    :param text: The value of ``--since``.
     :return: Epoch seconds.
-    :raises InvalidInputError: When it is no time.
+    :raises InvalidInputError: When it is not a time.
     """
     try:
         return as_datetime(text).timestamp()
     except ValueError:
-        why = "is missing, or no time: give the moment when the batch began, as ISO text or epoch seconds"
+        why = "is missing, or not a time: give the moment when the batch began, as ISO text or epoch seconds"
         raise InvalidInputError.of("--since", why) from None
 
 
@@ -62,9 +71,9 @@ def read_defaults(text: str | None) -> Any:
     """
     Read a batch's defaults.
 
-    :param text: What stands in ``--defaults``: JSON, or the path of a file of it.
+    :param text: The value of ``--defaults``: JSON, or the path of a JSON file.
     :return: The defaults; None for none.
-    :raises InvalidInputError: When there is no JSON.
+    :raises InvalidInputError: When it is not JSON.
     """
     if text is None:
         return None
@@ -74,63 +83,65 @@ def read_defaults(text: str | None) -> Any:
         raise InvalidInputError.of("--defaults", "must be JSON, or a file of it") from None
 
 
-def messages_of(batch: BatchInput, lines: Sequence[MessageResult], total: int) -> list[Message]:
+def select_messages(batch: BatchInput, lines: Sequence[MessageResult], total: int) -> list[Message]:
     """
-    Find messages in what a batch was given.
+    Select messages from a batch's input.
 
-    :param batch: What it was given.
-    :param lines: Those that are wanted, as its results tell of them.
-    :param total: Of how many messages the results tell.
-    :return: The messages.
-    :raises InvalidInputError: When the batch was given something else.
+    :param batch: The input.
+    :param lines: The results of the messages to select.
+    :param total: How many lines the results have.
+    :return: The messages, in the order of the lines.
+    :raises InvalidInputError: When the results belong to another input.
     """
     number = batch.check()
     if number != total:
         raise InvalidInputError.of(
-            "--messages", f"holds {number:,} messages, and the results tell of {total:,}: give what the batch had"
+            "--messages", f"holds {number:,} messages, and the results have {total:,}: give the list that the batch had"
         )
-    wanted = {line.index: line for line in lines}
+    selected = {line.index: line for line in lines}
     found: dict[int | None, Message] = {}
     for item in batch:
-        line = wanted.get(item.index)
+        line = selected.get(item.index)
         if line is None:
             continue
         if item.message is None or item.key != line.key:
-            raise InvalidInputError.of("--messages", f"has another message at {item.index}: give what the batch had")
+            raise InvalidInputError.of(
+                "--messages", f"has another message at {item.index}: give the list that the batch had"
+            )
         found[item.index] = item.message
     return [found[line.index] for line in lines]
 
 
-def trace(
-    client: IntercomClient, settings: Settings, messages: Sequence[Message], since: float, explained: Iterator[str]
+def match_conversations(
+    client: IntercomClient, settings: Settings, messages: Sequence[Message], since: float, known_sent_ids: Iterator[str]
 ) -> list[Match]:
     """
-    Look in Intercom for what messages have left there.
+    Search Intercom for the conversations that began with messages.
 
-    :param client: Asks Intercom.
-    :param settings: Who sends by default.
+    :param client: The client.
+    :param settings: The default sender.
     :param messages: The messages.
     :param since: When the batch began, in epoch seconds.
-    :param explained: The ids of messages that are known to have been sent.
-    :return: A trace of each.
+    :param known_sent_ids: The ids of messages that are known to have been sent.
+    :return: A match for each.
     :raises IntercomError: When Intercom can not be asked.
     """
     wires = [message.wire(settings.admin_id) for message in messages]
     candidates = client.run(_candidates(messages, wires, since))
     sources = {each.source.id for found in candidates for each in found if each.source}
-    taken: set[str | None] = {each for each in explained if each in sources}
+    # Only ids that could be taken are kept, because the known ones may be very many.
+    taken: set[str | None] = {id_ for id_ in known_sent_ids if id_ in sources}
     matches = [Match()] * len(messages)
-    # What has the message's own words comes first, so that no other message takes it.
     for by_words in (True, False):
-        for place, wire in enumerate(wires):
-            for each in candidates[place] if matches[place].conversation is None else ():
+        for index, wire in enumerate(wires):
+            for each in candidates[index] if matches[index].conversation is None else ():
                 source = each.source
                 if source is None or source.id in taken or (by_words and not _has_words_of(wire, source)):
                     continue
                 taken.add(source.id)
-                # A contact's name stands in other templates, too.
+                # The words of a template's parameters, such as a name, may be in other templates, too.
                 is_sure = by_words and "components" not in wire
-                matches[place] = Match("found" if is_sure else "perhaps", each)
+                matches[index] = Match("found" if is_sure else "perhaps", each)
                 break
     return matches
 
@@ -139,19 +150,19 @@ def _candidates(
     messages: Sequence[Message], wires: Sequence[Mapping[str, Any]], since: float
 ) -> ParallelFlow[list[list[Conversation]]]:
     found: list[list[Conversation]] = []
-    asked = (_candidates_for(message, wire, since) for message, wire in zip(messages, wires, strict=True))
-    yield Parallel(asked, found.append)
+    searches = (_candidates_for(message, wire, since) for message, wire in zip(messages, wires, strict=True))
+    yield Parallel(searches, found.append)
     return found
 
 
 def _candidates_for(message: Message, wire: Mapping[str, Any], since: float) -> Flow[list[Conversation]]:
     found: list[Conversation] = []
-    for contact_id in (yield from _contacts(*message.recipients[0])):
+    for contact_id in (yield from _find_contacts(*message.recipients[0])):
         found += yield from calls.conversations_of(contact_id, since)
     return [each for each in found if each.source and _may_be(wire, each.source)]
 
 
-def _contacts(field: str, value: str) -> Flow[list[str]]:
+def _find_contacts(field: str, value: str) -> Flow[list[str]]:
     if field == "id":
         return [value]
     if field == "user_id":
@@ -160,20 +171,20 @@ def _contacts(field: str, value: str) -> Flow[list[str]]:
     return (yield from calls.find_contacts("email" if field == "email" else "phone", value))
 
 
-def _may_be(wire: Mapping[str, Any], source: Source) -> bool:
+def _may_be(wire: Mapping[str, Any], source: ConversationSource) -> bool:
     kind = str(wire["message_type"])
-    is_senders = source.author.type == "admin" and source.author.id == str(wire["from"]["id"])
-    return is_senders and bool(source.id) and source.type == _ORIGINS.get(kind, kind)
+    has_sender = source.author.type == "admin" and source.author.id == str(wire["from"]["id"])
+    return has_sender and bool(source.id) and source.type == _SOURCE_TYPES.get(kind, kind)
 
 
-def _has_words_of(wire: Mapping[str, Any], source: Source) -> bool:
-    said = _plain(source.body or "")
+def _has_words_of(wire: Mapping[str, Any], source: ConversationSource) -> bool:
+    source_words = _plain(source.body or "")
     if "components" in wire:
-        # The words of a template are WhatsApp's; those that the message brings along have to be among them.
+        # The message holds only the template's parameters, all of which must be in the conversation's first message.
         words = [_plain(text) for text in _texts(wire["components"])]
-        return any(words) and all(word in said for word in words)
+        return any(words) and all(word in source_words for word in words)
     body = _plain(wire["body"])
-    return bool(body) and body == said and _plain(wire.get("subject") or "") == _plain(source.subject or "")
+    return bool(body) and body == source_words and _plain(wire.get("subject") or "") == _plain(source.subject or "")
 
 
 def _texts(data: object) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""``send``: one message, after a question."""
+"""The command ``send``: one message, after a question."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from intercom_provider.api import calls
 from intercom_provider.api.errors import InvalidInputError, UnconfirmedError
 from intercom_provider.api.message import parse_message
 from intercom_provider.cli.connection import open_hook
+from intercom_provider.sending.options import SendOptions
+from intercom_provider.sending.single import SingleSend
 
 if TYPE_CHECKING:
     import argparse
@@ -26,8 +28,9 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     Send one message.
 
     :param options: The message's fields, ``conn_id`` and ``yes``.
-    :param out: Where its result goes.
-    :return: 0 when it was sent, or would have been but for a dry run.
+    :param out: Where the receipt is written.
+    :return: 0 when the message was sent, or was checked in a dry run.
+    :raises IntercomError: When the message was not sent, or may not have been.
     """
     hook = open_hook(options.conn_id)
     fields: dict[str, Any] = {name: getattr(options, name) for name in _FIELDS}
@@ -36,18 +39,20 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
         "to": _recipient(options.to),
         "components": _json("--components", options.components),
     }
-    # What is wrong with it comes before the question.
-    flow = calls.send_message(parse_message(fields), hook.settings)
+    # A mistake in the fields is reported before the question is asked.
+    send = SingleSend(parse_message(fields), hook.settings, SendOptions(contact_wait=0))
     with hook.get_conn() as client:
-        if not options.yes and not _agreed(options, hook.settings, client.run(calls.me())):
+        if not options.yes and not _confirm(options, hook.settings, client.run(calls.me())):
             sys.stderr.write("Nothing was sent.\n")
             return 1
         try:
-            receipt = client.run(flow)
+            receipt, _, cause, _ = send.run(client)
         except KeyboardInterrupt:
             if client.may_have_sent:
                 raise UnconfirmedError("the command was interrupted") from None
             raise
+    if cause is not None:
+        raise cause
     out.write(json.dumps(receipt.model_dump(), ensure_ascii=False) + "\n")
     return 0 if receipt.outcome in ("sent", "dry_run") else 1
 
@@ -70,7 +75,7 @@ def _json(name: str, text: str | None) -> Any:
         raise InvalidInputError.of(name, "must be JSON") from None
 
 
-def _agreed(options: argparse.Namespace, settings: Settings, found: Me) -> bool:
+def _confirm(options: argparse.Namespace, settings: Settings, found: Me) -> bool:
     workspace = f"workspace {found.app.name!r} ({found.app.region})" if found.app else "an unnamed workspace"
     sender = options.from_admin_id or settings.admin_id
     sys.stderr.write(f"{options.type} message to {options.to}, from admin {sender}, in {workspace}\n")

@@ -1,4 +1,4 @@
-"""``status``: how far WhatsApp messages have come, now or until they have arrived."""
+"""``status``: the delivery statuses of WhatsApp messages, once or until they are settled."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from intercom_provider.api.errors import IntercomError, InvalidInputError
 from intercom_provider.cli.connection import open_hook
 from intercom_provider.cli.output import STDOUT, write_lines
 from intercom_provider.fields import read_expected_count, read_settle_for
+from intercom_provider.waiting.criteria import Criteria
 from intercom_provider.waiting.delivery_wait import DeliveryWait
-from intercom_provider.waiting.poll import FullPoll, Watch
+from intercom_provider.waiting.poll import FullPoll
 from intercom_provider.waiting.report import Report
 from intercom_provider.waiting.sent import read_message_ids, read_ruleset_id
-from intercom_provider.waiting.statuses import Criteria
+from intercom_provider.waiting.target import MessagesTarget, RulesetTarget
 
 if TYPE_CHECKING:
     import argparse
@@ -27,20 +28,20 @@ if TYPE_CHECKING:
 
     from intercom_provider.api.client import IntercomClient
 
-_SHORTEST_POLL: Final = 1.0
+_MIN_POLL_SECONDS: Final = 1.0
 
 
 def run(options: argparse.Namespace, out: TextIO) -> int:
     """
-    Tell how far messages have come.
+    Show the statuses of messages.
 
-    :param options: What to watch, ``wait`` and how, ``output``.
-    :param out: Where its result goes.
-    :return: 0 when what was to be told was told; with ``wait``, when all have arrived or failed.
+    :param options: Which messages, whether and how to ``wait``, ``output``.
+    :param out: The standard output.
+    :return: 0; with ``wait``, 1 when the messages are not settled in time.
     """
     wait = _wait(options)
-    with open_hook(options.conn_id).get_conn() as client, ExitStack() as shown:
-        show = shown.enter_context(_shown())
+    with open_hook(options.conn_id).get_conn() as client, ExitStack() as stack:
+        show = stack.enter_context(_progress_bar())
         while True:
             started = time.time()
             with Report(wait_for=options.wait_for, results="all" if options.output else None, keys={}) as report:
@@ -55,13 +56,13 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
                     verdict = wait.update(found, time.time())
                     show(wait, wait.progress(found, time.time()))
                     if isinstance(found, FullPoll) and (verdict != "wait" or not options.wait):
-                        # The result stands below the bar, not in it.
-                        shown.close()
-                        _tell(found, report, client, options.output, out)
+                        # Close the bar first, or the result would be printed into it.
+                        stack.close()
+                        _print_result(wait, found, report, client, options.output, out)
                         return 0 if verdict == "settled" or not options.wait else 1
             now = time.time()
             pause = max(wait.not_before - now, options.poll)
-            # The last look is due at the deadline, which is no reason to sleep past it.
+            # The last poll is at the deadline, so do not sleep past it.
             time.sleep(max(0.0, min(pause, wait.deadline - now)))
 
 
@@ -69,8 +70,8 @@ def _wait(options: argparse.Namespace) -> DeliveryWait:
     ruleset_id = read_ruleset_id(options.ruleset_id)
     ids = read_message_ids(options.whatsapp_message_id)
     if (ruleset_id is None) == (not ids):
-        raise InvalidInputError.of("--ruleset-id, --whatsapp-message-id", "exactly one of them says what to look at")
-    if not options.poll >= _SHORTEST_POLL:
+        raise InvalidInputError.of("--ruleset-id, --whatsapp-message-id", "exactly one of them has to be given")
+    if not options.poll >= _MIN_POLL_SECONDS:
         raise InvalidInputError.of("--poll", "must be 1 second or more")
     if not options.timeout > 0:
         raise InvalidInputError.of("--timeout", "must be seconds, above 0")
@@ -82,7 +83,7 @@ def _wait(options: argparse.Namespace) -> DeliveryWait:
         settle_for=settle_for if ruleset_id is not None and expected_count is None else 0.0,
     )
     return DeliveryWait(
-        target=Watch(ruleset_id=ruleset_id, whatsapp_message_ids=tuple(ids)),
+        target=MessagesTarget(tuple(ids)) if ruleset_id is None else RulesetTarget(ruleset_id),
         criteria=criteria,
         started=now,
         deadline=now + options.timeout,
@@ -90,11 +91,11 @@ def _wait(options: argparse.Namespace) -> DeliveryWait:
 
 
 @contextmanager
-def _shown() -> Iterator[Callable[[DeliveryWait, str], None]]:
-    """Show progress: a bar for people, lines for whoever reads them from a file."""
+def _progress_bar() -> Iterator[Callable[[DeliveryWait, str], None]]:
+    """Yield a function that shows progress: as a bar in a terminal, else as lines."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda _, line: print(line, file=sys.stderr, flush=True)  # noqa: T201 - a command's own words
+        yield lambda _, line: print(line, file=sys.stderr, flush=True)  # noqa: T201 - the output of a command
         return
     columns = (
         TextColumn("{task.description}"),
@@ -104,25 +105,27 @@ def _shown() -> Iterator[Callable[[DeliveryWait, str], None]]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("looking", total=None, counts="")
+        task = bar.add_task("polling", total=None, counts="")
 
         def show(wait: DeliveryWait, line: str) -> None:
-            if wait.last is not None:
-                settled = wait.criteria.settled(wait.last)
-                total = max(wait.last.total, wait.criteria.expected_count or 0)
+            if wait.summary is not None:
+                settled = wait.summary.total - wait.criteria.pending(wait.summary)
+                total = max(wait.summary.total, wait.criteria.expected_count or 0)
                 counts = line.partition(": ")[2]
                 bar.update(task, description=str(wait.target), completed=settled, total=total, counts=counts)
 
         yield show
 
 
-def _tell(poll: FullPoll, report: Report, client: IntercomClient, output: str | None, out: TextIO) -> None:
-    summary = poll.summary
-    told = sys.stderr if output == STDOUT else out
-    counts = {"delivered": summary.delivered, "read": summary.read, "failed": summary.failed, "sent": summary.sent}
-    said = ", ".join(f"{count:,} {'still sent' if name == 'sent' else name}" for name, count in counts.items())
-    told.write(f"{summary.total:,} messages: {said}\n")
+def _print_result(
+    wait: DeliveryWait, poll: FullPoll, report: Report, client: IntercomClient, output: str | None, out: TextIO
+) -> None:
+    counts = wait.criteria.counts(poll.summary)
+    text = ", ".join(f"{counts[name]:,} {name}" for name in ("delivered", "read", "failed"))
+    # With --output - the standard output is for the rows alone.
+    stream = sys.stderr if output == STDOUT else out
+    stream.write(f"{counts['total']:,} messages: {text}, {counts['pending']:,} still pending\n")
     for failure in report.failure_summary(poll, client)["failures"]:
-        told.write(f"  {failure['whatsapp_message_id']}: {failure['reason']}\n")
+        stream.write(f"  {failure['whatsapp_message_id']}: {failure['reason']}\n")
     if output:
         write_lines(report.rows(poll), output, out)

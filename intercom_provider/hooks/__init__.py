@@ -1,1 +1,1 @@
-"""The hook."""
+"""The hook: Airflow's connection to Intercom."""

@@ -1,4 +1,4 @@
-"""The hook: an Airflow connection turned into a client."""
+"""The hook: reads an Airflow connection and makes clients of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from intercom_provider.api.message import parse_message
 from intercom_provider.api.settings import (
     DEFAULT_API_VERSION,
     DEFAULT_REGION,
-    DEFAULT_TIMEOUT,
+    DEFAULT_TIMEOUT_SECONDS,
     Settings,
     is_loopback,
     parse_base_url,
@@ -36,25 +36,25 @@ if TYPE_CHECKING:
 
     from intercom_provider.api.models import Me, Receipt, StatusEvent, WhatsAppStatus
 
-_TEST_TIMEOUT: Final = 10.0
+_MAX_TEST_SECONDS: Final = 10.0
 
 
 class _Extra(BaseModel):
-    """The connection's extra; booleans and numbers may be text, as a URI makes them."""
+    """The connection's extra. Booleans and numbers may be text, because in a URI they are."""
 
-    # Built when the first connection is read, and not when a DAG file imports the hook.
+    # Built when the first connection is read, not when a DAG file imports the hook.
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, coerce_numbers_to_str=True, defer_build=True)
 
     region: str = DEFAULT_REGION
     api_version: str = DEFAULT_API_VERSION
     admin_id: Identifier | None = None
-    timeout: float = Field(default=DEFAULT_TIMEOUT, gt=0, allow_inf_nan=False)
+    timeout: float = Field(default=DEFAULT_TIMEOUT_SECONDS, gt=0, allow_inf_nan=False)
     dry_run: bool = False
     allow_http: bool = False
 
     @field_validator("timeout", mode="before")
     @classmethod
-    def _true_is_no_number(cls, value: object) -> object:
+    def _refuse_booleans(cls, value: object) -> object:
         if isinstance(value, bool):
             raise PydanticCustomError("seconds", "must be seconds, above 0")
         return value
@@ -62,11 +62,11 @@ class _Extra(BaseModel):
 
 class IntercomHook(BaseHook):
     """
-    Connects to Intercom by an Airflow connection of type ``intercom``.
+    Connects to Intercom with an Airflow connection of type ``intercom``.
 
-    :param intercom_conn_id: The connection (default ``intercom_default``).
-    :param region: Replaces the connection's region: ``us``, ``eu`` or ``au``.
-    :param api_version: Replaces the connection's API version: ``2.17``, ``Preview``, ...
+    :param intercom_conn_id: The connection's id (default ``intercom_default``).
+    :param region: ``us``, ``eu`` or ``au``; None (default) for the connection's region.
+    :param api_version: ``2.17``, ``Preview``, ...; None (default) for the connection's version.
     """
 
     conn_name_attr: ClassVar[str] = "intercom_conn_id"
@@ -87,14 +87,14 @@ class IntercomHook(BaseHook):
         self.api_version = api_version
         self._settings: Settings | None = None
         self._stopped = False
-        self._dry_run_told = False
+        self._dry_run_logged = False
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """
         Describe Airflow's own fields in the connection form, for Airflow 3.1.
 
-        :return: What later versions read from the provider's metadata.
+        :return: The behaviour that later versions read from the provider's metadata.
         """
         return {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
 
@@ -103,9 +103,9 @@ class IntercomHook(BaseHook):
         """
         Describe the other fields of the connection form, for Airflow 3.1.
 
-        :return: Widgets made of the table that later versions read from the provider's metadata.
+        :return: Widgets, built from the table that later versions read from the provider's metadata.
         """
-        from wtforms import BooleanField, IntegerField, StringField  # noqa: PLC0415 - only an API server has it
+        from wtforms import BooleanField, IntegerField, StringField  # noqa: PLC0415 - only installed with an API server
         from wtforms.validators import Optional, any_of  # noqa: PLC0415
 
         kinds = {"string": StringField, "integer": IntegerField, "boolean": BooleanField}
@@ -125,17 +125,17 @@ class IntercomHook(BaseHook):
 
     @property
     def settings(self) -> Settings:
-        """The connection's settings, read once and checked; raises InvalidInputError when one is wrong."""
+        """The connection's settings, read once and checked; raises InvalidInputError when a field is wrong."""
         if self._settings is None:
             self._settings = self._read(self.get_connection(self.intercom_conn_id))
         return self._settings
 
     async def aget_settings(self) -> Settings:
         """
-        Read the connection's settings where nothing may block.
+        Read the connection's settings without blocking the event loop.
 
         :return: The settings, read once and checked.
-        :raises InvalidInputError: When one of them is wrong.
+        :raises InvalidInputError: When a field is wrong.
         """
         if self._settings is None:
             self._settings = self._read(await self.aget_connection(self.intercom_conn_id))
@@ -143,39 +143,39 @@ class IntercomHook(BaseHook):
 
     def get_conn(self) -> IntercomClient:
         """
-        Make a client; a context manager, or to be closed by the caller.
+        Make a client: a context manager, else closed by the caller.
 
         :return: The client.
-        :raises InvalidInputError: When the connection is wrong.
+        :raises InvalidInputError: When a field of the connection is wrong.
         """
         return IntercomClient(self.settings, stopped=lambda: self._stopped)
 
     async def aget_conn(self) -> AsyncIntercomClient:
         """
-        Make an async client; an async context manager, or to be closed by the caller.
+        Make an async client: an async context manager, else closed by the caller.
 
         :return: The client.
-        :raises InvalidInputError: When the connection is wrong.
+        :raises InvalidInputError: When a field of the connection is wrong.
         """
         return AsyncIntercomClient(await self.aget_settings())
 
     def stop(self) -> None:
-        """Make the clients of this hook raise before their next request; safe in a signal handler."""
+        """Make the clients of this hook raise StoppedError before their next request; safe in a signal handler."""
         self._stopped = True
 
     def test_connection(self) -> tuple[bool, str]:
         """
-        Ask Intercom whose token it is, once and for at most ten seconds.
+        Get the admin whose token it is, with one request of at most ten seconds.
 
-        :return: Whether it worked, and what a person should know about it.
+        :return: Whether the connection works, and a text for the person who tests it.
         """
         try:
             with self.get_conn() as client:
-                found = client.run(calls.me(RetryLimits(attempts=1, timeout=_TEST_TIMEOUT)))
-                return True, _introduce(found, self.settings)
+                found = client.run(calls.me(RetryLimits(attempts=1, timeout=_MAX_TEST_SECONDS)))
+                return True, _describe_connection(found, self.settings)
         except UnauthorizedError as error:
             return False, f"Intercom does not accept this access token. {error}"
-        except Exception as error:  # noqa: BLE001 - whatever it is, the person who pressed the button wants to read it
+        except Exception as error:  # noqa: BLE001 - the person who tests the connection reads every error
             return False, str(error)
 
     def send_message(
@@ -186,19 +186,19 @@ class IntercomHook(BaseHook):
         not_after: float | None = None,
     ) -> Receipt:
         """
-        Send one message, whatever was sent before: the operator keeps the ledger, the hook does not.
+        Send one message. The hook keeps no ledger: it sends the message again when it is called again.
 
         :param message: The fields of the message, as :class:`SendMessageOperator` takes them.
-        :param contact_wait: Seconds for which a contact may still be missing (default 0).
-        :param not_after: Epoch seconds after which it is not sent any more; None for no limit.
-        :return: The receipt: ``sent``, ``rejected`` (WhatsApp did not accept it) or ``dry_run``.
+        :param contact_wait: Seconds to wait for a contact that does not exist yet (default 0).
+        :param not_after: Epoch seconds after which the message is not sent; None (default) for no limit.
+        :return: The receipt: ``sent``, ``rejected`` (WhatsApp did not accept the message) or ``dry_run``.
         :raises InvalidInputError: When a field is wrong; nothing was sent.
-        :raises UnconfirmedError: When it may have been sent or not.
-        :raises IntercomError: When it was not sent.
+        :raises UnconfirmedError: When the message may or may not have been sent.
+        :raises IntercomError: When the message was not sent.
         """
         limits = RetryLimits(contact_wait=contact_wait, deadline=not_after)
         flow = calls.send_message(parse_message(message), self.settings, limits)
-        self._tell_dry_run(self.settings)
+        self._log_dry_run(self.settings)
         with self.get_conn() as client:
             return client.run(flow)
 
@@ -209,28 +209,28 @@ class IntercomHook(BaseHook):
         contact_wait: float = 0,
         not_after: float | None = None,
     ) -> Receipt:
-        """Send one message where nothing may block; see :meth:`send_message`."""
+        """Send one message without blocking the event loop; see :meth:`send_message`."""
         settings = await self.aget_settings()
         limits = RetryLimits(contact_wait=contact_wait, deadline=not_after)
         flow = calls.send_message(parse_message(message), settings, limits)
-        self._tell_dry_run(settings)
+        self._log_dry_run(settings)
         async with await self.aget_conn() as client:
             return await client.run(flow)
 
     def get_whatsapp_status(self, whatsapp_message_id: str) -> WhatsAppStatus:
         """
-        Ask for the status of one WhatsApp message.
+        Get the status of one WhatsApp message.
 
         :param whatsapp_message_id: The id that the send returned.
-        :return: The status, with the error when it failed.
-        :raises NotFoundError: When Intercom does not know the id, or does not know it yet.
-        :raises IntercomError: When Intercom cannot be asked or refuses.
+        :return: The status, with WhatsApp's error if the message failed.
+        :raises NotFoundError: When Intercom does not know the id, or not yet.
+        :raises IntercomError: When Intercom does not answer or refuses.
         """
         with self.get_conn() as client:
             return client.run(calls.whatsapp_status(whatsapp_message_id))
 
     async def aget_whatsapp_status(self, whatsapp_message_id: str) -> WhatsAppStatus:
-        """Ask for a status where nothing may block; see :meth:`get_whatsapp_status`."""
+        """Get a status without blocking the event loop; see :meth:`get_whatsapp_status`."""
         async with await self.aget_conn() as client:
             return await client.run(calls.whatsapp_status(whatsapp_message_id))
 
@@ -238,9 +238,9 @@ class IntercomHook(BaseHook):
         """
         Read the statuses of all WhatsApp messages of a ruleset, page by page.
 
-        :param ruleset_id: The Outbound message's id.
+        :param ruleset_id: The id of the Outbound message.
         :return: The statuses in Intercom's order.
-        :raises IntercomError: When Intercom cannot be asked or refuses.
+        :raises IntercomError: When Intercom does not answer or refuses.
         """
         pages = calls.Pages(ruleset_id)
         with self.get_conn() as client:
@@ -248,7 +248,7 @@ class IntercomHook(BaseHook):
                 yield from client.run(pages.read()).events
 
     async def aiter_message_statuses(self, ruleset_id: str | int) -> AsyncIterator[StatusEvent]:
-        """Read the statuses of a ruleset where nothing may block; see :meth:`iter_message_statuses`."""
+        """Read the statuses of a ruleset without blocking the event loop; see :meth:`iter_message_statuses`."""
         pages = calls.Pages(ruleset_id)
         async with await self.aget_conn() as client:
             while not pages.done:
@@ -261,47 +261,47 @@ class IntercomHook(BaseHook):
 
         :param message_id: Intercom's message id.
         :return: The conversation's id; None while the contact has not answered.
-        :raises IntercomError: When Intercom cannot be asked or refuses.
+        :raises IntercomError: When Intercom does not answer or refuses.
         """
         with self.get_conn() as client:
             return client.run(calls.find_conversation(message_id))
 
     async def afind_conversation_id(self, message_id: str) -> str | None:
-        """Find a conversation where nothing may block; see :meth:`find_conversation_id`."""
+        """Find a conversation without blocking the event loop; see :meth:`find_conversation_id`."""
         async with await self.aget_conn() as client:
             return await client.run(calls.find_conversation(message_id))
 
     def find_contact_id(self, external_id: str | None = None, email: str | None = None) -> str | None:
         """
-        Find a contact by your own id or by email.
+        Find a contact by exactly one of your own id and email.
 
         :param external_id: Your own id of the contact.
-        :param email: The contact's email address; not both.
-        :return: Intercom's id of the contact; None when there is none.
+        :param email: The contact's email address.
+        :return: Intercom's id of the contact; None when there is no such contact.
         :raises InvalidInputError: When none or both are given.
-        :raises IntercomError: When Intercom cannot be asked or refuses.
+        :raises IntercomError: When Intercom does not answer or refuses.
         """
         with self.get_conn() as client:
             return client.run(calls.find_contact(external_id=external_id, email=email))
 
     async def afind_contact_id(self, external_id: str | None = None, email: str | None = None) -> str | None:
-        """Find a contact where nothing may block; see :meth:`find_contact_id`."""
+        """Find a contact without blocking the event loop; see :meth:`find_contact_id`."""
         async with await self.aget_conn() as client:
             return await client.run(calls.find_contact(external_id=external_id, email=email))
 
-    def _tell_dry_run(self, settings: Settings) -> None:
-        if settings.dry_run and not self._dry_run_told:
-            self._dry_run_told = True
+    def _log_dry_run(self, settings: Settings) -> None:
+        if settings.dry_run and not self._dry_run_logged:
+            self._dry_run_logged = True
             self.log.warning("Connection %s has dry_run set: nothing is sent", self.intercom_conn_id)
 
     def _read(self, connection: Connection) -> Settings:
         try:
-            return self._settings_of(connection)
+            return self._settings_from(connection)
         except InvalidInputError as error:
             where = f"connection {self.intercom_conn_id}"
             raise InvalidInputError(Problem(f"{where}: {bad.field}", bad.text) for bad in error.problems) from None
 
-    def _settings_of(self, connection: Connection) -> Settings:
+    def _settings_from(self, connection: Connection) -> Settings:
         given = {name: value for name, value in _extra(connection).items() if not is_missing(value)}
         if unknown := sorted(given.keys() - _Extra.model_fields.keys()):
             self.log.warning("Connection %s: unknown in extra, ignored: %s", self.intercom_conn_id, ", ".join(unknown))
@@ -335,7 +335,7 @@ def _extra(connection: Connection) -> dict[str, Any]:
     except ValueError:
         given = None
     if not isinstance(given, dict):
-        # Airflow would take it for empty, and a dry run with a comma too many would send.
+        # Airflow takes broken JSON for an empty extra. A dry run with a comma too many would then send.
         raise InvalidInputError.of("extra", "must be a JSON object")
     return connection.extra_dejson
 
@@ -352,13 +352,13 @@ def _token(password: str | None) -> str:
     return token
 
 
-def _introduce(found: Me, settings: Settings) -> str:
+def _describe_connection(found: Me, settings: Settings) -> str:
     app = found.app
     name = f"workspace {app.name!r} (id {app.id_code}, region {app.region})" if app else "an unnamed workspace"
     parts = [f"Connected to {name} with API version {settings.api_version}; the token belongs to admin {found.id}."]
     if app and app.region and not app.region.lower().startswith(settings.region):
         parts.append(
-            f"The connection's region is {settings.region}, the workspace's is {app.region}: set it to that one."
+            f"The connection's region is {settings.region}, the workspace's is {app.region}: set region to that one."
         )
     if settings.admin_id is None:
         parts.append("No default sender is set: messages must name from_admin_id.")

@@ -1,1 +1,1 @@
-"""What was sent, kept where a retry, another run and a cleared task find it."""
+"""Records of what was sent, which a retry, another run and a cleared task can read."""

@@ -1,8 +1,12 @@
 """
-What this task instance has already sent, kept where a retry, a killed worker and a cleared task find it.
+The interface of a ledger, and the rules by which a message that was attempted before may be sent again.
 
-The intent is written before a request and the result after it. So an intent without a result means that
-a message may have been sent or not, and what to do then is for people to say.
+A request to send cannot be taken back, and Intercom has no idempotency key. So the intent to send is written
+before the request and the result after it. An intent without a result means that the message may or may not
+have been sent; whether it is sent again is then for the DAG's author to decide (``on_unconfirmed``).
+
+One interface serves one message and many. The contract is the same for each kind of ledger: ``begin_try`` first,
+then ``commit`` with the intents before the requests, ``commit`` with the results after them, ``end_try`` last.
 """
 
 from __future__ import annotations
@@ -10,7 +14,12 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from intercom_provider.api.models import Receipt
 
 Repeat: TypeAlias = Literal["never", "on_clear", "always"]
 OnUnconfirmed: TypeAlias = Literal["fail", "resend", "assume_sent"]
@@ -18,242 +27,251 @@ OnUnconfirmed: TypeAlias = Literal["fail", "resend", "assume_sent"]
 REPEATS: Final = get_args(Repeat)
 ON_UNCONFIRMED: Final = get_args(OnUnconfirmed)
 
-KEY: Final = "intercom/ledger"
-"""Where in Airflow's task state store the ledger of a task instance is: entries by what names the message."""
+RECOVERY_HINT: Final = (
+    'When you know whether it arrived, clear the task with on_unconfirmed="resend" to have it sent, or with '
+    '"assume_sent" to go on without sending'
+)
 
-Entries: TypeAlias = dict[str, dict[str, Any]]
-
-UNREADABLE: Final = "unreadable"
-"""What names the entry of a ledger that somebody has edited beyond recognition."""
-
-
-class Store(Protocol):
-    """Where entries are kept: what is written is durable on return, and never expires."""
-
-    def get(self, key: str) -> Any:
-        """Read a value; None when there is none."""
-
-    def set(self, key: str, value: Any) -> None:
-        """Write a value, JSON."""
+# A max_tries that no attempt has: the entry dates from before the task was cleared.
+_BEFORE_CLEAR: Final = -1
 
 
-class MappedInstances(Protocol):
-    """The other instances of a mapped task, each with a ledger of its own."""
-
-    def publish(self, entries: Entries) -> None:
-        """Tell them what this instance's ledger holds."""
-
-    def look_up(self, digest: str, *, changed: bool) -> dict[str, Any] | None:
-        """Ask them for a message; None when nobody knows it."""
+class SupersededError(Exception):
+    """Another attempt of the same task writes this ledger now; this one must not send any more."""
 
 
 class Attempt(NamedTuple):
     """
-    Which try of a task this is.
+    One try of a task.
 
     :param number: Airflow's ``try_number``, from 1.
     :param max_tries: Airflow's ``max_tries``, which changes when somebody clears the task, and only then.
     :param retries: The task's ``retries``.
     """
 
-    number: int
-    max_tries: int
-    retries: int
+    number: int = 1
+    max_tries: int = 0
+    retries: int = 0
 
     @property
     def is_retry(self) -> bool:
-        """Whether a try came before it since the task was cleared, or at all."""
+        """Whether another try came before it, since the task was last cleared or began."""
         return self.number > max(1, self.max_tries - self.retries + 1)
+
+
+class Ids(NamedTuple):
+    """
+    What is kept of Intercom's answer to a message: ids and a time, nothing about the recipient.
+
+    :param id: Intercom's message id.
+    :param whatsapp_message_id: WhatsApp's id; WhatsApp only.
+    :param conversation_id: The conversation, where the message opened one.
+    :param created_at: When Intercom created the message, in epoch seconds.
+    """
+
+    id: str | None = None
+    whatsapp_message_id: str | None = None
+    conversation_id: str | None = None
+    created_at: int | None = None
+
+    def pack(self) -> list[str | int | None]:
+        """
+        Pack the ids into JSON.
+
+        :return: The values in order, without the Nones at the end, and at least one.
+        """
+        packed: list[str | int | None] = [*self]
+        while len(packed) > 1 and packed[-1] is None:
+            packed.pop()
+        return packed
+
+
+NO_IDS: Final = Ids()
+
+
+def ids_of(receipt: Receipt) -> Ids:
+    """
+    Take from a receipt what a ledger keeps.
+
+    :param receipt: The receipt of a message.
+    :return: Its ids.
+    """
+    return Ids(receipt.id, receipt.whatsapp_message_id, receipt.conversation_id, receipt.created_at)
 
 
 class Entry(NamedTuple):
     """
-    What the ledger holds of one message: no recipient, no content.
+    What is known of one message from earlier attempts.
 
-    :param state: ``intent`` until the result is known, then ``sent``.
-    :param attempt: The try that wrote it.
-    :param max_tries: Airflow's ``max_tries`` at the time, by which a cleared task is told from a retry.
-    :param at: When, in epoch seconds.
-    :param receipt: What Intercom answered (ids and times), once it is known.
-    :param map_index: Whose entry it was, when another instance of the mapped task sent the message.
+    :param state: ``sent``, or ``intent`` when the message may or may not have been sent.
+    :param attempt: The number of the attempt that wrote it.
+    :param max_tries: Airflow's ``max_tries`` at that time; another one now means that the task was cleared.
+    :param ids: The ids of a message that was sent.
+    :param at: When it was written, in epoch seconds; None where that is not recorded.
+    :param map_index: The instance of the mapped task that wrote it; None for this one.
     """
 
     state: Literal["intent", "sent"]
     attempt: int
     max_tries: int
-    at: float
-    receipt: dict[str, Any] | None = None
+    ids: Ids = NO_IDS
+    at: float | None = None
     map_index: int | None = None
 
     def __str__(self) -> str:
-        whose = "" if self.map_index is None else f"map index {self.map_index}, "
-        return f"{whose}attempt {self.attempt} at {datetime.fromtimestamp(self.at, UTC):%H:%M:%S} UTC"
+        instance = "" if self.map_index is None else f"map index {self.map_index}, "
+        at = "" if self.at is None else f" at {datetime.fromtimestamp(self.at, UTC):%H:%M:%S} UTC"
+        return f"{instance}attempt {self.attempt}{at}"
 
 
-class Ledger:
-    """
-    The ledger of one task instance that sends one message.
+class Ledger(Protocol):
+    """The records of what a task instance has sent. A message is named by its digest."""
 
-    :param store: Airflow's ``task_state_store``; None where there is none, before Airflow 3.3.
-    :param attempt: The try that asks.
-    :param mapped_instances: The other instances of a mapped task; None when it is not mapped.
-    :param key: Where in the store it is (default ``intercom/ledger``).
-    """
-
-    def __init__(
-        self, store: Store | None, attempt: Attempt, mapped_instances: MappedInstances | None = None, *, key: str = KEY
-    ) -> None:
-        self._store = store
-        self._attempt = attempt
-        self._mapped_instances = mapped_instances
-        self._key = key
-        self._identity = ""
-        self._entries: Entries = {}
-        self._from_sibling = False
-
-    def open(self) -> None:
-        """Read what there is, and tell the siblings before anything else can go wrong."""
-        if self._store is None:
-            return
-        entries = self._store.get(self._key)
-        # Somebody may have edited it. What makes no sense cannot say that nothing was sent.
-        self._entries = entries if isinstance(entries, dict) else {} if entries is None else {UNREADABLE: {}}
-        if self._mapped_instances is not None:
-            self._mapped_instances.publish(self._entries)
-
-    def find(self, digest: str, now: float, *, ask: bool = True) -> Entry | None:
-        """
-        Look up what is known of the message, which is the one that this ledger is about from now on.
-
-        Without a store nothing is known, and a retry has to take the try before it for an intent.
-
-        :param digest: What names the message: see :func:`message_digest`.
-        :param now: Epoch seconds.
-        :param ask: Whether the siblings are asked about a message that is not known here.
-        :return: The entry; None when the message was never attempted.
-        """
-        self._identity = digest
-        before = Entry("intent", self._attempt.number - 1, self._attempt.max_tries, now)
-        if self._store is None:
-            return before if self._attempt.number > 1 else None
-        if UNREADABLE in self._entries and digest not in self._entries:
-            return before
-        if self._mapped_instances is not None and ask and digest not in self._entries:
-            # Whoever stood at this index before is a sign that the list has changed.
-            known = self._mapped_instances.look_up(digest, changed=bool(self._entries))
-            if known is not None:
-                self._keep(known)
-                self._from_sibling = True
-        if digest not in self._entries:
-            return None
-        try:
-            entry = Entry(**self._entries[digest])
-        except TypeError:
-            return before
-        return entry if entry.state == "intent" or isinstance(entry.receipt, dict) else before
-
-    def may_send(self, found: Entry, repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str) -> bool:
-        """
-        Decide whether a message that was attempted before may be sent now.
-
-        :param found: What :meth:`find` found.
-        :param repeat: When the same message may be sent again: ``never``, ``on_clear``, ``always``.
-        :param on_unconfirmed: Whether an attempt without a known outcome lets it be sent: ``resend``.
-        :return: True when it may.
-        """
-        return may_repeat(found.state, repeat, on_unconfirmed, was_cleared=self._was_cleared_since(found))
+    @property
+    def keeps_records(self) -> bool:
+        """Whether anything is kept from one attempt to the next."""
 
     @property
     def recovery_hint(self) -> str:
-        """What a person can do about an attempt without a known outcome."""
-        text = (
-            'When you know whether it arrived, clear the task with on_unconfirmed="resend" to have it sent, or with '
-            '"assume_sent" to go on without sending'
-        )
-        if self._store is None:
-            return (
-                f"{text}. Airflow before 3.3 keeps no record between two tries, so every try counts as such an attempt"
-            )
-        return (
-            f"{text}; or delete {self._key} in the task instance's Task State tab and clear the task, to have it sent"
-        )
+        """What a person can do about a message whose outcome is unknown."""
 
-    def record_intent(self, now: float) -> None:
+    def begin_try(self, *, read_only: bool = False) -> None:
         """
-        Write that the message is about to be sent; where that fails, nothing may be sent.
+        Begin a try: take over from an earlier attempt, read its records, publish them to other mapped instances.
 
-        :param now: Epoch seconds.
+        :param read_only: Whether to leave no record of this try (default False).
         """
-        self._keep(Entry("intent", self._attempt.number, self._attempt.max_tries, now)._asdict())
 
-    def record(self, receipt: dict[str, Any], now: float) -> None:
+    def include_mapped_instances(self) -> None:
         """
-        Write that the message was sent.
+        Take into account what other instances of the mapped task have sent, unless all may be sent again anyway.
 
-        :param receipt: What Intercom answered: ids and times only.
-        :param now: Epoch seconds.
+        :raises AirflowException: When an instance may have sent something and cannot be asked; Airflow retries.
         """
-        self._keep(Entry("sent", self._attempt.number, self._attempt.max_tries, now, receipt)._asdict())
 
-    def withdraw_intent(self, found: Entry | None) -> None:
+    def find(self, digest: str) -> Entry | None:
         """
-        Take the intent back: this try certainly sent nothing.
+        Find what is known of a message from earlier attempts.
 
-        :param found: What stood there before, and stands there again; None for nothing.
+        :param digest: The message: see :func:`message_digest`.
+        :return: The entry; None when the message was never attempted.
         """
-        if self._store is None:
-            return
-        # A try that Airflow gave up for dead may still be here, after the next one has sent.
-        entries = self._store.get(self._key)
-        standing = entries.get(self._identity) if isinstance(entries, dict) else None
-        if isinstance(standing, dict) and standing.get("attempt") == self._attempt.number:
-            self._keep(found._asdict() if found is not None else None)
 
-    def _was_cleared_since(self, found: Entry) -> bool:
-        if self._store is None:
-            return not self._attempt.is_retry
-        # Another index's tries say nothing about this one's; but siblings are asked only after a change.
-        return (self._from_sibling and not self._attempt.is_retry) or found.max_tries != self._attempt.max_tries
+    def may_send(self, entry: Entry, repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str) -> bool:
+        """
+        Decide whether a message that was attempted before may be sent now.
 
-    def _keep(self, entry: dict[str, Any] | None) -> None:
-        if self._store is None:
-            return
-        others = {digest: kept for digest, kept in self._entries.items() if digest != self._identity}
-        self._entries = others if entry is None else {**others, self._identity: entry}
-        self._store.set(self._key, self._entries)
-        if self._mapped_instances is not None:
-            self._mapped_instances.publish(self._entries)
+        :param entry: What :meth:`find` returned.
+        :param repeat: When the same message may be sent again: ``never``, ``on_clear``, ``always``.
+        :param on_unconfirmed: Whether an attempt without a known outcome allows it: ``resend``.
+        :return: True when it may be sent.
+        """
+
+    def commit(self, results: Mapping[str, Ids | None], intents: Iterable[str]) -> None:
+        """
+        Write results and the next intents; when this fails, none of the intents may be sent.
+
+        :param results: The ids of each message that was sent, by digest; None when it certainly was not sent. A
+            message that was intended and is not named here stays an intent.
+        :param intents: The digests of the messages that are about to be sent.
+        :raises SupersededError: When another attempt of the same task has taken over.
+        """
+
+    def is_current(self) -> bool:
+        """
+        Check whether no other attempt of the task has taken over.
+
+        :return: False also when the ledger cannot be read.
+        """
+
+    def end_try(self) -> None:
+        """End a try: publish to other mapped instances what was sent in it."""
 
 
-def may_repeat(
-    state: Literal["intent", "sent"], repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str, *, was_cleared: bool
-) -> bool:
+class StatelessLedger:
+    """
+    A ledger that keeps nothing from one attempt to the next: Airflow before 3.3, dry runs, the command line.
+
+    :param attempt: The attempt; None (default) for the only one. A second one has to assume that the first may have
+        sent any message.
+    """
+
+    keeps_records = False
+    recovery_hint = (
+        f"{RECOVERY_HINT}. Airflow before 3.3 keeps no record between two tries, so every try counts as such an attempt"
+    )
+
+    def __init__(self, attempt: Attempt | None = None) -> None:
+        self._attempt = attempt or Attempt()
+
+    def begin_try(self, *, read_only: bool = False) -> None:
+        """Do nothing: there are no records."""
+
+    def include_mapped_instances(self) -> None:
+        """Do nothing: no instance has records."""
+
+    def find(self, digest: str) -> Entry | None:  # noqa: ARG002 - the same is true of each message
+        """Return None in the first attempt, and an intent of the attempt before in later ones."""
+        attempt = self._attempt
+        if attempt.number == 1:
+            return None
+        return Entry("intent", attempt.number - 1, attempt.max_tries if attempt.is_retry else _BEFORE_CLEAR)
+
+    def may_send(self, entry: Entry, repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str) -> bool:
+        """Decide by :func:`may_repeat`."""
+        return may_repeat(entry, self._attempt, repeat, on_unconfirmed)
+
+    def commit(self, results: Mapping[str, Ids | None], intents: Iterable[str]) -> None:
+        """Do nothing: there is no place to write to."""
+
+    def is_current(self) -> bool:
+        """Return True: another attempt would leave no trace."""
+        return True
+
+    def end_try(self) -> None:
+        """Do nothing: there is nothing to publish."""
+
+
+def may_repeat(entry: Entry, attempt: Attempt, repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str) -> bool:
     """
     Decide whether a message that was attempted before may be sent again.
 
-    :param state: What is known of it: ``sent``, or ``intent`` when its outcome is not known.
+    :param entry: What is known of it.
+    :param attempt: The attempt that would send it.
     :param repeat: When the same message may be sent again: ``never``, ``on_clear``, ``always``.
-    :param on_unconfirmed: Whether an attempt without a known outcome lets it be sent: ``resend``.
-    :param was_cleared: Whether somebody has cleared the task since.
-    :return: True when it may.
+    :param on_unconfirmed: Whether an attempt without a known outcome allows it: ``resend``.
+    :return: True when it may be sent.
     """
+    # The tries of another map index are counted apart, and entries of other indexes are read only after a clear.
+    first_after_clear = entry.map_index is not None and not attempt.is_retry
+    was_cleared = first_after_clear or entry.max_tries != attempt.max_tries
     if repeat == "always" or (repeat == "on_clear" and was_cleared):
         return True
-    return state == "intent" and on_unconfirmed == "resend"
+    return entry.state == "intent" and on_unconfirmed == "resend"
+
+
+def best_known(entries: Iterable[Entry | None]) -> Entry | None:
+    """
+    Choose the entry that says most about a message; a recorded result outranks an intent.
+
+    :param entries: What is known of the message; of two equal ones the first counts.
+    :return: The entry; None when there is none.
+    """
+    return max(filter(None, entries), key=lambda entry: entry.state == "sent", default=None)
 
 
 def message_digest(*, key: object, message_type: str, recipients: object, salt: str) -> str:
     """
-    Name a message in a way that tells nothing about whom it goes to.
+    Return the name of a message in a ledger, which reveals nothing about the recipient.
 
     The content does not count: a body with a fresh time or token in it is the same message.
 
     :param key: The user's own id for the message; None to go by type and recipients.
-    :param message_type: The type on the wire.
-    :param recipients: Whom it goes to, as on the wire.
-    :param salt: What makes the name another one in another run.
-    :return: A digest.
+    :param message_type: The type as Intercom is sent it.
+    :param recipients: The recipients as Intercom is sent them.
+    :param salt: The scope of the ledger, so that digests differ between runs.
+    :return: A digest, 24 hexadecimal digits.
     """
-    named = ["key", str(key)] if key is not None else [message_type, recipients]
-    text = json.dumps(named, sort_keys=True)
+    identity = ["key", str(key)] if key is not None else [message_type, recipients]
+    text = json.dumps(identity, sort_keys=True)
     return blake2b(text.encode(), key=blake2b(salt.encode(), digest_size=32).digest(), digest_size=12).hexdigest()

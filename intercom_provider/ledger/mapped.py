@@ -1,9 +1,16 @@
 """
 What the other instances of a mapped task have sent.
 
-Airflow keeps state for each map index alone. When the list that is mapped comes back in another order, a
-recipient has another index, whose ledger knows nothing of them. So each instance tells in XCom what its
-ledger holds, from its first moment on, and one that knows nothing of its recipient asks the others.
+Airflow keeps task state for each map index apart. When the mapped list comes back in another order, a recipient
+has another index, and the ledger of that index does not know the recipient. So each instance publishes its ledger
+in XCom as soon as it starts, and an instance that does not know a recipient reads what the others have published.
+
+An instance that failed before it published anything may have sent something. Then nobody who needs its records may
+send: the reader waits for it for a minute, then fails and is retried by Airflow. A batch publishes twice, before it
+sends and after; an instance that ended in between has not published everything that it sent.
+
+Nothing is read before anything in the DAG run was cleared: until then no mapped list can have changed. Otherwise
+hundreds of instances would read each other's records for nothing.
 """
 
 from __future__ import annotations
@@ -12,20 +19,24 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.compat import AirflowException
-from intercom_provider.ledger.ledger import UNREADABLE
+from intercom_provider.ledger.ledger import Entry, Ids, best_known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import TypeAlias
 
-    Told = Mapping[int, Mapping[str, Any]]
+    Published: TypeAlias = Mapping[int, Mapping[str, Entry]]
 
 XCOM_KEY: Final = "ledger"
 
-# An instance that starts loses its XComs, parses its DAG, and tells again.
+UNREADABLE: Final = "unreadable"
+"""The digest of the one entry in a ledger that somebody has edited so that it cannot be read."""
+
+# An instance that starts loses its XComs, parses its DAG, and publishes its ledger again.
 _STARTING: Final = frozenset({"running", "restarting", "deferred"})
 _NEVER_STARTED: Final = frozenset({None, "none", "scheduled", "queued", "removed", "skipped", "upstream_failed"})
-_PATIENCE: Final = 60.0
-_PAUSE: Final = 1.0
+_MAX_WAIT_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 1.0
 
 
 class MappedInstances:
@@ -33,92 +44,112 @@ class MappedInstances:
     The instances of one mapped task in one DAG run.
 
     :param ti: This task instance.
-    :param was_cleared: Whether anything in the run was cleared; before that no list can have changed.
+    :param was_cleared: Whether anything in the run was cleared; before that no mapped list can have changed.
     """
 
     def __init__(self, ti: Any, *, was_cleared: bool) -> None:
         self._ti = ti
         self._was_cleared = was_cleared
 
-    def publish(self, entries: Mapping[str, Any], *, is_final: bool = True) -> None:
+    def publish(self, entries: Mapping[str, Entry], *, is_final: bool = True) -> None:
         """
-        Tell the others what this instance's ledger holds.
+        Publish the ledger of this instance to the others.
 
-        :param entries: The ledger.
-        :param is_final: False when more is added before the next time that this is told; so what one has told that
-            ended without another word is not taken for all that it sent.
+        :param entries: The ledger, by digest.
+        :param is_final: False when more will be sent before the ledger is published again (default True). If the
+            instance ends before that, the others cannot know everything that it sent.
         """
-        value = {"map_index": self._ti.map_index, "entries": entries}
-        self._ti.xcom_push(key=XCOM_KEY, value=value if is_final else {**value, "is_all": False})
+        packed = None if UNREADABLE in entries else {digest: _pack(entry) for digest, entry in entries.items()}
+        value = {"map_index": self._ti.map_index, "entries": packed, "is_final": is_final}
+        self._ti.xcom_push(key=XCOM_KEY, value=value)
 
-    def look_up(self, digest: str, *, changed: bool) -> dict[str, Any] | None:
+    def look_up(self, digest: str, *, changed: bool) -> Entry | None:
         """
-        Ask the others for a message.
+        Look up a message in what the other instances have published.
 
-        :param digest: What names the message.
-        :param changed: Whether this index had another recipient before.
-        :return: The entry of the one that knows it; None when nobody does.
-        :raises AirflowException: When one of them may know it and cannot be asked; Airflow retries.
+        :param digest: The message.
+        :param changed: Whether this index had another recipient before, so that the list must have changed.
+        :return: The entry; None when no other instance knows the message.
+        :raises AirflowException: When an instance may have sent it and has not published; Airflow retries.
         """
         if not (changed or self._was_cleared):
             return None
-        told = self._listen(lambda told: any(digest in each for each in told.values()))
-        known = [{**each[digest], "map_index": index} for index, each in told.items() if digest in each]
-        # One that knows the result knows more than one that only meant to send.
-        return max(known, key=lambda entry: entry.get("state") == "sent", default=None)
+        published = self._wait_for_published(lambda found: any(digest in entries for entries in found.values()))
+        return best_known(entries.get(digest) for entries in published.values())
 
-    def look_up_all(self) -> Told:
+    def look_up_all(self) -> dict[str, Entry]:
         """
-        Ask the others for all that they know.
+        Look up all messages that the other instances have published.
 
-        :return: The entries of each by its map index; nothing where no list can have changed.
-        :raises AirflowException: When one of them may know something and cannot be asked; Airflow retries.
+        :return: The entries by digest; empty when no mapped list can have changed.
+        :raises AirflowException: When an instance may have sent something and has not published; Airflow retries.
         """
-        return self._listen(lambda _: False) if self._was_cleared else {}
+        if not self._was_cleared:
+            return {}
+        found: dict[str, Entry] = {}
+        for entries in self._wait_for_published(lambda _: False).values():
+            for digest, entry in entries.items():
+                found[digest] = best_known((found.get(digest), entry)) or entry
+        return found
 
-    def _listen(self, is_enough: Callable[[Told], bool]) -> Told:
-        give_up = time.monotonic() + _PATIENCE
-        missed: set[int] = set()
+    def _wait_for_published(self, is_enough: Callable[[Published], bool]) -> Published:
+        deadline = time.monotonic() + _MAX_WAIT_SECONDS
+        ended_before: set[int] = set()
         while True:
-            states = self._states()
-            told, unfinished = self._told(states)
-            if is_enough(told):
-                return told
-            silent = {index: state for index, state in states.items() if index not in told}
+            states = self._read_states()
+            published, incomplete = self._read_published(states)
+            if is_enough(published):
+                return published
             unknown = {
-                index: state for index, state in silent.items() if index in unfinished or state not in _NEVER_STARTED
+                index: state
+                for index, state in states.items()
+                if index not in published and (index in incomplete or state not in _NEVER_STARTED)
             }
             if not unknown:
-                return told
-            # Between the two questions one may have told and ended: it is asked again before it is called silent.
+                return published
+            # An instance may publish and end between the two reads above, so one that ended is read once more.
             ended = {index for index, state in unknown.items() if state not in _STARTING | _NEVER_STARTED}
-            if time.monotonic() >= give_up or missed & ended:
+            if time.monotonic() >= deadline or ended_before & ended:
                 raise AirflowException(
-                    f"The mapped list may have changed, and map index {', '.join(map(str, sorted(unknown)))} of this "
-                    "task ended before telling what it had sent. Nothing was sent: let it run again first, or set "
-                    'repeat="always" if everybody may be messaged again'
+                    f"Map index {', '.join(map(str, sorted(unknown)))} of this task ended before it published what it "
+                    "had sent, and the mapped list may have changed. Nothing was sent: let that instance run again "
+                    'first, or set repeat="always" if everybody may be messaged again'
                 )
-            missed = ended
-            time.sleep(_PAUSE)
+            ended_before = ended
+            time.sleep(_POLL_SECONDS)
 
-    def _told(self, states: Mapping[int, str | None]) -> tuple[Told, set[int]]:
-        """Read what the others have told, and whose word was not their last one though they have ended."""
-        # Without map_indexes it gives all of them; None would mean a task that is not mapped.
+    def _read_published(self, states: Mapping[int, str | None]) -> tuple[Published, set[int]]:
+        """Read the entries of each instance, and which instances ended before they published all of theirs."""
+        # Without map_indexes Airflow returns the values of all instances; None would mean a task that is not mapped.
         found = self._ti.xcom_pull(task_ids=self._ti.task_id, key=XCOM_KEY)
-        words = [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, dict)]
-        unfinished = {
-            each["map_index"]
-            for each in words
-            if not each.get("is_all", True) and states.get(each["map_index"]) not in _STARTING
-        }
-        # One whose ledger was edited beyond recognition has told nothing.
-        told = {each["map_index"]: each["entries"] for each in words if UNREADABLE not in each["entries"]}
-        return {index: entries for index, entries in told.items() if index not in unfinished}, unfinished
+        published: dict[int, Mapping[str, Entry]] = {}
+        incomplete: set[int] = set()
+        for value in found if isinstance(found, list) else [found]:
+            if not isinstance(value, dict):
+                continue
+            index, packed = value["map_index"], value["entries"]
+            if not value["is_final"] and states.get(index) not in _STARTING:
+                incomplete.add(index)
+            elif packed is not None:
+                published[index] = {digest: _unpack(entry, index) for digest, entry in packed.items()}
+        return published, incomplete
 
-    def _states(self) -> dict[int, str | None]:
+    def _read_states(self) -> dict[int, str | None]:
         ti = self._ti
         states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id]).get(ti.run_id, {})
-        own = f"{ti.task_id}_"
-        indexes = {name.removeprefix(own): state for name, state in states.items() if name.startswith(own)}
-        others = {int(index): state for index, state in indexes.items() if index.isdigit()}
+        prefix = f"{ti.task_id}_"
+        by_index = {name.removeprefix(prefix): state for name, state in states.items() if name.startswith(prefix)}
+        others = {int(index): state for index, state in by_index.items() if index.isdigit()}
         return {index: state for index, state in others.items() if index != ti.map_index}
+
+
+def _pack(entry: Entry) -> list[Any]:
+    # A batch publishes thousands of these, so they are lists and hold no more than is needed.
+    ids = entry.ids.pack() if entry.state == "sent" else None
+    packed = [entry.attempt, entry.max_tries, ids, entry.at]
+    return packed if entry.at is not None else packed[: 3 if ids else 2]
+
+
+def _unpack(packed: list[Any], map_index: int) -> Entry:
+    attempt, max_tries, ids, at = [*packed, None, None][:4]
+    return Entry("sent" if ids else "intent", attempt, max_tries, Ids(*ids or ()), at, map_index)

@@ -1,258 +1,333 @@
 """
-What a batch has already sent: many messages under few writes.
+The ledger in Airflow's task state store (3.3 and later): of one message, and of the many messages of a batch.
 
-One write carries the results so far and the next intents. So what may be unconfirmed after a kill is what
-was under way, what was answered since the last write, and what was intended and not yet sent.
+A read or write takes Airflow some milliseconds, and a value should stay below 64 KB.
 
-In Airflow's task state store, below ``intercom/batch``:
+One message costs a read and two writes of one value, ``intercom/ledger``: the entries by digest.
+
+For a batch, a write per message would cost more time than the messages themselves. So one write carries the results so
+far and the next intents. What may be unconfirmed after a kill is then what was under way, what was answered since the
+last write, and what was intended and not sent yet. One value for all messages would be written again and again until
+it is too large; so an attempt writes parts, and begins the next part when one is full:
 
 ====================================  ==================================================================
-``intercom/batch``                    who writes now: an attempt that Airflow gave up for dead finds
-                                      another's name there, and stops
+``intercom/batch``                    who writes now: an attempt that Airflow gave up for dead finds another
+                                      name there, and stops
 ``intercom/batch/{attempt}``          how many parts the attempt has written
-``intercom/batch/{attempt}/{part}``   results and intents, at most 64 KB; what stands later counts
+``intercom/batch/{attempt}/{part}``   results and intents; a later part overrides an earlier one
 ====================================  ==================================================================
+
+A full part is never written again, so intents without a result are carried into the next part. When such a message
+turns out not to have been sent, the next part has to say so, or say again what an earlier attempt had recorded.
 """
 
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from intercom_provider.ledger.ledger import UNREADABLE, may_repeat
+from intercom_provider.ledger.ledger import RECOVERY_HINT, Entry, Ids, SupersededError, best_known, may_repeat
+from intercom_provider.ledger.mapped import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from intercom_provider.ledger.ledger import Attempt, OnUnconfirmed, Repeat, Store
+    from intercom_provider.ledger.ledger import Attempt, OnUnconfirmed, Repeat
+    from intercom_provider.ledger.mapped import MappedInstances
 
-KEY: Final = "intercom/batch"
-"""Where in Airflow's task state store the ledger of a batch begins."""
+MESSAGE_KEY: Final = "intercom/ledger"
+"""The key in Airflow's task state store of a task instance that sends one message."""
+
+BATCH_KEY: Final = "intercom/batch"
+"""The keys in Airflow's task state store of a task instance that sends a batch begin with this one."""
 
 # Airflow warns above 64 KB. A part is written again at each commit, so two of this size cost less than one.
-_FULL: Final = 32_000
-_OVERHEAD: Final = 100
-# A max_tries that no attempt has: what it stands with was sent before the task was cleared.
-_ANOTHER: Final = -1
-
-Ids: TypeAlias = tuple[str | None, str | None]
-"""Of a message that was sent: Intercom's id and WhatsApp's."""
+_FULL_PART_BYTES: Final = 32_000
+_EMPTY_PART_BYTES: Final = 100
 
 
-class SupersededError(Exception):
-    """Another attempt of the same task writes this ledger now; this one must not send any more."""
+class Store(Protocol):
+    """A key-value store whose values are durable when ``set`` returns, and never expire."""
+
+    def get(self, key: str) -> Any:
+        """Read a value; None when there is none."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Write a value, JSON."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class _TaskStateLedger:
+    """What the ledger of one message and that of a batch have in common."""
+
+    keeps_records = True
+
+    def __init__(self, store: Store, attempt: Attempt, mapped_instances: MappedInstances | None = None) -> None:
+        self._store = store
+        self._attempt = attempt
+        self._mapped_instances = mapped_instances
+        # What makes no sense cannot prove that nothing was sent.
+        self._unknown = Entry("intent", attempt.number - 1, attempt.max_tries)
+
+    def may_send(self, entry: Entry, repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str) -> bool:
+        """Decide by :func:`intercom_provider.ledger.ledger.may_repeat`."""
+        return may_repeat(entry, self._attempt, repeat, on_unconfirmed)
+
+    def is_current(self) -> bool:
+        """Check whether no other attempt of the task has taken over; False also when the store does not answer."""
+        try:
+            return self._is_current()
+        except Exception:  # noqa: BLE001 - whatever the store raises, it cannot confirm this attempt
+            return False
+
+    def _is_current(self) -> bool:
+        raise NotImplementedError
+
+    def _publish(self, entries: Mapping[str, Entry], *, is_final: bool = True) -> None:
+        if self._mapped_instances is not None:
+            self._mapped_instances.publish(entries, is_final=is_final)
+
+
+class MessageLedger(_TaskStateLedger):
     """
-    What an earlier attempt has left of one message.
+    The ledger of a task instance that sends one message.
 
-    :param state: ``sent``; or ``intent``: it may have been sent or not.
-    :param ids: The ids of a message that was sent.
-    :param attempt: The attempt that wrote it.
-    :param max_tries: Airflow's ``max_tries`` at the time, by which a cleared task is told from a retry.
-    :param map_index: Whose record it is, when another instance of the mapped task sent the message.
+    An entry keeps the state of the last attempt only, so this ledger cannot raise SupersededError: an attempt that
+    Airflow gave up for dead is noticed only before it would withdraw the intent of a later one.
+
+    :param store: Airflow's ``task_state_store``.
+    :param attempt: The attempt.
+    :param mapped_instances: The other instances of a mapped task; None (default) when it is not mapped.
+    :param key: The key in the store (default ``intercom/ledger``).
     """
 
-    state: Literal["intent", "sent"]
-    ids: Ids
-    attempt: int
-    max_tries: int
-    map_index: int | None = None
+    def __init__(
+        self, store: Store, attempt: Attempt, mapped_instances: MappedInstances | None = None, *, key: str = MESSAGE_KEY
+    ) -> None:
+        super().__init__(store, attempt, mapped_instances)
+        self._key = key
+        self._at_begin: dict[str, Entry] = {}
+        self._entries: dict[str, Entry] = {}
+        self._asks_others = False
 
-    def __str__(self) -> str:
-        return f"attempt {self.attempt}" if self.map_index is None else f"map index {self.map_index}"
+    @property
+    def recovery_hint(self) -> str:
+        """What a person can do about a message whose outcome is unknown."""
+        return (
+            f"{RECOVERY_HINT}; or delete {self._key} in the task instance's Task State tab and clear the task, to "
+            "have it sent"
+        )
+
+    def begin_try(self, *, read_only: bool = False) -> None:  # noqa: ARG002 - a try leaves no record before its intent
+        """Read the entries and publish them, before anything else can go wrong."""
+        self._at_begin = self._read()
+        self._entries = dict(self._at_begin)
+        self._publish(self._entries)
+
+    def include_mapped_instances(self) -> None:
+        """Let :meth:`find` ask the other instances about a message that is not known here."""
+        self._asks_others = True
+
+    def find(self, digest: str) -> Entry | None:
+        """Find what is known of a message, here or else in another instance of the mapped task."""
+        known = self._at_begin.get(digest) or self._at_begin.get(UNREADABLE)
+        if known is not None or self._mapped_instances is None or not self._asks_others:
+            return known
+        # Entries of another recipient at this index show that the mapped list has changed.
+        return self._mapped_instances.look_up(digest, changed=bool(self._at_begin))
+
+    def commit(self, results: Mapping[str, Ids | None], intents: Iterable[str]) -> None:
+        """Write results and intents; a later attempt's entry is left alone by a message that was not sent."""
+        now, number, max_tries = time.time(), self._attempt.number, self._attempt.max_tries
+        before = self._entries
+        entries = dict(before)
+        for digest, ids in results.items():
+            if ids is not None:
+                entries[digest] = Entry("sent", number, max_tries, ids, now)
+            elif self._is_own_intent(digest):
+                entries.pop(digest, None)
+                entries |= {name: entry for name, entry in self._at_begin.items() if name == digest}
+        entries |= {digest: Entry("intent", number, max_tries, at=now) for digest in intents}
+        if entries == before:
+            return
+        self._store.set(self._key, {digest: _to_json(entry) for digest, entry in entries.items()})
+        self._entries = entries
+        self._publish(entries)
+
+    def end_try(self) -> None:
+        """Do nothing: each commit has published all there is."""
+
+    def _is_current(self) -> bool:
+        return all(entry.attempt <= self._attempt.number for entry in self._read().values())
+
+    def _is_own_intent(self, digest: str) -> bool:
+        entry = self._read().get(digest)
+        return entry is not None and entry.attempt == self._attempt.number
+
+    def _read(self) -> dict[str, Entry]:
+        stored = self._store.get(self._key)
+        if stored is None:
+            return {}
+        if not isinstance(stored, dict):
+            return {UNREADABLE: self._unknown}
+        return {digest: _from_json(value) or self._unknown for digest, value in stored.items()}
+
+
+def _to_json(entry: Entry) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "state": entry.state,
+        "attempt": entry.attempt,
+        "max_tries": entry.max_tries,
+        "at": entry.at,
+    }
+    if entry.state == "sent":
+        value["ids"] = {name: each for name, each in entry.ids._asdict().items() if each is not None}
+    return value
+
+
+def _from_json(value: Any) -> Entry | None:
+    """Read an entry; None when somebody has edited it so that it cannot be read."""
+    try:
+        entry = Entry(**{**value, "ids": Ids(**value.get("ids", {}))})
+    except (TypeError, AttributeError):
+        return None
+    return entry if entry.state == "intent" or (entry.state == "sent" and "ids" in value) else None
 
 
 @dataclass(slots=True)
 class _Part:
-    # What another attempt has left and stands again also tells that attempt's number and max_tries.
-    sent: dict[str, list[str | int | None]] = field(default_factory=dict)
+    # An entry of an earlier attempt that is written again carries the number and max_tries of that attempt.
+    sent: dict[str, list[Any]] = field(default_factory=dict)
     intents: dict[str, tuple[int, int] | None] = field(default_factory=dict)
     not_sent: dict[str, None] = field(default_factory=dict)
-    size: int = _OVERHEAD
-    is_there: bool = False
-    """Whether it was written; a part that is counted and not there makes all the ledger unreadable."""
+    size: int = _EMPTY_PART_BYTES
+    is_written: bool = False
+    """Whether it is in the store; when a part is counted and missing, the whole ledger is unreadable."""
 
     def __post_init__(self) -> None:
-        self.size += sum(map(_size, self.intents))
+        self.size += sum(map(_json_size, self.intents))
 
     def value(self, max_tries: int) -> dict[str, Any]:
         return {
             "max_tries": max_tries,
             "sent": self.sent,
-            "intents": [name if whose is None else [name, *whose] for name, whose in self.intents.items()],
+            "intents": [digest if earlier is None else [digest, *earlier] for digest, earlier in self.intents.items()],
             "not_sent": list(self.not_sent),
         }
 
 
-def _size(value: object) -> int:
+def _json_size(value: object) -> int:
     return len(json.dumps(value)) + 4
 
 
-class BatchLedger:
+class BatchLedger(_TaskStateLedger):
     """
-    The ledger of one task instance that sends many messages.
+    The ledger of a task instance that sends many messages.
 
-    :param store: Airflow's ``task_state_store``; None where there is none, before Airflow 3.3.
-    :param attempt: The try that asks.
+    :param store: Airflow's ``task_state_store``.
+    :param attempt: The attempt.
+    :param mapped_instances: The other instances of a mapped task; None (default) when it is not mapped.
     """
 
-    def __init__(self, store: Store | None, attempt: Attempt) -> None:
-        self._store = store
-        self._attempt = attempt
-        self._name = uuid.uuid4().hex
-        self._known: dict[str, Record] = {}
-        self._unreadable = False
-        # Of the part that was written last; none by this ledger yet.
+    recovery_hint = RECOVERY_HINT
+
+    def __init__(self, store: Store, attempt: Attempt, mapped_instances: MappedInstances | None = None) -> None:
+        super().__init__(store, attempt, mapped_instances)
+        self._writer = uuid.uuid4().hex
+        self._known: dict[str, Entry] = {}
+        self._known_elsewhere: dict[str, Entry] = {}
+        # The number of the part that was written last, by whichever process; the part itself once this one writes.
         self._number = 0
         self._part: _Part | None = None
-        # Intents that stand in an earlier part, or may stand where a write failed: they are taken back by name.
+        # Intents that are in an earlier part, or may be in one whose write failed: they have to be withdrawn by name.
         self._carried: set[str] = set()
+        self._has_published_intents = False
 
-    @property
-    def records(self) -> bool:
-        """Whether anything is kept from one attempt to the next."""
-        return self._store is not None
-
-    def open(self) -> None:
-        """Take over from whoever wrote before, then read what they have left."""
-        if self._store is None:
-            return
-        # In this order: whoever still writes afterwards finds this name, whatever they wrote before is read now.
-        self._store.set(KEY, {"writer": self._name})
+    def begin_try(self, *, read_only: bool = False) -> None:
+        """Take over from the process that wrote before, then read and publish what it has left."""
+        if not read_only:
+            # In this order: a process that still writes finds this name; what it wrote before that is read now.
+            self._store.set(BATCH_KEY, {"writer": self._writer})
         self._read_all()
+        self._publish(self._known)
 
-    def is_current(self) -> bool:
-        """
-        Tell whether this is the attempt that Airflow knows of, and no other one has taken over since.
+    def include_mapped_instances(self) -> None:
+        """Read what all other instances of the mapped task have published."""
+        if self._mapped_instances is not None:
+            self._known_elsewhere = self._mapped_instances.look_up_all()
 
-        :return: False also when the ledger cannot be read.
-        """
-        if self._store is None:
-            return True
+    def find(self, digest: str) -> Entry | None:
+        """Find what is known of a message, here or in another instance of the mapped task."""
+        return best_known((self._known.get(digest), self._known_elsewhere.get(digest))) or self._known.get(UNREADABLE)
+
+    def commit(self, results: Mapping[str, Ids | None], intents: Iterable[str]) -> None:
+        """Write results and intents with one call; raise SupersededError when another process has taken over."""
+        next_intents = dict.fromkeys(intents)
+        if next_intents and not self._has_published_intents:
+            # From here on more may be sent than was published; if this process is killed, the others must know that.
+            self._publish(self._known, is_final=False)
+            self._has_published_intents = True
+        packed = {digest: None if ids is None else ids.pack() for digest, ids in results.items()}
+        growth = sum(map(_json_size, packed.items())) + sum(map(_json_size, next_intents))
+        part = self._part
+        if part is None or (part.is_written and part.size + growth > _FULL_PART_BYTES):
+            part = self._begin_part(part)
+        intents_before = set(part.intents)
+        for digest, ids in packed.items():
+            part.size += _json_size((digest, ids)) - _json_size(digest) * (digest in part.intents)
+            self._put(part, digest, ids)
+        part.size += sum(map(_json_size, next_intents))
+        part.intents |= next_intents
         try:
-            return self._is_writer()
-        except Exception:  # noqa: BLE001 - whatever keeps it from being read, nothing is known
-            return False
+            self._store.set(f"{BATCH_KEY}/{self._attempt.number}/{self._number}", part.value(self._attempt.max_tries))
+        except BaseException:
+            # Whether the part was written is unknown.
+            self._carried |= intents_before | next_intents.keys()
+            raise
+        part.is_written = True
+        if not self._is_current():
+            raise SupersededError("another attempt of this task has taken over")
 
-    def entries(self) -> dict[str, list[str | None] | None]:
+    def end_try(self) -> None:
+        """Publish what was sent, unless another process has taken over, which publishes itself."""
+        if self._mapped_instances is not None and self.is_current():
+            self._publish(self.entries())
+
+    def entries(self) -> dict[str, Entry]:
         """
-        Read what there is now, for the other instances of a mapped task.
+        Read all that the store holds now.
 
-        :return: By identity, the ids of what was sent, None for what may have been; the whole as ``unreadable``
-            when it is.
+        :return: The entries by digest; one of the digest ``unreadable`` when there is more that cannot be read.
         """
         now = BatchLedger(self._store, self._attempt)
         now._read_all()
-        if now._unreadable:
-            return {UNREADABLE: None}
-        return {digest: list(record.ids) if record.state == "sent" else None for digest, record in now._known.items()}
+        return now._known
 
-    def merge_from(self, entries: Mapping[str, Any], map_index: int) -> None:
-        """
-        Take in what another instance of a mapped task has told of its ledger.
+    def _is_current(self) -> bool:
+        # For an attempt that it has given up for dead, Airflow finds no value at all.
+        stored = self._store.get(BATCH_KEY)
+        return isinstance(stored, dict) and stored.get("writer") == self._writer
 
-        :param entries: What :meth:`entries` gave there.
-        :param map_index: Whose they are.
-        """
-        # Another index's tries say nothing about this one's; but siblings are asked only after a clear.
-        max_tries = self._attempt.max_tries if self._attempt.is_retry else _ANOTHER
-        for digest, ids in entries.items():
-            known = self._known.get(digest)
-            if known is None or (known.state == "intent" and ids is not None):
-                self._known[digest] = Record(
-                    "intent" if ids is None else "sent",
-                    (None, None) if ids is None else (ids[0], ids[1]),
-                    self._attempt.number,
-                    max_tries,
-                    map_index,
-                )
-
-    def find(self, digest: str) -> Record | None:
-        """
-        Look up what is known of a message from earlier attempts.
-
-        :param digest: What names the message.
-        :return: The record; None when the message was never attempted.
-        """
-        known = self._known.get(digest)
-        if known is None and (self._unreadable or (self._store is None and self._attempt.number > 1)):
-            return Record("intent", (None, None), self._attempt.number - 1, self._attempt.max_tries)
-        return known
-
-    def may_send(self, found: Record, repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str) -> bool:
-        """
-        Decide whether a message that was attempted before may be sent now.
-
-        :param found: What :meth:`find` found.
-        :param repeat: When the same message may be sent again: ``never``, ``on_clear``, ``always``.
-        :param on_unconfirmed: Whether an attempt without a known outcome lets it be sent: ``resend``.
-        :return: True when it may.
-        """
-        cleared = not self._attempt.is_retry if self._store is None else found.max_tries != self._attempt.max_tries
-        return may_repeat(found.state, repeat, on_unconfirmed, was_cleared=cleared)
-
-    def commit(self, results: Mapping[str, Ids | None], intents: Iterable[str]) -> None:
-        """
-        Write results and the next intents, at once; where that fails, nothing of them may be sent.
-
-        :param results: By identity, the ids of what was sent; None for what certainly was not. What is not
-            here and was intended stays an intent.
-        :param intents: What is about to be sent.
-        :raises SupersededError: When another attempt of the same task has taken over.
-        """
-        if self._store is None:
-            return
-        next_intents = dict.fromkeys(intents)
-        growth = sum(map(_size, results.items())) + sum(map(_size, next_intents))
-        part = self._part
-        if part is None or (part.is_there and part.size + growth > _FULL):
-            part = self._begin_part(part)
-        held = set(part.intents)
-        for digest, ids in results.items():
-            part.size += _size((digest, ids)) - _size(digest) * (digest in part.intents)
-            self._put(part, digest, ids)
-        part.size += sum(map(_size, next_intents))
-        part.intents |= next_intents
-        try:
-            self._store.set(f"{KEY}/{self._attempt.number}/{self._number}", part.value(self._attempt.max_tries))
-        except BaseException:
-            # Whether it was written is not known.
-            self._carried |= held | next_intents.keys()
-            raise
-        part.is_there = True
-        if not self._is_writer():
-            raise SupersededError("another attempt of this task has taken over")
-
-    def _is_writer(self) -> bool:
-        assert self._store is not None  # noqa: S101 - the caller has looked
-        # Airflow finds nothing at all for an attempt that it has given up for dead.
-        writer = self._store.get(KEY)
-        return isinstance(writer, dict) and writer.get("writer") == self._name
-
-    def _put(self, part: _Part, digest: str, ids: Ids | None) -> None:
+    def _put(self, part: _Part, digest: str, ids: list[Any] | None) -> None:
         part.intents.pop(digest, None)
         if ids is not None:
-            part.sent[digest] = [*ids]
+            part.sent[digest] = ids
         elif digest in self._carried:
-            # It was not sent, and an earlier part says that it may have been: what stood before stands again.
+            # An earlier part says that it may have been sent. What stood there before this attempt stands again.
             before = self._known.get(digest)
             if before is None:
                 part.not_sent[digest] = None
             elif before.state == "sent":
-                part.sent[digest] = [*before.ids, before.attempt, before.max_tries]
+                part.sent[digest] = [before.attempt, before.max_tries, before.ids.pack()]
             else:
                 part.intents[digest] = (before.attempt, before.max_tries)
 
     def _begin_part(self, last: _Part | None) -> _Part:
-        assert self._store is not None  # noqa: S101 - the caller has looked
         number = self._number + 1
-        # First, so that a part is never there without being counted.
-        self._store.set(f"{KEY}/{self._attempt.number}", number)
+        # The count first, so that no part is ever in the store without being counted.
+        self._store.set(f"{BATCH_KEY}/{self._attempt.number}", number)
         self._number = number
         self._part = _Part(intents={} if last is None else dict(last.intents))
         self._carried |= self._part.intents.keys()
@@ -260,40 +335,42 @@ class BatchLedger:
 
     def _read_all(self) -> None:
         for number in range(1, self._attempt.number + 1):
-            self._number = self._read(number)
+            self._number = self._read_attempt(number)
 
-    def _read(self, attempt: int) -> int:
-        assert self._store is not None  # noqa: S101 - the caller has looked
-        parts = self._store.get(f"{KEY}/{attempt}")
+    def _read_attempt(self, attempt: int) -> int:
+        parts = self._store.get(f"{BATCH_KEY}/{attempt}")
         if parts is None:
             return 0
         if isinstance(parts, bool) or not isinstance(parts, int):
-            self._unreadable = True
+            self._known[UNREADABLE] = self._unknown
             return 0
         value = None
         for number in range(1, parts + 1):
-            value = self._store.get(f"{KEY}/{attempt}/{number}")
-            # The last part is counted before it is written; none before it can be missing.
+            value = self._store.get(f"{BATCH_KEY}/{attempt}/{number}")
+            # A part is counted before it is written, so the last one may be missing, and only the last.
             if value is not None or number < parts:
-                self._take(value, attempt)
+                self._add_part(value, attempt)
         return parts if value is not None else parts - 1
 
-    def _take(self, value: Any, attempt: int) -> None:
+    def _add_part(self, value: Any, attempt: int) -> None:
         try:
-            usual = (attempt, int(value["max_tries"]))
-            intents = [(entry, *usual) if isinstance(entry, str) else tuple(entry) for entry in value["intents"]]
-            records = {
-                **{
-                    digest: Record("sent", (ids[0], ids[1]), *(ids[2:] or usual))
-                    for digest, ids in value["sent"].items()
-                },
-                **{digest: Record("intent", (None, None), number, tries) for digest, number, tries in intents},
-            }
+            written_by = (attempt, int(value["max_tries"]))
+            sent = {digest: _read_sent(packed, written_by) for digest, packed in value["sent"].items()}
+            intents = [(each, *written_by) if isinstance(each, str) else tuple(each) for each in value["intents"]]
+            entries = sent | {digest: Entry("intent", number, tries) for digest, number, tries in intents}
             not_sent = list(value["not_sent"])
         except (TypeError, KeyError, ValueError, IndexError, AttributeError):
-            # Somebody has edited it. What makes no sense cannot say that nothing was sent.
-            self._unreadable = True
+            # Somebody has edited it. What makes no sense cannot prove that nothing was sent.
+            self._known[UNREADABLE] = self._unknown
             return
         for digest in not_sent:
             self._known.pop(digest, None)
-        self._known.update(records)
+        self._known.update(entries)
+
+
+def _read_sent(packed: list[Any], written_by: tuple[int, int]) -> Entry:
+    # Ids begin with text, an entry that was written again begins with the number of its attempt.
+    if isinstance(packed[0], int):
+        attempt, max_tries, ids = packed
+        return Entry("sent", attempt, max_tries, Ids(*ids))
+    return Entry("sent", *written_by, Ids(*packed))

@@ -1,1 +1,1 @@
-"""Notifiers of this provider."""
+"""The notifier, which sends alerts."""

@@ -1,4 +1,4 @@
-"""What an alert is about, as far as Airflow tells the callback that sends it."""
+"""What an alert is about, read from the context of the callback that sends it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _HAPPENED: Final[dict[Kind, str]] = {
     "skipped": "was skipped",
     "running": "has started",
 }
-_UNKNOWN: Final = "Airflow asked for an alert, and did not say why"
-_BY_PROXY: Final = "Airflow knows of no exception: the process was killed or lost, or never began"
-_LONGEST: Final = 2_000
+_UNKNOWN: Final = "Airflow asked for an alert, and gave no reason"
+_NO_EXCEPTION: Final = "There is no exception: the process was killed or lost, or never began"
+_MAX_TEXT_CHARS: Final = 2_000
 
 
 class Alert(NamedTuple):
     """
     What happened.
 
-    :param kind: The state of a task instance; ``dag_run`` and ``deadline`` for what concerns a whole run.
+    :param kind: The state of a task instance; ``dag_run`` and ``deadline`` when it concerns a whole run.
     :param headline: What happened, in a line.
-    :param text: The same with all that Airflow tells of it: run, try, where the log is, and the exception at its end.
-    :param from_dag_processor: Whether the DAG processor alerts in the task's place, as its process cannot.
+    :param text: The same with all that Airflow knows of it: run, try, the log's address, and the exception at its end.
+    :param from_dag_processor: Whether the DAG processor alerts because the task's process cannot (default False).
     """
 
     kind: Kind
@@ -38,22 +38,22 @@ class Alert(NamedTuple):
 
     @property
     def of_task(self) -> bool:
-        """Whether it concerns one task instance."""
+        """Whether the alert concerns one task instance."""
         return self.kind in _HAPPENED
 
 
 def read_alert(context: Mapping[str, Any], *, will_retry: bool | None = None) -> Alert:
     """
-    Tell what happened by the context of a callback; each of Airflow's processes fills in another one.
+    Read what happened from the context of a callback, which differs between Airflow's processes.
 
     :param context: The context of a task's callback, a DAG's callback or a deadline alert.
     :param will_retry: Whether it is the callback of a retry; None (default) when that is not known.
-    :return: What happened.
+    :return: The alert.
     """
     if "deadline" in context:
         return _of_deadline(context)
     if "reason" in context:
-        # There is a task instance, too: the last one of the run, whose state is not what this is about.
+        # There is a task instance as well, the last one of the run; the alert is not about its state.
         return _of_dag_run(context)
     if context.get("ti") is not None:
         return _of_task(context, will_retry)
@@ -66,7 +66,7 @@ def _of_task(context: Mapping[str, Any], will_retry: bool | None) -> Alert:
     kind = next((kind for kind in _HAPPENED if kind == state), None)
     from_dag_processor = kind is None
     if kind is None:
-        # The DAG processor is told neither the state nor an exception, and calls only about failures.
+        # The DAG processor knows neither the state nor an exception, and calls only after failures.
         will_retry = ti.try_number <= ti.max_tries if will_retry is None else will_retry
         kind = "up_for_retry" if will_retry else "failed"
     headline = f"Task {_name_of(ti)} of DAG {ti.dag_id} {_HAPPENED[kind]}"
@@ -74,7 +74,7 @@ def _of_task(context: Mapping[str, Any], will_retry: bool | None) -> Alert:
         headline,
         f"Run: {ti.run_id}, try {ti.try_number} of {max(ti.max_tries + 1, ti.try_number)}",
         f"Log: {ti.log_url}",
-        _BY_PROXY if from_dag_processor else _error_of(context),
+        _NO_EXCEPTION if from_dag_processor else _error_of(context),
     )
     return Alert(kind, headline, text, from_dag_processor)
 
@@ -97,15 +97,15 @@ def _of_deadline(context: Mapping[str, Any]) -> Alert:
 
 def _text(*lines: str) -> str:
     text = without_secrets("\n".join(filter(None, lines)))
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return text if len(text) <= _MAX_TEXT_CHARS else f"{text[:_MAX_TEXT_CHARS]}..."
 
 
 def without_secrets(value: Any) -> Any:
     """
-    Hide in a text, or in the texts of a list or an object, what Airflow knows to be a secret.
+    Mask what Airflow knows to be a secret in a text, or in the texts of a list or an object.
 
     :param value: A field of a message.
-    :return: The same with asterisks.
+    :return: The value with asterisks in place of secrets.
     """
     from airflow.sdk.log import redact  # type: ignore[attr-defined]  # noqa: PLC0415 - not when a DAG is parsed
 
@@ -114,7 +114,7 @@ def without_secrets(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [without_secrets(each) for each in value]
     if isinstance(value, dict):
-        # Airflow's own way with objects goes by the names in them, and not all the way down.
+        # Airflow masks the values of objects by their names, and not at every depth.
         return {name: without_secrets(each) for name, each in value.items()}
     return value
 

@@ -1,4 +1,4 @@
-"""The notifier."""
+"""The notifier, which alerts a person by an Intercom message."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from intercom_provider.api.values import is_missing
 from intercom_provider.compat import AirflowException, task_state_store
 from intercom_provider.exceptions import InvalidFieldError
 from intercom_provider.fields import is_untemplated
-from intercom_provider.ledger.ledger import message_digest
+from intercom_provider.ledger.ledger import StatelessLedger
 from intercom_provider.notifications.alert import Alert, read_alert, without_secrets
-from intercom_provider.sending.options import read_attempt, scope_salt
+from intercom_provider.sending.options import SendOptions
+from intercom_provider.sending.task_instance import read_attempt, scope_salt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,14 +35,13 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import DAG, Context
 
-    from intercom_provider.api.flow import Flow
-    from intercom_provider.api.message import Message
     from intercom_provider.api.settings import Settings
-    from intercom_provider.notifications.once import AlertRecord
+    from intercom_provider.ledger.ledger import Ledger
+    from intercom_provider.sending.single import SendResult, SingleSend
 
-# All that an alert may take. The last request may begin when there is still time for it to be answered.
-_SECONDS: Final = 30.0
-_LAST_REQUEST: Final = 10.0
+_MAX_ALERT_SECONDS: Final = 30.0
+# The last request may begin only while there is time left for its answer.
+_MAX_REQUEST_SECONDS: Final = 10.0
 _HAVE_DEFAULTS: Final = ("body", "subject")
 _TEXTS: Final = (*_HAVE_DEFAULTS, "components")
 
@@ -50,17 +50,17 @@ class IntercomNotifier(BaseNotifier):
     """
     Alert somebody by an Intercom message, from a callback of a task or a DAG or from a deadline alert.
 
-    What goes wrong with the alert is logged with what to do about it, and never changes what it is about.
-    Takes at most 30 seconds, retries included.
+    An error of the alert is logged with what to do about it, and never changes the state of the task or run. Takes at
+    most 30 seconds, retries included.
 
-    All fields of the message are templated with the callback's context. Without a ``body`` the alert says what
-    Airflow tells: DAG, run, task, try, exception or reason, where the log is.
+    All fields of the message are templated with the callback's context. Without a ``body`` the alert holds what
+    Airflow knows: DAG, run, task, try, exception or reason, the log's address.
 
     :param message_type: ``in_app``, ``email``, ``whatsapp`` or ``sms``.
     :param to: One recipient: ``{"type": "user" | "lead", "id" | "user_id" | "email": ...}``, for WhatsApp
         ``{"phone": "+44...", "name": ...}``.
-    :param body: The text; None (default) for what Airflow tells. Not for WhatsApp.
-    :param subject: The subject; email only, None (default) for what happened in a line.
+    :param body: The text; None (default) for what Airflow knows. Not for WhatsApp.
+    :param subject: The subject; email only, None (default) for the first line of the text.
     :param template: Email: ``plain`` (default) or ``personal``; WhatsApp: the template's name.
     :param components: The parameters of a WhatsApp template, as in Meta's Cloud API.
     :param locale: The language of a WhatsApp template.
@@ -71,11 +71,11 @@ class IntercomNotifier(BaseNotifier):
     :param create_conversation_without_contact_reply: Whether there is a conversation at once (default: no).
     :param body_format: ``text`` (default), which is escaped, or ``html``.
     :param shared_conversation: Whether a list in ``to`` may share one conversation (default False).
-    :param key: What tells two alerts to one person about one task instance apart; not sent to Intercom.
+    :param key: Distinguishes two alerts to one person about one task instance; not sent to Intercom.
     :param once: Whether a task instance alerts once (default True), or with every callback.
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
-    :param context: What Airflow hands over to a deadline alert.
-    :raises InvalidFieldError: When a literal is wrong, as the DAG is parsed.
+    :param context: Set by Airflow for a deadline alert.
+    :raises InvalidFieldError: When a literal is wrong, when the DAG is parsed.
     """
 
     template_fields: Sequence[str] = (
@@ -94,7 +94,7 @@ class IntercomNotifier(BaseNotifier):
         "key",
         "intercom_conn_id",
     )
-    # A callback has no folder in which to look for a file.
+    # A callback has no folder in which a template file could be found.
     template_ext: Sequence[str] = ()
 
     def __init__(
@@ -137,28 +137,28 @@ class IntercomNotifier(BaseNotifier):
         self.key = key
         self.once = once
         self.intercom_conn_id = intercom_conn_id
-        # As they stand in the DAG: rendered they tell two alerts apart that are one.
+        # Unrendered: two notifiers that are the same in the DAG may render to different values.
         self.same = (message_type, to, key)
         self._origin = self
         self._unrendered: dict[str, Exception] = {}
         if context is None:
-            # With a context it is made to alert, and what is wrong then belongs into the log.
+            # With a context Airflow makes it in order to alert, and its mistakes belong in the log.
             self._check_literals()
 
     def __call__(self, *args: Any) -> None:
         """
-        Alert; what Airflow calls.
+        Alert; Airflow calls this.
 
         :param args: The callback's context.
         """
-        # Rendering overwrites fields and context, and one notifier may serve many tasks in one process.
+        # Rendering overwrites the fields and the context, and one notifier may serve many tasks in one process.
         each = copy.copy(self)
         each._origin = self  # noqa: SLF001 - of the same class
         super(IntercomNotifier, each).__call__(*({**context} for context in args))
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
         """
-        Render the templated fields, always to text; what cannot be rendered is told when the alert is sent.
+        Render the templated fields, always to text; a field that cannot be rendered is reported with the alert.
 
         :param context: The callback's context.
         :param jinja_env: A Jinja environment; None (default) for the DAG's.
@@ -166,8 +166,8 @@ class IntercomNotifier(BaseNotifier):
         dag: Any = context.get("dag")
         self._unrendered = {}
         if jinja_env is None:
-            # The DAG that dag.test() hands to its callbacks makes none. And an exception that reads like a
-            # number is text all the same, so it is never the native one.
+            # The DAG that dag.test() passes to its callbacks cannot make an environment. The environment is never
+            # the native one, so that an exception that reads like a number stays text.
             make = getattr(dag, "get_template_env", None)
             jinja_env = self.get_template_env() if make is None else make(force_sandboxed=True)
         for name in self.template_fields:
@@ -191,11 +191,13 @@ class IntercomNotifier(BaseNotifier):
         """
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
 
-        give_up = time.time() + _SECONDS
+        deadline = time.time() + _MAX_ALERT_SECONDS
         with self._log_instead_of_raising():
             hook = IntercomHook(self._connection_id())
             with hook.get_conn() as client:
-                client.run(self._alert(context, hook.settings, give_up))
+                send = self._prepare(context, hook.settings, deadline)
+                if send is not None:
+                    self._log_result(send.run(client))
 
     async def async_notify(self, context: Context) -> None:
         """
@@ -205,71 +207,76 @@ class IntercomNotifier(BaseNotifier):
         """
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
 
-        give_up = time.time() + _SECONDS
+        deadline = time.time() + _MAX_ALERT_SECONDS
         with self._log_instead_of_raising():
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(_MAX_ALERT_SECONDS):
                 hook = IntercomHook(self._connection_id())
                 async with await hook.aget_conn() as client:
-                    await client.run(self._alert(context, client.settings, give_up))
+                    send = self._prepare(context, client.settings, deadline)
+                    if send is not None:
+                        self._log_result(await send.arun(client))
 
     def _render(self, template: jinja2.Template, context: Context, dag: DAG | None = None) -> Any:  # noqa: ARG002
         return template.render(context)
 
-    def _alert(self, context: Context, settings: Settings, give_up: float) -> Flow[None]:
-        """Alert, whichever driver makes the requests."""
-        from intercom_provider.api import calls  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.api.flow import RetryLimits  # noqa: PLC0415
+    def _prepare(self, context: Context, settings: Settings, deadline: float) -> SingleSend | None:
+        """Prepare the alert, whichever client sends it; return None when it must not be sent."""
+        from intercom_provider.sending.single import SingleSend  # noqa: PLC0415 - not when a DAG is parsed
 
         alert = read_alert(context, will_retry=self._will_retry(context))
         fields = self._fields(alert)
-        # An exception may quote a secret, and an alert leaves the house.
+        # An exception may quote a secret, and an alert leaves the company.
         message = parse_message({**fields, **{name: without_secrets(fields[name]) for name in _TEXTS}})
-        limits = RetryLimits(deadline=give_up - _LAST_REQUEST, timeout=_LAST_REQUEST)
-        flow = calls.send_message(message, settings, limits)
-        if settings.dry_run:
-            self.log.warning("Connection %s has dry_run set: no alert is sent", self.intercom_conn_id)
-            return
-        memory = self._memory(context, alert, message)
-        if memory is None or not memory.may_alert():
-            return
-        with memory.alerting():
-            receipt = yield from flow
-        memory.record(receipt)
+        ledger: Ledger = StatelessLedger()
+        salt = ""
+        if self.once and alert.of_task and not settings.dry_run:
+            if reason := self._reason_to_skip(context, alert):
+                self.log.info("No alert: %s (once is set)", reason)
+                return None
+            ledger, salt = self._ledger(context, alert), f"{scope_salt(context)}/{alert.kind}"
+        options = SendOptions(contact_wait=0, not_after=deadline - _MAX_REQUEST_SECONDS, repeat="on_clear")
+        return SingleSend(message, settings, options, ledger, salt=salt, request_timeout=_MAX_REQUEST_SECONDS)
+
+    def _reason_to_skip(self, context: Context, alert: Alert) -> str:
+        from intercom_provider.notifications.once import reason_to_skip  # noqa: PLC0415 - not when a DAG is parsed
+
+        return reason_to_skip(alert, read_attempt(context), is_covered=self._is_covered(context))
+
+    def _ledger(self, context: Context, alert: Alert) -> Ledger:
+        """Open the ledger of the task instance's alerts."""
+        from intercom_provider.ledger.task_state import MessageLedger  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.notifications.once import ALERTS_KEY, AlertLedger  # noqa: PLC0415
+
+        store = task_state_store(context)
+        # After a try is over, and in the DAG processor, Airflow has a store that refuses every call.
+        if store is None or alert.kind == "up_for_retry" or alert.from_dag_processor:
+            return StatelessLedger()
+        ledger = AlertLedger(MessageLedger(store, read_attempt(context), key=ALERTS_KEY), self.log)
+        ledger.begin_try()
+        return ledger
+
+    def _log_result(self, result: SendResult) -> None:
+        receipt, _, cause, entry = result
+        if cause is not None:
+            raise cause
         if receipt.outcome == "sent":
             self.log.info("Alert sent as message %s", receipt.id)
-        else:
+        elif receipt.outcome == "already_sent":
+            self.log.info("No alert: %s has sent it (once is set)", entry)
+        elif receipt.outcome == "unconfirmed":
+            self.log.warning("No alert: %s may or may not have sent it, and it is not repeated (once is set)", entry)
+        elif receipt.outcome != "dry_run":
             self.log.error("The alert was not sent: message %s: %s", receipt.id, receipt.reason)
 
-    def _memory(self, context: Context, alert: Alert, message: Message) -> AlertRecord | None:
-        """Give what remembers this alert; None when it is not to be given."""
-        from intercom_provider.notifications.once import AlertRecord, reason_to_skip  # noqa: PLC0415 - not when a DAG is parsed
-
-        if not self.once or not alert.of_task:
-            return AlertRecord(None, None, "", self.log)
-        attempt = read_attempt(context["task"], context)
-        if why := reason_to_skip(alert, attempt, is_covered=self._is_covered(context)):
-            self.log.info("No alert: %s (once is set)", why)
-            return None
-        digest = message_digest(
-            key=message.key,
-            message_type=message.wire_type,
-            recipients=message.recipients,
-            salt=f"{scope_salt(context)}/{alert.kind}",
-        )
-        # For a try that is over, and in the DAG processor, Airflow's store is there and refuses.
-        refuses = alert.kind == "up_for_retry" or alert.from_dag_processor
-        store = None if refuses else task_state_store(context)
-        return AlertRecord(store, attempt, digest, self.log)
-
     def _will_retry(self, context: Context) -> bool | None:
-        """Tell which of the task's callbacks this is, where it stands in one list alone."""
+        """Check whether this is the callback of a retry; None when the notifier is in both lists or in none."""
         on_retry, on_failure = (
             any(each is self._origin for each in _callbacks(context, kind)) for kind in ("retry", "failure")
         )
         return None if on_retry == on_failure else on_retry
 
     def _is_covered(self, context: Context) -> bool:
-        """Tell whether the same alert is given when the task has failed for good."""
+        """Check whether the same alert is sent when the task has failed for good."""
         return any(
             isinstance(each, IntercomNotifier) and each.once and each.same == self.same
             for each in _callbacks(context, "failure")
@@ -281,12 +288,12 @@ class IntercomNotifier(BaseNotifier):
         return self.intercom_conn_id
 
     def _fields(self, alert: Alert) -> dict[str, Any]:
-        """Give the fields of the message, with what Airflow tells where nothing else is said."""
+        """Return the fields of the message, with what Airflow knows as the default for body and subject."""
         lost = {name: error for name, error in self._unrendered.items() if name not in _HAVE_DEFAULTS}
         if lost:
             raise InvalidInputError(_unrendered(*each) for each in lost.items())
         for each in self._unrendered.items():
-            self.log.error("%s. The alert says what Airflow tells instead", _unrendered(*each))
+            self.log.error("%s. The alert has the default text instead", _unrendered(*each))
         fields = {name: getattr(self, name) for name in MESSAGE_FIELDS}
         missing = {name for name in _HAVE_DEFAULTS if is_missing(fields[name])} | self._unrendered.keys()
         if "body" in missing and self.message_type != "whatsapp":
@@ -299,13 +306,13 @@ class IntercomNotifier(BaseNotifier):
         return fields
 
     def _check_literals(self) -> None:
-        """Find what is wrong already when the DAG is parsed; what is templated shows when it alerts."""
-        lazy = {name for name in self.template_fields if not is_untemplated(getattr(self, name))}
+        """Check when the DAG is parsed what is not templated; the rest is checked when it alerts."""
+        unrendered = {name for name in self.template_fields if not is_untemplated(getattr(self, name))}
         problems: list[Problem] = []
         try:
             parse_message(self._fields(Alert("unknown", "a default", "a default")))
         except InvalidInputError as error:
-            problems = [problem for problem in error.problems if problem.field.partition(".")[0] not in lazy]
+            problems = [problem for problem in error.problems if problem.field.partition(".")[0] not in unrendered]
         if not isinstance(self.once, bool):
             problems.append(Problem("once", "must be True or False"))
         if problems:
@@ -313,14 +320,14 @@ class IntercomNotifier(BaseNotifier):
 
     @contextmanager
     def _log_instead_of_raising(self) -> Iterator[None]:
-        """Log what goes wrong instead of raising it: it must not hide what the alert is about."""
+        """Log errors instead of raising them: they must not hide what the alert is about."""
         try:
             yield
         except UnconfirmedError as error:
-            self.log.error("The alert may have been sent or not; %s", error)  # noqa: TRY400 - it says what to do
+            self.log.error("The alert may have been sent or not; %s", error)  # noqa: TRY400 - it is advice, not a defect
         except ExpiredError as error:
             why = error.__cause__ or "the time was up"
-            self.log.error("The alert was not sent within %.0f s: %s", _SECONDS, why)  # noqa: TRY400
+            self.log.error("The alert was not sent within %.0f s: %s", _MAX_ALERT_SECONDS, why)  # noqa: TRY400
         except IntercomError as error:
             self.log.error("The alert was not sent. %s", error)  # noqa: TRY400
         except AirflowException as error:
@@ -331,7 +338,7 @@ class IntercomNotifier(BaseNotifier):
                 self.intercom_conn_id,
             )
         except TimeoutError:
-            self.log.error("The alert may have been sent or not: it took longer than %.0f s", _SECONDS)  # noqa: TRY400
+            self.log.error("The alert may have been sent or not: it took longer than %.0f s", _MAX_ALERT_SECONDS)  # noqa: TRY400
         except Exception:
             self.log.exception("The alert was not sent")
 

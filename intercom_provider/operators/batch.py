@@ -4,85 +4,77 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.values import is_missing
 from intercom_provider.api.version import parse_api_version
-from intercom_provider.compat import AirflowException, is_unmapped, push_before_raising
-from intercom_provider.exceptions import DeliveryFailedError, InvalidFieldError, as_airflow_errors
-from intercom_provider.fields import Limit, allowance, is_path, is_untemplated, parse_limit, read_not_after
-from intercom_provider.ledger.mapped import MappedInstances
+from intercom_provider.compat import is_unmapped, push_before_raising
+from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
+from intercom_provider.fields import (
+    DUPLICATES,
+    Duplicates,
+    Limit,
+    check_budget,
+    check_concurrency,
+    is_path,
+    is_untemplated,
+    parse_limit,
+)
 from intercom_provider.links import IntercomLink, inbox_url, show_link
 from intercom_provider.sending.held_timeout import HeldTimeout
-from intercom_provider.sending.options import (
-    find_problems,
-    is_mapped,
-    open_store,
-    read_attempt,
-    scope_salt,
-    was_cleared,
-)
+from intercom_provider.sending.options import SendOptions, find_problems, read_options
+from intercom_provider.sending.task_instance import batch_ledger, is_mapped, read_attempt, scope_salt
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import datetime
 
     import jinja2
     from airflow.sdk import Context
 
-    from intercom_provider.ledger.ledger import OnUnconfirmed, Repeat
-    from intercom_provider.ledger.task_state import BatchLedger
-    from intercom_provider.results.writer import ResultsWriter
-    from intercom_provider.sending.batch.run import BatchRun, Counts
-
-Duplicates: TypeAlias = Literal["skip", "send", "fail"]
-
-_CHOICES: Final[dict[str, tuple[str, ...]]] = {"duplicates": ("skip", "send", "fail")}
-_MOST_LANES: Final = 500
-_WAYS_ON: Final = (
-    'Of the unconfirmed: when you know whether they arrived, clear the task with on_unconfirmed="resend" to have them '
-    'sent, or with "assume_sent" to go on without sending'
-)
+    from intercom_provider.ledger.ledger import Ledger, OnUnconfirmed, Repeat
 
 
 class SendMessageBatchOperator(BaseOperator):
     """
     Send many messages in one task, at the rate limit, each of them once.
 
-    The whole input is checked before the first message is sent. What was sent is in the ledger before the task
-    ends: a retry, also after a killed worker, sends only what was not. Rests on
+    The whole input is checked before the first message is sent. A ledger records each message that was sent: a
+    retry, also after a killed worker, sends only the others. Uses
     https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages/createmessage.
 
-    XCom, each key on its own and there even when the task fails: ``total``, ``sent``, ``already_sent``,
-    ``rejected``, ``unconfirmed``, ``expired``, ``duplicates``, ``dry_run`` (counts), ``reasons`` (at most ten, with
-    counts), ``whatsapp_message_ids`` (complete, or None above 1,000), ``results_path``.
+    XCom, each key on its own and pushed even when the task fails: ``total``; ``sent``, ``already_sent``,
+    ``rejected``, ``not_sent``, ``unconfirmed``, ``expired``, ``duplicates``, ``dry_run`` (they add up to ``total``);
+    ``reasons`` (at most ten, with counts), ``whatsapp_message_ids`` (complete, or None above 1,000), ``results_path``,
+    ``results_try``.
 
-    ``defaults``, paths and URIs are templated; the messages themselves never are.
+    ``defaults``, paths and URIs are templates; the messages themselves never are.
 
     :param messages: A list of messages (also another task's output), each a mapping of the fields of
         :class:`SendMessageOperator`; or a path or URI of JSON Lines on object storage (templated). A message may
         carry ``params``, from which ``${name}`` in its texts and those of the defaults is filled.
     :param defaults: Fields for the messages that leave them out (templated).
-    :param max_failed: How many messages may fail: a number (default 0), a share between 0 and 1, None for any.
-    :param duplicates: What becomes of a message that is in the input twice: ``skip`` (default), ``send``, ``fail``.
+    :param max_failed: How many messages may be rejected, not sent, expired or unconfirmed: a number (default 0), a
+        share between 0 and 1, None for any.
+    :param duplicates: What to do with a message that is in the input twice: ``skip`` (default), ``send``, ``fail``.
     :param budget: The share of the rate limit that this task may use (default 0.8).
     :param concurrency: How many requests are in flight at most; None (default) for as many as it takes.
     :param results_path: A folder on object storage for a line a message (templated); None (default) for none.
     :param contact_wait: Seconds for which a contact that was just created may be missing (default 30).
     :param not_after: The last moment at which a message may be sent; None (default) for no limit (templated).
     :param repeat: When the same task may send again: ``never`` (default), ``on_clear``, ``always`` (templated).
-    :param on_unconfirmed: What becomes of an earlier try's messages without a known outcome: ``fail`` (default),
+    :param on_unconfirmed: What to do with an earlier try's messages without a known outcome: ``fail`` (default),
         ``resend``, ``assume_sent`` (templated).
     :param api_version: Replaces the connection's API version (templated).
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
     :raises InvalidFieldError: When a field or a message is wrong; nothing was sent.
     :raises DeliveryFailedError: When more than ``max_failed`` failed, for good.
-    :raises AirflowException: When more than ``max_failed`` failed, some of them for now; Airflow retries.
-    :raises IntercomRefusedError: When Intercom refuses all of it (401, 403, version); not retried.
-    :raises IntercomError: When nothing could be sent for a reason that may pass; Airflow retries.
+    :raises AirflowException: When more than ``max_failed`` failed, and a retry may send some of them.
+    :raises IntercomRefusedError: When Intercom refuses every message (401, 403, version); not retried.
+    :raises IntercomError: When nothing can be sent for a reason that may pass; Airflow retries.
     """
 
     template_fields: ClassVar[Sequence[str]] = (  # type: ignore[misc]
@@ -144,46 +136,46 @@ class SendMessageBatchOperator(BaseOperator):
         jinja_env: jinja2.Environment,
         seen_oids: set[int],
     ) -> None:
-        """Render what is the DAG author's; the messages of a list are customers' data, and data is not code."""
+        """Render the fields that the DAG author wrote; the messages of a list are customers' data, not code."""
+        if parent is self and is_mapped(context):
+            # A task whose template fails does not get to execute; the other instances need its ledger all the same.
+            self._begin_try(context, read_only=True)
         if parent is self and _is_list(self.messages):
             template_fields = [name for name in template_fields if name != "messages"]
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
-        if parent is self and not _is_place(self.messages) and not isinstance(self.messages, HiddenMessages):
-            # Airflow stores and shows what was rendered.
+        if parent is self and not _is_path_text(self.messages) and not isinstance(self.messages, HiddenMessages):
+            # Airflow stores rendered fields and shows them in its UI.
             self.messages = HiddenMessages(self.messages)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
-        Send what the ledger does not know to be sent.
+        Send the messages that the ledger does not record as sent.
 
         :param context: The task's context.
-        :return: The counts, key by key.
+        :return: The batch's XCom, key by key.
         """
         with as_airflow_errors():
             return self._send(context)
 
     def on_kill(self) -> None:
-        """Keep the next request from being made."""
+        """Stop the batch before its next request."""
         self._killed = True
 
     def _send(self, context: Context) -> dict[str, Any]:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
-        from intercom_provider.ledger.task_state import BatchLedger  # noqa: PLC0415
         from intercom_provider.results.writer import ResultsWriter  # noqa: PLC0415
         from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.sending.batch.run import BatchRun, SendOptions  # noqa: PLC0415
+        from intercom_provider.sending.batch.run import BatchRun  # noqa: PLC0415
+        from intercom_provider.sending.batch.summary import BatchSummary  # noqa: PLC0415
 
         self._check()
-        attempt = read_attempt(self, context)
-        results = ResultsWriter(self._folder(context), attempt.number)
+        options = read_options(self)._replace(budget=self.budget, concurrency=self.concurrency)
+        results = ResultsWriter(self._folder(context), read_attempt(context).number)
         settings = IntercomHook(self.intercom_conn_id, api_version=self.api_version).settings
         show_link(context, inbox_url(settings))
-        store = None if settings.dry_run else open_store(context, self.log)
-        ledger = BatchLedger(store, attempt)
-        ledger.open()
         messages = self.messages.value if isinstance(self.messages, HiddenMessages) else self.messages
         with (
-            self._siblings_know(context, ledger),
+            self._open_ledger(context, options, dry_run=settings.dry_run) as ledger,
             BatchInput(
                 messages, self.defaults, duplicates=self.duplicates, salt=scope_salt(context), settings=settings
             ) as batch,
@@ -194,95 +186,60 @@ class SendMessageBatchOperator(BaseOperator):
             if settings.dry_run:
                 self.log.warning("The connection has dry_run set: everything is checked, nothing is sent")
             results.open()
-            alarm = HeldTimeout()
+            held_timeout = HeldTimeout()
             run = BatchRun(
                 batch,
                 total,
                 settings=settings,
-                terms=SendOptions(
-                    contact_wait=self.contact_wait,
-                    not_after=read_not_after(self.not_after),
-                    repeat=self.repeat,
-                    on_unconfirmed=self.on_unconfirmed,
-                    budget=self.budget,
-                    concurrency=self.concurrency,
-                ),
+                options=options,
                 ledger=ledger,
                 results=results,
-                stopped=lambda: self._killed or alarm.timed_out,
+                stopped=lambda: self._killed or held_timeout.timed_out,
+            )
+            summary = BatchSummary(
+                run.counts,
+                results,
+                max_failed=parse_limit("max_failed", self.max_failed),
+                on_unconfirmed=options.on_unconfirmed,
+                numbered_by=batch.numbered_by,
             )
             try:
-                with alarm:
+                with held_timeout:
                     run.run()
-            except BaseException:
-                # A try that Airflow gave up for dead, and that lives, must not overwrite what the next one tells.
+                summary.raise_failure(run.fatal)
+            except BaseException as error:
+                # A try that Airflow took for dead, but that lives, must not overwrite the XCom of the next one.
                 if ledger.is_current():
-                    push_before_raising(self, context, _values(run.counts, results))
+                    summary.log_failure(error)
+                    push_before_raising(self, context, summary.values())
                 raise
-        return self._judge(context, run, results)
+            return summary.values()
+
+    def _begin_try(self, context: Context, *, read_only: bool = False, dry_run: bool = False) -> Ledger:
+        """Open the ledger, before anything is sent in this try."""
+        ledger = batch_ledger(context, self.log, dry_run=dry_run)
+        ledger.begin_try(read_only=read_only)
+        return ledger
 
     @contextmanager
-    def _siblings_know(self, context: Context, ledger: BatchLedger) -> Iterator[None]:
-        """Ask the other instances of a mapped task what they have sent, and tell them what this one has."""
-        if not (ledger.records and is_mapped(context)):
-            yield
-            return
-        mapped_instances = MappedInstances(context["ti"], was_cleared=was_cleared(context))
-        mapped_instances.publish(ledger.entries(), is_final=False)
-        if self.repeat != "always":
-            for map_index, entries in mapped_instances.look_up_all().items():
-                ledger.merge_from(entries, map_index)
+    def _open_ledger(self, context: Context, options: SendOptions, *, dry_run: bool) -> Iterator[Ledger]:
+        ledger = self._begin_try(context, dry_run=dry_run)
         try:
-            yield
+            if options.repeat != "always":
+                ledger.include_mapped_instances()
+            yield ledger
         finally:
-            if ledger.is_current():
-                mapped_instances.publish(ledger.entries())
-
-    def _judge(self, context: Context, run: BatchRun, results: ResultsWriter) -> dict[str, Any]:
-        counts, values = run.counts, _values(run.counts, results)
-        failed = counts.rejected + counts.expired
-        if self.on_unconfirmed != "assume_sent":
-            failed += counts.unconfirmed
-        allowed = allowance(parse_limit("max_failed", self.max_failed), counts.total)
-        if run.fatal is not None:
-            push_before_raising(self, context, values)
-            raise run.fatal
-        if failed > allowed:
-            push_before_raising(self, context, values)
-            kind = AirflowException if counts.transient else DeliveryFailedError
-            raise kind(self._failure(failed, counts, values))
-        if results.failed:
-            push_before_raising(self, context, values)
-            raise AirflowException(
-                f"results_path: the results could not be written to {results.folder}, see the log. The messages are "
-                "sent; a retry sends none of them again and writes the results anew"
-            )
-        return values
-
-    def _failure(self, failed: int, counts: Counts, values: dict[str, Any]) -> str:
-        parts = {name: getattr(counts, name) for name in ("rejected", "unconfirmed", "expired")}
-        told = ", ".join(f"{number} {name}" for name, number in parts.items() if number)
-        reasons = "; ".join(f"{each['count']} x {each['reason']}" for each in values["reasons"])
-        text = (
-            f"{failed} of {counts.total} messages failed ({told}), and max_failed allows {self.max_failed}: {reasons}."
-        )
-        if values["results_path"]:
-            text += f" Message by message: {values['results_path']}."
-        if counts.unconfirmed and self.on_unconfirmed == "fail":
-            text += f" {_WAYS_ON}."
-        if counts.transient:
-            text += f" {counts.transient} may well go out with a retry, which sends nothing twice."
-        return text
+            ledger.end_try()
 
     def _folder(self, context: Context) -> str | None:
         if is_missing(self.results_path):
             return None
         ti = context["ti"]
         map_index = -1 if ti.map_index is None else ti.map_index
-        return f"{str(self.results_path).strip().rstrip('/')}/{ti.run_id}/{ti.task_id}/{map_index}"
+        return f"{str(self.results_path).strip().rstrip('/')}/{ti.dag_id}/{ti.run_id}/{ti.task_id}/{map_index}"
 
     def _check_literals(self) -> None:
-        """Find what is wrong already when the DAG is parsed; the rest shows when the task runs."""
+        """Check what is known when the DAG is parsed; the rest is checked when the task runs."""
         lazy = {name for name in self.template_fields if not is_untemplated(getattr(self, name))}
         self._check(lazy)
         from intercom_provider.sending.batch.input import check_literals  # noqa: PLC0415 - only where there is something to check
@@ -297,31 +254,28 @@ class SendMessageBatchOperator(BaseOperator):
             raise InvalidFieldError(str(InvalidInputError(problems)))
 
     def _problems(self, lazy: Collection[str]) -> Iterator[Problem]:
-        yield from find_problems(self, _CHOICES, lazy)
-        budget, lanes = self.budget, self.concurrency
-        if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget <= 1:
-            yield Problem("budget", "must be a share of the rate limit: above 0, at most 1")
-        if lanes is not None and (
-            isinstance(lanes, bool) or not isinstance(lanes, int) or not 1 <= lanes <= _MOST_LANES
-        ):
-            yield Problem(
-                "concurrency", f"must be a whole number from 1 to {_MOST_LANES}, or None for as many as it takes"
-            )
+        yield from find_problems(self, {"duplicates": DUPLICATES}, lazy)
+        checks: list[Callable[[], object]] = [
+            lambda: check_budget(self.budget),
+            lambda: check_concurrency(self.concurrency),
+            lambda: parse_limit("max_failed", self.max_failed),
+        ]
+        if "api_version" not in lazy and not is_missing(self.api_version):
+            checks.append(lambda: parse_api_version(self.api_version))
+        for check in checks:
+            try:
+                check()
+            except InvalidInputError as error:
+                yield from error.problems
         if "results_path" not in lazy and not is_missing(self.results_path) and not is_path(self.results_path):
             yield Problem("results_path", "must be the path or URI of a folder")
-        try:
-            parse_limit("max_failed", self.max_failed)
-            if "api_version" not in lazy and not is_missing(self.api_version):
-                parse_api_version(self.api_version)
-        except InvalidInputError as error:
-            yield from error.problems
 
 
 class HiddenMessages:
     """
-    Messages that Airflow hands to the task and does not show: its Rendered tab is for everybody who may read the DAG.
+    Messages that Airflow's Rendered Templates tab does not show, because everybody who may read the DAG sees that tab.
 
-    :param value: What stands in ``messages``.
+    :param value: The value of ``messages``.
     """
 
     def __init__(self, value: Any) -> None:
@@ -336,29 +290,10 @@ class HiddenMessages:
     __repr__ = __str__
 
 
-def _is_place(messages: object) -> bool:
-    """Tell a path or URI from messages, which may also come as the text of their JSON."""
+def _is_path_text(messages: object) -> bool:
+    """Check whether text is a path or URI; messages may also come as the text of their JSON."""
     return isinstance(messages, str) and messages.lstrip()[:1] not in ("[", "{")
 
 
 def _is_list(messages: object) -> bool:
     return isinstance(messages, Mapping) or (isinstance(messages, Sequence) and not isinstance(messages, str))
-
-
-def _values(counts: Counts, results: ResultsWriter) -> dict[str, Any]:
-    from intercom_provider.sending.batch.run import MOST_IDS, MOST_REASONS  # noqa: PLC0415 - not when a DAG is parsed
-
-    ids = counts.whatsapp_message_ids
-    return {
-        "total": counts.total,
-        "sent": counts.sent,
-        "already_sent": counts.already_sent,
-        "rejected": counts.rejected,
-        "unconfirmed": counts.unconfirmed,
-        "expired": counts.expired,
-        "duplicates": counts.duplicates,
-        "dry_run": counts.dry_run,
-        "reasons": [{"reason": reason, "count": count} for reason, count in counts.reasons.most_common(MOST_REASONS)],
-        "whatsapp_message_ids": ids if len(ids) <= MOST_IDS else None,
-        "results_path": None if results.failed else results.folder,
-    }

@@ -1,77 +1,41 @@
-"""The operators that send."""
+"""The operator that sends one message; the one that sends many can be imported from here as well."""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from airflow.sdk import BaseOperator
 
-from intercom_provider.api.errors import (
-    ApiError,
-    ExpiredError,
-    IntercomError,
-    InvalidInputError,
-    NotFoundError,
-    Problem,
-    RefusedError,
-    StoppedError,
-    UnconfirmedError,
-    UnreachableError,
-)
+from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.message import MESSAGE_FIELDS, check_version, parse_message
 from intercom_provider.api.values import is_missing
 from intercom_provider.api.version import parse_api_version
-from intercom_provider.compat import (
-    AirflowException,
-    AirflowTaskTimeout,
-    is_unmapped,
-    push_before_raising,
-)
-from intercom_provider.exceptions import (
-    IntercomRefusedError,
-    InvalidFieldError,
-    MessageUnconfirmedError,
-    as_airflow_errors,
-)
-from intercom_provider.fields import is_untemplated, read_not_after
-from intercom_provider.ledger.ledger import Ledger, OnUnconfirmed, Repeat, message_digest
-from intercom_provider.ledger.mapped import MappedInstances
+from intercom_provider.compat import AirflowTaskTimeout, is_unmapped, push_before_raising
+from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
+from intercom_provider.fields import is_untemplated
 from intercom_provider.links import IntercomLink, conversation_url, inbox_url, show_link
 from intercom_provider.operators.batch import SendMessageBatchOperator
-from intercom_provider.sending.options import (
-    find_problems,
-    is_mapped,
-    open_store,
-    read_attempt,
-    scope_salt,
-    was_cleared,
-)
+from intercom_provider.sending.options import OnRejected, find_problems, read_options
+from intercom_provider.sending.task_instance import is_mapped, message_ledger, scope_salt
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     import jinja2
     from airflow.sdk import Context
 
-    from intercom_provider.api.client import IntercomClient
-    from intercom_provider.api.flow import Flow
-    from intercom_provider.api.message import Message
-    from intercom_provider.api.models import Outcome, Receipt
+    from intercom_provider.api.models import Receipt
     from intercom_provider.hooks.intercom import IntercomHook
-    from intercom_provider.ledger.ledger import Entry
+    from intercom_provider.ledger.ledger import Ledger, OnUnconfirmed, Repeat
+    from intercom_provider.sending.single import SendResult
 
 __all__ = ["OnRejected", "SendMessageBatchOperator", "SendMessageOperator"]
-
-OnRejected: TypeAlias = Literal["fail", "report"]
 
 _CHOICES: Final = {
     "on_rejected": ("fail", "report"),
     "body_format": ("html", "text"),
 }
-# What the ledger keeps of a receipt: ids and times, nothing of the recipient or the content.
-_RECORDED: Final = {"id", "conversation_id", "whatsapp_message_id", "created_at"}
 _FILE_FIELDS: Final = ("body", "components")
 _FILE_ENDINGS: Final = (".html", ".txt", ".md", ".json")
 
@@ -80,11 +44,11 @@ class SendMessageOperator(BaseOperator):
     """
     Send one message to one contact: in-app, email, WhatsApp or SMS.
 
-    The request is repeated only while it certainly did not reach Intercom or was refused unread. Rests on
+    The request is repeated only when it certainly did not reach Intercom or was refused unread. Rests on
     https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages/createmessage.
 
     XCom, each key on its own and there even when the task fails: ``outcome`` (``sent``, ``already_sent``,
-    ``rejected``, ``unconfirmed``, ``expired``, ``dry_run``), ``reason``, ``id``, ``conversation_id``,
+    ``rejected``, ``not_sent``, ``unconfirmed``, ``expired``, ``dry_run``), ``reason``, ``id``, ``conversation_id``,
     ``whatsapp_message_id``, ``message_type``, ``created_at``, ``key``.
 
     All fields of the message are templated. ``body`` and ``components`` may be the path of a template file
@@ -109,12 +73,12 @@ class SendMessageOperator(BaseOperator):
     :param contact_wait: Seconds for which a contact that was just created may be missing (default 30).
     :param not_after: The last moment at which the message may be sent; None (default) for no limit (templated).
     :param repeat: When the same task may send again: ``never`` (default), ``on_clear``, ``always`` (templated).
-    :param on_unconfirmed: What becomes of an earlier try without a known outcome: ``fail`` (default),
+    :param on_unconfirmed: What to do after an earlier try without a known outcome: ``fail`` (default),
         ``resend``, ``assume_sent`` (templated).
     :param on_rejected: ``fail`` (default), or ``report``: success with the outcome ``rejected``.
     :param api_version: Replaces the connection's API version (templated).
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
-    :raises InvalidFieldError: When a field is wrong; nothing was sent. Literals are checked as the DAG is parsed.
+    :raises InvalidFieldError: When a field is wrong; nothing was sent. Literals are checked when the DAG is parsed.
     :raises IntercomRefusedError: When Intercom or WhatsApp refused the message; not retried.
     :raises MessageUnconfirmedError: When it may have been sent or not; not retried.
     :raises IntercomError: When it was not sent for a reason that may pass; Airflow retries.
@@ -211,11 +175,11 @@ class SendMessageOperator(BaseOperator):
         jinja_env: jinja2.Environment,
         seen_oids: set[int],
     ) -> None:
-        """Render the templated fields, and the files that body and components name; mapped tasks come here, too."""
+        """Render the templated fields, and the files that body and components name, also of mapped tasks."""
         if parent is self and is_mapped(context):
-            # One whose template fails never gets to execute, and has to tell what it has sent all the same.
-            self._ledger(context).open()
-        # What another task returned is text that anybody may have written, and names no file of ours.
+            # A task whose template fails does not get to execute; the other instances need its ledger all the same.
+            self._begin_try(context, read_only=True)
+        # What another task returned may be anybody's text, which must not name a file of the DAG's author.
         self._files = {name for name in self._files if id(getattr(self, name)) not in seen_oids}
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         self._read_files(context, jinja_env)
@@ -228,116 +192,40 @@ class SendMessageOperator(BaseOperator):
         :return: The receipt, key by key.
         """
         with as_airflow_errors():
-            receipt, error = self._send(context)
+            receipt, error, *_ = self._send(context, self._begin_try(context))
             self._show_conversation(context, receipt)
             values = receipt.model_dump()
             if error is not None:
                 push_before_raising(self, context, values)
                 raise error
-            told = f" ({receipt.reason})" if receipt.reason else ""
-            self.log.info("Message %s: %s%s", receipt.outcome, receipt.id or "no id", told)
+            reason = f" ({receipt.reason})" if receipt.reason else ""
+            self.log.info("Message %s: %s%s", receipt.outcome, receipt.id or "no id", reason)
             return values
 
     def on_kill(self) -> None:
-        """Keep the next request from being made."""
+        """Prevent the next request."""
         self._killed = True
         if self._hook is not None:
             self._hook.stop()
 
-    def _send(self, context: Context) -> tuple[Receipt, Exception | None]:
-        """Send under the ledger: what became of the message, and the error with which the task has to end."""
-        from intercom_provider.api import calls  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.api.flow import RetryLimits  # noqa: PLC0415
-        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
+    def _begin_try(self, context: Context, *, read_only: bool = False) -> Ledger:
+        """Open the ledger, before anything else can go wrong in this try."""
+        ledger = message_ledger(context, self.log)
+        ledger.begin_try(read_only=read_only)
+        return ledger
 
-        ledger = self._ledger(context)
-        ledger.open()
-        self._check_choices()
+    def _send(self, context: Context, ledger: Ledger) -> SendResult:
+        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.sending.single import SingleSend  # noqa: PLC0415
+
+        options = read_options(self, _CHOICES)._replace(on_rejected=self.on_rejected)
         self._hook = hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
         if self._killed:
             hook.stop()
         show_link(context, inbox_url(hook.settings))
-        if hook.settings.dry_run:
-            return hook.send_message(self._fields()), None
-        message = parse_message(self._fields())
-        limits = RetryLimits(contact_wait=self.contact_wait, deadline=read_not_after(self.not_after))
-        flow = calls.send_message(message, hook.settings, limits)
+        send = SingleSend(parse_message(self._fields()), hook.settings, options, ledger, salt=scope_salt(context))
         with hook.get_conn() as client:
-            found = ledger.find(_identity(context, message), time.time(), ask=self.repeat != "always")
-            if found is not None and not ledger.may_send(found, self.repeat, self.on_unconfirmed):
-                return self._found(ledger, found)
-            if found is not None:
-                self.log.warning(
-                    "Sending again: there is %s (%s), and repeat is %s, on_unconfirmed %s",
-                    found,
-                    found.state,
-                    self.repeat,
-                    self.on_unconfirmed,
-                )
-            ledger.record_intent(time.time())
-            return self._attempt(client, flow, ledger, found)
-
-    def _attempt(
-        self, client: IntercomClient, flow: Flow[Receipt], ledger: Ledger, found: Entry | None
-    ) -> tuple[Receipt, Exception | None]:
-        try:
-            receipt = client.run(flow)
-        except StoppedError:
-            ledger.withdraw_intent(found)
-            raise
-        except (ApiError, ExpiredError, UnreachableError) as error:
-            ledger.withdraw_intent(found)
-            return self._not_sent(error)
-        except UnconfirmedError as error:
-            return self._unconfirmed(ledger, str(error))
-        except AirflowTaskTimeout:
-            if not client.may_have_sent:
-                ledger.withdraw_intent(found)
-                raise
-            return self._unconfirmed(ledger, "unconfirmed: execution_timeout struck while it sent")
-        if receipt.outcome == "rejected":
-            ledger.withdraw_intent(found)
-            refusal = IntercomRefusedError(f"message {receipt.id}: {receipt.reason}")
-            return receipt, None if self.on_rejected == "report" else refusal
-        self._record(ledger, receipt)
-        return receipt, None
-
-    def _ledger(self, context: Context) -> Ledger:
-        store = open_store(context, self.log)
-        mapped_instances = None
-        if store is not None and is_mapped(context):
-            mapped_instances = MappedInstances(context["ti"], was_cleared=was_cleared(context))
-        return Ledger(store, read_attempt(self, context), mapped_instances)
-
-    def _found(self, ledger: Ledger, found: Entry) -> tuple[Receipt, Exception | None]:
-        """Answer from the ledger instead of sending."""
-        if found.receipt is not None:
-            reason = f"already sent by {found} as message {found.receipt.get('id')}; not sending again"
-            if found.map_index is not None:
-                reason += ". If these are two messages to one person, give each a key of its own"
-            return self._receipt("already_sent", reason, **found.receipt), None
-        return self._unconfirmed(ledger, f"{found} left no result: the message may have been sent or not")
-
-    def _unconfirmed(self, ledger: Ledger, reason: str) -> tuple[Receipt, Exception | None]:
-        if self.on_unconfirmed == "assume_sent":
-            return self._receipt("unconfirmed", f"assumed to be sent, as on_unconfirmed says; {reason}"), None
-        receipt = self._receipt("unconfirmed", reason)
-        if self.on_unconfirmed == "resend":
-            return receipt, AirflowException(
-                f"{reason.rstrip('.')}. The next try sends it again, as on_unconfirmed says"
-            )
-        return receipt, MessageUnconfirmedError(f"{reason.rstrip('.')}. {ledger.recovery_hint}.")
-
-    def _not_sent(self, error: IntercomError) -> tuple[Receipt, Exception | None]:
-        receipt = self._receipt("expired" if isinstance(error, ExpiredError) else "rejected", str(error))
-        return receipt, None if self.on_rejected == "report" and _concerns_the_message(error) else error
-
-    def _record(self, ledger: Ledger, receipt: Receipt) -> None:
-        try:
-            ledger.record(receipt.model_dump(include=_RECORDED), time.time())
-        except (Exception, AirflowTaskTimeout):
-            # The message is out. Failing now would call it what it is not; the intent keeps a rerun from resending.
-            self.log.exception("Message %s was sent, and the ledger could not be told", receipt.id)
+            return send.run(client)
 
     def _show_conversation(self, context: Context, receipt: Receipt) -> None:
         if receipt.conversation_id is None or self._hook is None:
@@ -347,34 +235,23 @@ class SendMessageOperator(BaseOperator):
                 url = conversation_url(receipt.conversation_id, self._hook.settings, client)
             show_link(context, url)
         except (Exception, AirflowTaskTimeout):
-            # The message is out, and no button is worth calling it what it is not.
-            self.log.warning("The button leads to the inbox: its conversation could not be named", exc_info=True)
-
-    def _receipt(self, outcome: Outcome, reason: str, **known: Any) -> Receipt:
-        from intercom_provider.api.models import Receipt  # noqa: PLC0415 - not when a DAG is parsed
-
-        own = {"message_type": self.message_type, "key": None if is_missing(self.key) else self.key}
-        return Receipt(outcome=outcome, reason=reason, **{**own, **known})
+            # The message is sent, and a button is not worth a failed task.
+            self.log.warning("The button leads to the inbox: its conversation could not be found", exc_info=True)
 
     def _fields(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in MESSAGE_FIELDS}
 
     def _check_literals(self) -> None:
-        """Find what is wrong already when the DAG is parsed; what is templated shows when the task runs."""
+        """Check when the DAG is parsed what is not templated; the rest is checked when the task runs."""
+        unrendered = {name for name in self.template_fields if not is_untemplated(getattr(self, name))} | self._files
         problems: list[Problem] = []
-        lazy = {name for name in self.template_fields if not is_untemplated(getattr(self, name))} | self._files
         try:
             message = parse_message(self._fields())
-            if not is_missing(self.api_version) and "api_version" not in lazy:
+            if not is_missing(self.api_version) and "api_version" not in unrendered:
                 check_version(message, parse_api_version(self.api_version))
         except InvalidInputError as error:
-            problems = [problem for problem in error.problems if problem.field.partition(".")[0] not in lazy]
-        if problems:
-            raise InvalidFieldError(str(InvalidInputError(problems)))
-        self._check_choices(lazy)
-
-    def _check_choices(self, lazy: Collection[str] = ()) -> None:
-        if problems := list(find_problems(self, _CHOICES, lazy)):
+            problems = [problem for problem in error.problems if problem.field.partition(".")[0] not in unrendered]
+        if problems := problems or list(find_problems(self, _CHOICES, unrendered)):
             raise InvalidFieldError(str(InvalidInputError(problems)))
 
     def _read_files(self, context: Context, jinja_env: jinja2.Environment) -> None:
@@ -388,16 +265,5 @@ class SendMessageOperator(BaseOperator):
             setattr(self, name, template.render(context))
 
 
-def _identity(context: Context, message: Message) -> str:
-    return message_digest(
-        key=message.key, message_type=message.wire_type, recipients=message.recipients, salt=scope_salt(context)
-    )
-
-
 def _is_file(value: object) -> bool:
     return isinstance(value, str) and value.endswith(_FILE_ENDINGS) and len(value.split()) == 1
-
-
-def _concerns_the_message(error: IntercomError) -> bool:
-    """Tell a refusal of this one message from one that every message would get."""
-    return isinstance(error, NotFoundError | RefusedError) and error.code != "intercom_version_invalid"

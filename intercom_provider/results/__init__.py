@@ -1,1 +1,1 @@
-"""The outcome of each message of a batch, as JSON Lines on object storage."""
+"""Write and read the outcome of each message of a batch, as JSON Lines on object storage."""

@@ -1,4 +1,4 @@
-"""The WhatsApp ids of more messages than are held in memory, read from what batches wrote wherever they are wanted."""
+"""Read the WhatsApp ids of more messages than fit into memory from the results of batches, whenever they are needed."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from intercom_provider.results.reader import Key, TryResults
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-# Each is read when it is asked for, and its key is wanted when it is taken.
-_LATELY: Final = MAX_UNTAKEN_RESULTS + 1
+# A key is needed until the result of the message's call is taken, and so many calls may be untaken.
+_MAX_RECENT_KEYS: Final = MAX_UNTAKEN_RESULTS + 1
 
 Piece: TypeAlias = "TryResults | Mapping[str, Key]"
-"""What a batch wrote, or ids that are held, with their keys."""
+"""The results of a batch, or ids in memory with their keys."""
 
 
 @contextmanager
 def explain_read_errors(folder: str) -> Iterator[None]:
     """
-    Say of what could not be read where it was, and whether it may pass.
+    Raise errors of storage libraries as errors that name the folder and say whether a retry may help.
 
-    :param folder: Where a batch wrote.
-    :raises InvalidInputError: When another attempt would find the same, which is for a person.
+    :param folder: The folder of a batch's results.
+    :raises InvalidInputError: When another attempt would meet the same error.
     :raises UnreachableError: When another attempt may succeed.
     """
     try:
@@ -34,18 +34,20 @@ def explain_read_errors(folder: str) -> Iterator[None]:
     except IntercomError:
         raise
     except Exception as error:
-        said = f"the batch's results_path {folder} can not be read: {error}"
+        text = f"the batch's results_path {folder} can not be read: {error}"
         if isinstance(error, ValueError | ImportError | FileNotFoundError | NotADirectoryError):
-            raise InvalidInputError.of("sent", said) from None
-        raise UnreachableError(f"sent: {said}") from error
+            raise InvalidInputError.of("sent", text) from None
+        raise UnreachableError(f"sent: {text}") from error
 
 
 class StreamedIds(Sequence[str]):
     """
-    Ids in an order that is always the same; reading one after the other is fast, going back begins anew.
+    A sequence of ids that are read when they are needed, in an order that never changes.
 
-    :param pieces: Where they are.
-    :param number: How many they are.
+    Reading the next id is fast; going back reads everything from the beginning.
+
+    :param pieces: The results and ids that make up the sequence.
+    :param number: How many ids there are.
     """
 
     def __init__(self, pieces: Sequence[Piece], number: int) -> None:
@@ -53,8 +55,8 @@ class StreamedIds(Sequence[str]):
         self._number = number
         self._reading: Generator[tuple[str, Key]] | None = None
         self._index = -1
-        self._at: tuple[str, Key] = ("", None)
-        self._lately: dict[str, Key] = {}
+        self._current: tuple[str, Key] = ("", None)
+        self._recent_keys: dict[str, Key] = {}
 
     def __len__(self) -> int:
         return self._number
@@ -69,10 +71,10 @@ class StreamedIds(Sequence[str]):
         """
         Read an id.
 
-        :param index: Its place, from 0.
+        :param index: Its index, from 0.
         :return: The id.
-        :raises InvalidInputError: When it is not there any more.
-        :raises UnreachableError: When it can not be read, which may pass.
+        :raises InvalidInputError: When the results do not have it any more.
+        :raises UnreachableError: When it can not be read, and another attempt may succeed.
         """
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(self._number))]
@@ -83,34 +85,34 @@ class StreamedIds(Sequence[str]):
             self._reading = self._read()
         while self._index < index:
             try:
-                self._at = next(self._reading)
+                self._current = next(self._reading)
             except StopIteration:
                 raise InvalidInputError.of("sent", "the results of a batch hold fewer ids than before") from None
             self._index += 1
-        whatsapp_message_id, key = self._at
-        self._lately[whatsapp_message_id] = key
-        if len(self._lately) > _LATELY:
-            del self._lately[next(iter(self._lately))]
+        whatsapp_message_id, key = self._current
+        self._recent_keys[whatsapp_message_id] = key
+        if len(self._recent_keys) > _MAX_RECENT_KEYS:
+            del self._recent_keys[next(iter(self._recent_keys))]
         return whatsapp_message_id
 
     def get(self, whatsapp_message_id: str) -> Key:
         """
-        Tell the key of a message whose id was read lately.
+        Return the key of a message whose id was among the last that were read.
 
         :param whatsapp_message_id: Its id.
-        :return: The key; None when it has none, and of all other messages.
+        :return: The key; None when it has none, and for all other messages.
         """
-        return self._lately.get(whatsapp_message_id)
+        return self._recent_keys.get(whatsapp_message_id)
 
     def close(self) -> None:
-        """Hold no file open, and no key, until the next id is wanted."""
+        """Close the file and forget the keys, until the next id is read."""
         self._rewind()
-        self._lately.clear()
+        self._recent_keys.clear()
 
     def _rewind(self) -> None:
         if self._reading is not None:
             self._reading.close()
-        self._reading, self._index, self._at = None, -1, ("", None)
+        self._reading, self._index, self._current = None, -1, ("", None)
 
     def _read(self) -> Generator[tuple[str, Key]]:
         for piece in self._pieces:
@@ -124,9 +126,9 @@ class StreamedIds(Sequence[str]):
 
     def state(self) -> dict[str, Any]:
         """
-        Give as JSON where they are: ids, but no keys, which may name somebody.
+        Return the sequence as JSON: ids and folders, but no keys, which may name a person.
 
-        :return: What :meth:`resume` takes.
+        :return: The state, for :meth:`resume`.
         """
         pieces = [
             [piece.folder, piece.try_number, piece.total] if isinstance(piece, TryResults) else {"ids": list(piece)}
@@ -137,10 +139,10 @@ class StreamedIds(Sequence[str]):
     @classmethod
     def resume(cls, state: Mapping[str, Any]) -> Self:
         """
-        Read them from JSON.
+        Restore a sequence from JSON.
 
-        :param state: What :meth:`state` gave.
-        :return: The ids.
+        :param state: The state that :meth:`state` returned.
+        :return: The sequence.
         """
         pieces: list[Piece] = [
             dict.fromkeys(piece["ids"]) if isinstance(piece, dict) else TryResults(*piece) for piece in state["pieces"]

@@ -1,11 +1,11 @@
-"""The parts in which a batch wrote to object storage what became of its messages, read again."""
+"""Read the results that a batch wrote to object storage, message by message."""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,11 +14,12 @@ Key: TypeAlias = str | int | None
 """The user's own id of a message."""
 
 _PART: Final = re.compile(r"try-([0-9]+)-part-([0-9]+)\.jsonl")
+_END: Final = re.compile(r"try-([0-9]+)\.end\.json")
 
 
 @dataclass(frozen=True, slots=True)
 class MessageResult:
-    """What became of one message of a batch."""
+    """The result of one message of a batch: a line of a part."""
 
     index: int | None
     outcome: str
@@ -26,16 +27,23 @@ class MessageResult:
     key: Key = None
     reason: str | None = None
     id: str | None = None
+    conversation_id: str | None = None
+
+
+class _Part(NamedTuple):
+    try_number: int
+    number: int
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class TryResults:
     """
-    What one try of a batch wrote; its parts are never changed again.
+    The results of one try of a batch, whose parts are never changed again.
 
     :param folder: The folder of the batch's task instance, as the batch left it in XCom.
     :param try_number: The try.
-    :param total: How many messages the batch came to, and so how many lines there are; None when nobody knows.
+    :param total: How many lines there must be, which is the number of the batch's messages; None when it is unknown.
     """
 
     folder: str
@@ -45,22 +53,40 @@ class TryResults:
     @classmethod
     def of_tries(cls, folder: str) -> list[Self]:
         """
-        Find every try, when nobody knows how many messages the batch came to.
+        Find every try in a folder, when the number of messages is unknown.
 
         :param folder: The folder.
-        :return: The parts of each, the first try first.
+        :return: The results of each, the first try first.
         :raises OSError: When the folder can not be read.
         """
-        return [cls(folder, each, None) for each in sorted({try_number for try_number, _, _ in _listed(folder)})]
+        parts, ends = _list(folder)
+        return [cls(folder, number, None) for number in sorted({*ends, *(part.try_number for part in parts)})]
+
+    @classmethod
+    def of_try(cls, folder: str, try_number: int, total: int | None) -> Self:
+        """
+        Find a certain try.
+
+        :param folder: The folder, as the batch's XCom ``results_path`` names it.
+        :param try_number: The try, as the batch's XCom ``results_try`` names it.
+        :param total: How many messages the batch has; None when it is unknown.
+        :return: Its results.
+        :raises ValueError: When the try has left none.
+        :raises OSError: When the folder can not be read.
+        """
+        parts, ends = _list(folder)
+        if total and try_number not in {*ends, *(part.try_number for part in parts)}:
+            raise ValueError(f"try {try_number} of the batch has left no results")
+        return cls(folder, try_number, total)
 
     @classmethod
     def of_last_try(cls, folder: str, total: int) -> Self:
         """
-        Find the last try, which tells of every message, also of those that an earlier one had sent.
+        Find the last try, which has a line for every message, also for those that an earlier try sent.
 
         :param folder: The folder.
-        :param total: How many messages the batch came to.
-        :return: Its parts.
+        :param total: How many messages the batch has.
+        :return: Its results.
         :raises ValueError: When there are none.
         :raises OSError: When the folder can not be read.
         """
@@ -69,53 +95,80 @@ class TryResults:
             raise ValueError("no part of a batch is there")
         return cls(folder, last, total)
 
+    def is_complete(self) -> bool:
+        """
+        Check whether the try came to its end, and all that it wrote is there.
+
+        A try that was killed has not come to its end. A try that was stopped has, but may not have a line for each
+        message.
+
+        :return: True when it did.
+        :raises ValueError: When the mark of its end is not a batch's.
+        :raises OSError: When the folder can not be read.
+        """
+        from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where parts are read
+
+        parts, ends = _list(self.folder)
+        if self.try_number not in ends:
+            return False
+        name = ends[self.try_number]
+        try:
+            end = json.loads((ObjectStoragePath(self.folder) / name).read_text(encoding="utf-8"))
+            expected = int(end["parts"])
+        except (ValueError, TypeError, KeyError):
+            raise ValueError(f"{name} is not a batch's") from None
+        return sum(part.try_number == self.try_number for part in parts) == expected
+
     def lines(self) -> Iterator[MessageResult]:
         """
         Read every line, in the same order each time.
 
         :return: The lines.
-        :raises ValueError: When it is not what a batch wrote, or not all of it.
+        :raises ValueError: When a line is not a batch's, or lines are missing.
         :raises OSError: When a part can not be read.
         """
         from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where parts are read
 
         number = 0
-        for try_number, _, name in _listed(self.folder) if self.total != 0 else ():
-            if try_number != self.try_number:
+        for part in _list(self.folder)[0] if self.total != 0 else ():
+            if part.try_number != self.try_number:
                 continue
-            part = ObjectStoragePath(self.folder) / name
-            with part.open("r", encoding="utf-8") as file:  # type: ignore[no-untyped-call]  # Airflow has no annotation
-                for place, text in enumerate(file, 1):
+            path = ObjectStoragePath(self.folder) / part.name
+            with path.open("r", encoding="utf-8") as file:  # type: ignore[no-untyped-call]  # Airflow has no annotation
+                for line_number, text in enumerate(file, 1):
                     try:
-                        yield _line(text)
+                        yield _parse_line(text)
                     except (ValueError, TypeError, KeyError):
-                        raise ValueError(f"line {place} of {name} is not a batch's") from None
+                        raise ValueError(f"line {line_number} of {part.name} is not a batch's") from None
                     number += 1
         if self.total is not None and number != self.total:
             raise ValueError(
-                f"the parts of try {self.try_number} tell of {number:,} messages, the batch of {self.total:,}"
+                f"the parts of try {self.try_number} have {number:,} messages, the batch has {self.total:,}"
             )
 
 
 def last_try(folder: str) -> int:
     """
-    Look which try has left parts in a folder.
+    Find the last try that has left results in a folder.
 
     :param folder: The folder.
-    :return: The number of the last one; 0 where there is none.
+    :return: Its number; 0 where there is none.
     :raises OSError: When the folder can not be read.
     """
-    return max((try_number for try_number, _, _ in _listed(folder)), default=0)
+    parts, ends = _list(folder)
+    return max((*ends, *(part.try_number for part in parts)), default=0)
 
 
-def _listed(folder: str) -> list[tuple[int, int, str]]:
+def _list(folder: str) -> tuple[list[_Part], dict[int, str]]:
+    """List the parts in a folder in their order, and the marks of the tries that came to their end."""
     from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where parts are read
 
-    found = ((_PART.fullmatch(path.name), path.name) for path in ObjectStoragePath(folder).iterdir())
-    return sorted((int(match[1]), int(match[2]), name) for match, name in found if match)
+    found = [path.name for path in ObjectStoragePath(folder).iterdir()]
+    parts = [_Part(int(match[1]), int(match[2]), name) for name in found if (match := _PART.fullmatch(name))]
+    return sorted(parts), {int(match[1]): name for name in found if (match := _END.fullmatch(name))}
 
 
-def _line(text: str) -> MessageResult:
+def _parse_line(text: str) -> MessageResult:
     data = json.loads(text)
     return MessageResult(
         data.get("index"),
@@ -124,4 +177,5 @@ def _line(text: str) -> MessageResult:
         data.get("key"),
         data.get("reason"),
         data.get("id"),
+        data.get("conversation_id"),
     )

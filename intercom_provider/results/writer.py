@@ -1,4 +1,4 @@
-"""The results of a batch, message by message, as JSON Lines on object storage."""
+"""Write the results of a batch, message by message, as JSON Lines on object storage."""
 
 from __future__ import annotations
 
@@ -15,33 +15,37 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LINES_A_PART: Final = 10_000
-"""How many lines are gathered before they are written; a part is complete when it is there."""
+MAX_PART_LINES: Final = 10_000
+"""How many lines are gathered before they are written."""
 
 
 class ResultsWriter:
     """
-    Gathers one line a message and writes them in parts, none of which is ever overwritten.
+    Gathers one line a message and writes the lines in parts, each of them whole and never overwritten.
 
-    :param folder: Where the parts go; None for nowhere.
-    :param attempt: The try of the task, which is part of a part's name; a higher number where parts of it or of a
-        later one are there already.
+    A try that comes to its end marks it with a small file, ``try-{n}.end.json``.
+
+    :param folder: The folder of the parts; None to write nothing.
+    :param try_number: The try of the task, which is part of the names; :meth:`open` raises it where the folder has
+        results of this try or a later one.
     """
 
-    def __init__(self, folder: str | None, attempt: int) -> None:
+    def __init__(self, folder: str | None, try_number: int) -> None:
         self.folder = folder
+        self.try_number = try_number
         self.failed = False
-        """Whether a part could not be written."""
+        """Whether a file could not be written."""
 
-        self._attempt = attempt
         self._number = 0
+        self._parts = 0
+        self._written_lines = 0
         self._lines: list[str] = []
 
     def open(self) -> None:
         """
-        Find out, before anything is sent, whether there is such a place.
+        Check that the folder can be used, before anything is sent.
 
-        :raises InvalidInputError: When there is none.
+        :raises InvalidInputError: When it cannot be used.
         """
         if self.folder is None:
             return
@@ -49,10 +53,10 @@ class ResultsWriter:
             folder = self._path(self.folder)
             if folder.protocol in ("", "file"):
                 folder.mkdir(parents=True, exist_ok=True)
-            # The highest number is the one that counts: a DAG run that was deleted leaves its parts to the next one
-            # of its name, which begins to count tries anew.
+            # Readers take the highest try for the last one. A deleted DAG run leaves its results to the next run of
+            # the same name, which counts its tries from 1 again.
             if folder.exists():
-                self._attempt = max(self._attempt, last_try(self.folder) + 1)
+                self.try_number = max(self.try_number, last_try(self.folder) + 1)
         except Exception as error:  # noqa: BLE001 - storage libraries fail in many ways
             raise InvalidInputError.of(
                 "results_path", f"{self.folder} cannot be used ({type(error).__name__}: {error})"
@@ -60,32 +64,46 @@ class ResultsWriter:
 
     def add(self, line: dict[str, Any]) -> None:
         """
-        Take in what became of one message.
+        Add the result of one message.
 
-        :param line: The line: index, key, outcome, id, whatsapp_message_id, reason.
+        :param line: The line: index, key, outcome, id, conversation_id, whatsapp_message_id, reason.
         """
         if self.folder is None:
             return
         self._lines.append(json.dumps(line, ensure_ascii=False))
-        if len(self._lines) >= LINES_A_PART:
+        if len(self._lines) >= MAX_PART_LINES:
             self.write()
 
     def write(self) -> None:
-        """Write the lines that were gathered; what keeps them from being written must not keep messages back."""
+        """Write the gathered lines as a part; an error is logged, because it must not keep messages back."""
         if not self._lines or self.folder is None:
             return
         try:
             folder = self._path(self.folder)
             while True:
                 self._number += 1
-                part = folder / f"try-{self._attempt}-part-{self._number}.jsonl"
+                part = folder / f"try-{self.try_number}-part-{self._number}.jsonl"
                 if not part.exists():
                     break
             _put(part, "\n".join(self._lines) + "\n")
+            self._parts += 1
+            self._written_lines += len(self._lines)
         except Exception:
             log.exception("%d results could not be written to %s", len(self._lines), self.folder)
             self.failed = True
         self._lines.clear()
+
+    def close(self) -> None:
+        """Write the rest, and mark the end of the try, unless a part could not be written."""
+        self.write()
+        if self.failed or self.folder is None:
+            return
+        try:
+            end = {"parts": self._parts, "lines": self._written_lines}
+            _put(self._path(self.folder) / f"try-{self.try_number}.end.json", json.dumps(end) + "\n")
+        except Exception:
+            log.exception("the end of the results could not be written to %s", self.folder)
+            self.failed = True
 
     def _path(self, path: str) -> ObjectStoragePath:
         from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where results are wanted
@@ -93,15 +111,15 @@ class ResultsWriter:
         return ObjectStoragePath(path)
 
 
-def _put(part: ObjectStoragePath, text: str) -> None:
-    if part.protocol not in ("", "file"):
-        with part.open("w", encoding="utf-8") as file:  # type: ignore[no-untyped-call]  # Airflow has no annotation
+def _put(path: ObjectStoragePath, text: str) -> None:
+    if path.protocol not in ("", "file"):
+        with path.open("w", encoding="utf-8") as file:  # type: ignore[no-untyped-call]  # Airflow has no annotation
             file.write(text)
         return
-    # A full disk or a kill must not leave half a part; object stores show a file when it is whole.
-    unfinished = Path(f"{part.path}.unfinished")
+    # A full disk or a kill must not leave half a file; object stores show a file only when it is whole.
+    unfinished = Path(f"{path.path}.unfinished")
     try:
         unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(part.path)
+        unfinished.replace(path.path)
     finally:
         unfinished.unlink(missing_ok=True)

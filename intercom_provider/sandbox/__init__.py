@@ -1,4 +1,4 @@
-"""A local Intercom: develop and test against it, without a workspace and without messaging anybody."""
+"""A local Intercom for development and tests. It needs no workspace and messages nobody."""
 
 from intercom_provider.sandbox.server import Sandbox
 

@@ -1,4 +1,4 @@
-"""`python -m intercom_provider.sandbox`: a local Intercom on the command line."""
+"""The command line of the sandbox: `python -m intercom_provider.sandbox`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from intercom_provider.sandbox.contacts import MAGIC_NAMES
 from intercom_provider.sandbox.delivery import MAGIC_ENDINGS
 from intercom_provider.sandbox.server import Sandbox
-from intercom_provider.sandbox.settings import Settings
+from intercom_provider.sandbox.settings import SandboxSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TextIO
 
-_FOREVER = 1e9
+_MAX_NUMBER = 1e9
 
 
 class _Ruleset(NamedTuple):
@@ -30,36 +30,36 @@ class _Ruleset(NamedTuple):
     over: float
 
 
-def _ruleset(text: str) -> _Ruleset:
+def _parse_ruleset(text: str) -> _Ruleset:
     ruleset_id, size, *over = text.split(":")
     if not ruleset_id or len(over) > 1:
         raise ValueError(text)
-    return _Ruleset(ruleset_id, _whole(size), _number(over[0]) if over else 0)
+    return _Ruleset(ruleset_id, _parse_count(size), _parse_seconds(over[0]) if over else 0)
 
 
-def _number(text: str) -> float:
-    if not 0 <= (number := float(text)) < _FOREVER:
+def _parse_seconds(text: str) -> float:
+    if not 0 <= (number := float(text)) < _MAX_NUMBER:
         raise ValueError(text)
     return number
 
 
-def _whole(text: str) -> int:
-    return int(_number(str(int(text))))
+def _parse_count(text: str) -> int:
+    return int(_parse_seconds(str(int(text))))
 
 
-def _factor(text: str) -> float:
-    if (number := _number(text)) == 0:
+def _parse_factor(text: str) -> float:
+    if (number := _parse_seconds(text)) == 0:
         raise ValueError(text)
     return number
 
 
-def _share(text: str) -> float:
-    if (number := _number(text)) > 1:
+def _parse_share(text: str) -> float:
+    if (number := _parse_seconds(text)) > 1:
         raise ValueError(text)
     return number
 
 
-def _certificate(text: str) -> str:
+def _check_certificate(text: str) -> str:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(text)
     except OSError as error:
@@ -67,90 +67,95 @@ def _certificate(text: str) -> str:
     return text
 
 
-# argparse shows these in its errors: "invalid share (0 to 1) value: '7'".
-_ruleset.__name__ = "ID:SIZE[:SECONDS]"
-_number.__name__ = "number of seconds"
-_whole.__name__ = "whole number"
-_factor.__name__ = "factor"
-_certificate.__name__ = "PEM file with a private key and its certificate"
-_share.__name__ = "share (0 to 1)"
+# argparse names these in its errors: "invalid share (0 to 1) value: '7'".
+_parse_ruleset.__name__ = "ID:SIZE[:SECONDS]"
+_parse_seconds.__name__ = "number of seconds"
+_parse_count.__name__ = "whole number"
+_parse_factor.__name__ = "factor"
+_check_certificate.__name__ = "PEM file with a private key and its certificate"
+_parse_share.__name__ = "share (0 to 1)"
 
 
 def add_options(add: Callable[..., object]) -> None:
-    """Name the options.
+    """Add the options of the sandbox to a parser.
 
-    :param add: takes what `ArgumentParser.add_argument` takes.
+    :param add: called as `ArgumentParser.add_argument` is.
     """
-    usual = Settings()
+    defaults = SandboxSettings()
     add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     add("--port", type=int, default=8765, help="port; 0 for a free one (%(default)s)")
     add(
         "--certificate",
-        type=_certificate,
+        type=_check_certificate,
         metavar="FILE",
-        help="PEM file with a private key and its certificate: https, as the real Intercom (http)",
+        help="PEM file with a private key and its certificate, for https instead of http",
     )
-    add("--token", default=usual.token, help="access token to accept (%(default)s)")
+    add("--token", default=defaults.token, help="access token to accept (%(default)s)")
     add(
         "--region",
         choices=("us", "eu", "au"),
-        default=usual.region,
+        default=defaults.region,
         help="region of the workspace (%(default)s)",
     )
     add(
         "--speed",
-        type=_factor,
-        default=usual.speed,
+        type=_parse_factor,
+        default=defaults.speed,
         metavar="FACTOR",
-        help="sandbox seconds in a second: 60 makes WhatsApp's minutes seconds (%(default)s)",
+        help="sandbox seconds per real second: at 60, a delivery of one minute takes one second (%(default)s)",
     )
     add(
         "--failures",
-        type=_share,
-        default=usual.failures,
+        type=_parse_share,
+        default=defaults.failures,
         metavar="SHARE",
         help="share of WhatsApp messages that fail, 0 to 1 (%(default)s)",
     )
     add(
         "--read-share",
-        type=_share,
-        default=usual.read_share,
+        type=_parse_share,
+        default=defaults.read_share,
         metavar="SHARE",
         help="share of the delivered ones that are read, 0 to 1 (%(default)s)",
     )
     add(
         "--ruleset",
-        type=_ruleset,
+        type=_parse_ruleset,
         action="append",
         default=[],
         metavar="ID:SIZE[:SECONDS]",
         dest="rulesets",
-        help="a WhatsApp Outbound message to SIZE recipients, who join over so many sandbox seconds "
-        "(at once); may be repeated",
+        help="a WhatsApp Outbound message to SIZE recipients, who join over SECONDS sandbox seconds (at once); "
+        "may be repeated",
     )
     add(
         "--rate-limit",
-        type=_whole,
-        default=usual.rate_limit,
+        type=_parse_count,
+        default=defaults.rate_limit,
         metavar="REQUESTS",
-        help="requests in each 10 seconds; 0 for no limit (%(default)s)",
+        help="maximum of requests in each 10 seconds; 0 for no limit (%(default)s)",
     )
     add(
         "--latency",
-        type=_number,
-        default=usual.latency,
+        type=_parse_seconds,
+        default=defaults.latency,
         metavar="SECONDS",
-        help="seconds by which every reply is held back (%(default)s)",
+        help="seconds by which every reply is delayed (%(default)s)",
     )
-    add("--seed", type=int, default=usual.seed, help="the same seed tells the same story (%(default)s)")
-    add("--print-json", action="store_true", help="say where it listens in one line of JSON, for scripts")
+    add(
+        "--seed",
+        type=int,
+        default=defaults.seed,
+        help="seed of the random choices: the same seed gives the same deliveries (%(default)s)",
+    )
+    add("--print-json", action="store_true", help="print url, token and connection as one line of JSON, for scripts")
 
 
 def magic_table() -> str:
-    """Tell what magic recipients there are."""
-    phones = [f"  a phone ending in {ending}: {does}" for ending, (_, does) in MAGIC_ENDINGS.items()]
-    names = [f"  an id, user_id or email {name}: {does}" for name, does in MAGIC_NAMES.items()]
-    return "\n".join(["magic recipients (everybody else is there, and is messaged):", *phones, *names])
+    """Return the table of magic recipients for the help text."""
+    phones = [f"  a phone ending in {ending}: {effect}" for ending, (_, effect) in MAGIC_ENDINGS.items()]
+    names = [f"  an id, user_id or email {name}: {effect}" for name, effect in MAGIC_NAMES.items()]
+    return "\n".join(["magic recipients (everybody else exists and can be messaged):", *phones, *names])
 
 
 def _greeting(sandbox: Sandbox, rulesets: Sequence[_Ruleset]) -> str:
@@ -170,15 +175,15 @@ def _greeting(sandbox: Sandbox, rulesets: Sequence[_Ruleset]) -> str:
 def run(options: argparse.Namespace, out: TextIO) -> int:
     """Run a sandbox until SIGINT or SIGTERM.
 
-    :param options: what `add_options` names.
-    :param out: where it says where it listens.
+    :param options: the parsed options of `add_options`.
+    :param out: gets the address on which it listens.
     :return: the exit status.
     """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    chosen = {each.name: getattr(options, each.name) for each in fields(Settings)}
-    sandbox = Sandbox(options.host, options.port, certificate=options.certificate, **chosen)
+    settings = {each.name: getattr(options, each.name) for each in fields(SandboxSettings)}
+    sandbox = Sandbox(options.host, options.port, certificate=options.certificate, **settings)
     try:
         sandbox.start()
     except OSError as error:
@@ -187,8 +192,8 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     for ruleset in options.rulesets:
         sandbox.add_ruleset(ruleset.id, ruleset.size, over=ruleset.over)
     if options.print_json:
-        where = {"url": sandbox.url, "token": sandbox.token, "connection": sandbox.connection}
-        out.write(json.dumps(where) + "\n")
+        address = {"url": sandbox.url, "token": sandbox.token, "connection": sandbox.connection}
+        out.write(json.dumps(address) + "\n")
     else:
         out.write(_greeting(sandbox, options.rulesets) + "\n")
     out.flush()
@@ -205,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="python -m intercom_provider.sandbox",
-        description="A local Intercom: answers like the real one, sends nothing to anybody.",
+        description="Runs a local Intercom that answers like the real one and messages nobody.",
         epilog=magic_table(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,4 +1,4 @@
-"""The HTTP edge: who may pass, which endpoint answers, what an error looks like."""
+"""The sandbox as an ASGI application: access, routing, replies."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from intercom_provider.sandbox import control, endpoints
-from intercom_provider.sandbox.api_error import ApiError
-from intercom_provider.sandbox.call import Call, Content, Endpoint, Endpoints, parsed
+from intercom_provider.sandbox.call import Call, Content, Endpoint, Endpoints, parse_json
+from intercom_provider.sandbox.error_reply import ErrorReply
 from intercom_provider.sandbox.request_log import RequestRecord
-from intercom_provider.sandbox.versions import need, parse_version
+from intercom_provider.sandbox.versions import parse_version, require_version
 from intercom_provider.sandbox.workspace import NotThereError
 
 if TYPE_CHECKING:
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
     from intercom_provider.sandbox.state import State
 
-_LONGEST_SLEEP: Final = 0.1
+_MAX_SLEEP_SECONDS: Final = 0.1
 
 
 class App:
     """The sandbox as an ASGI application.
 
-    Routing is a dictionary: Starlette's router and middlewares would cost more than most answers.
+    Routing is a dictionary, because Starlette's router and middlewares would cost more than most answers.
 
-    :param state: what it serves.
+    :param state: the state of the sandbox.
     """
 
     def __init__(self, state: State) -> None:
@@ -56,37 +56,37 @@ class App:
             headers=request.headers,
             body=body,
         )
-        # Faults would be injected here: before these lines nothing of the request has taken effect,
-        # after them all of it has, and nothing of the reply has been sent.
+        # Before these lines nothing of the request has taken effect. After them all of it has, and nothing of the
+        # reply has been sent.
         with self._state.lock:
             is_control = call.path.startswith(control.PREFIX)
             response = self._control(call) if is_control else self._api(call)
         if not is_control:
-            await self._hold_back(time.monotonic() + self._state.settings.latency)
+            await self._delay(time.monotonic() + self._state.settings.latency)
         await response(scope, receive, send)
 
-    async def _hold_back(self, until: float) -> None:
-        # In short sleeps, so that a sandbox that stops need not break off the replies it holds. No
-        # asyncio.Event: the one who stops it is in another thread.
-        while (rest := until - time.monotonic()) > 0 and not self._state.stopping:  # noqa: ASYNC110
-            await asyncio.sleep(min(rest, _LONGEST_SLEEP))
+    async def _delay(self, until: float) -> None:
+        # Short sleeps, so that a sandbox that stops sends its delayed replies instead of dropping them. An
+        # asyncio.Event cannot do this, because stop() is called from another thread.
+        while (left := until - time.monotonic()) > 0 and not self._state.stopping:  # noqa: ASYNC110
+            await asyncio.sleep(min(left, _MAX_SLEEP_SECONDS))
 
     def _control(self, call: Call) -> Response:
-        _, endpoint, rest = _route(control.ENDPOINTS, call)
+        _, endpoint, rest = _find_endpoint(control.ENDPOINTS, call)
         return _respond(lambda: endpoint.answer(replace(call, rest=rest)), {})
 
     def _api(self, call: Call) -> Response:
-        passes, headers = self._state.rate_limit.take(call.now)
-        name, endpoint, rest = _route(endpoints.ENDPOINTS, call)
+        within_limit, headers = self._state.rate_limit.count(call.now)
+        name, endpoint, rest = _find_endpoint(endpoints.ENDPOINTS, call)
 
         def answer() -> Content:
-            if not passes:
-                raise ApiError(429, "rate_limit_exceeded", "Exceeded rate limit of this 10-second window")
+            if not within_limit:
+                raise ErrorReply(429, "rate_limit_exceeded", "Exceeded rate limit of this 10-second window")
             if call.headers.get("authorization") != f"Bearer {self._state.settings.token}":
-                raise ApiError(401, "token_unauthorized", "Access Token Invalid")
+                raise ErrorReply(401, "token_unauthorized", "Access Token Invalid")
             _check_accept(call, endpoint.accepts)
             version = parse_version(call.headers.get("intercom-version"))
-            need(endpoint.since, version)
+            require_version(endpoint.since, version)
             return endpoint.answer(replace(call, rest=rest, version=version))
 
         response = _respond(answer, headers)
@@ -96,31 +96,31 @@ class App:
             path=call.path,
             params=call.params,
             headers=call.headers,
-            json=parsed(call.body) if call.body else None,
+            json=parse_json(call.body) if call.body else None,
             status=response.status_code,
         )
         self._state.log.add(record, name)
         return response
 
 
-def _route(table: Endpoints, call: Call) -> tuple[str, Endpoint, str]:
-    wanted = f"{call.method} {call.path}"
-    if wanted in table and not wanted.endswith("/"):
-        return wanted, table[wanted], ""
+def _find_endpoint(table: Endpoints, call: Call) -> tuple[str, Endpoint, str]:
+    route = f"{call.method} {call.path}"
+    if route in table and not route.endswith("/"):
+        return route, table[route], ""
     for pattern, endpoint in table.items():
-        if pattern.endswith("/") and wanted.startswith(pattern) and wanted != pattern:
-            return pattern, endpoint, wanted.removeprefix(pattern)
-    return "elsewhere", Endpoint(_nowhere), ""
+        if pattern.endswith("/") and route.startswith(pattern) and route != pattern:
+            return pattern, endpoint, route.removeprefix(pattern)
+    return "elsewhere", Endpoint(_refuse_unknown_path), ""
 
 
-def _nowhere(_: Call) -> dict[str, Any]:
+def _refuse_unknown_path(_: Call) -> dict[str, Any]:
     raise NotThereError
 
 
-def _check_accept(call: Call, needed: str) -> None:
+def _check_accept(call: Call, media_type: str) -> None:
     accepted = call.headers.get("accept", "")
-    if not any(each in accepted for each in (needed, "*/*", "application/*")):
-        raise ApiError(406, "media_type_not_acceptable", f"The Accept header should be {needed}")
+    if not any(each in accepted for each in (media_type, "*/*", "application/*")):
+        raise ErrorReply(406, "media_type_not_acceptable", f"The Accept header should be {media_type}")
 
 
 def _respond(answer: Callable[[], Content], headers: dict[str, str]) -> Response:
@@ -129,8 +129,8 @@ def _respond(answer: Callable[[], Content], headers: dict[str, str]) -> Response
     try:
         content = answer()
     except NotThereError:
-        return _json(404, ApiError(404, "not_found", "Resource Not Found").body(request_id), headers)
-    except ApiError as error:
+        return _json(404, ErrorReply(404, "not_found", "Resource Not Found").body(request_id), headers)
+    except ErrorReply as error:
         return _json(error.status, error.body(request_id), headers)
     if isinstance(content, bytes):
         return Response(content, 200, headers, "application/octet-stream")

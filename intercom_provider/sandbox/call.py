@@ -1,4 +1,4 @@
-"""A request, as the endpoints see it."""
+"""A request and the endpoint that answers it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from intercom_provider.sandbox.api_error import ApiError
+from intercom_provider.sandbox.error_reply import ErrorReply
 from intercom_provider.sandbox.versions import OLDEST, Version
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from intercom_provider.sandbox.state import State
 
-# Of a reply: a dict is sent as JSON, bytes as a file.
+# The content of a reply: a dict is sent as JSON, bytes as a file.
 Content = dict[str, Any] | bytes
 
 
@@ -22,11 +22,11 @@ Content = dict[str, Any] | bytes
 class Call:
     """A request.
 
-    :param state: the sandbox that it came to.
+    :param state: the state of the sandbox that received it.
     :param now: unix time at which it arrived.
     :param method: the HTTP method.
     :param path: the path, decoded.
-    :param rest: what the path holds where its endpoint's pattern ends in `/`.
+    :param rest: the part of the path after its endpoint's pattern, if the pattern ends in `/`.
     :param params: the query, decoded.
     :param headers: the headers, their names in any case.
     :param body: the body's bytes.
@@ -44,22 +44,22 @@ class Call:
     version: Version = OLDEST
 
     def json(self) -> dict[str, Any]:
-        """Read the body.
+        """Parse the body as a JSON object.
 
-        :raises ApiError: 400 when it is no JSON object.
+        :raises ErrorReply: 400 when it is not one.
         """
-        found = parsed(self.body)
-        if not isinstance(found, dict):
-            raise ApiError(400, "bad_request", "The body must be a JSON object")
-        return found
+        value = parse_json(self.body)
+        if not isinstance(value, dict):
+            raise ErrorReply(400, "bad_request", "The body must be a JSON object")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What answers a method and path.
+    """The handler of a method and path.
 
-    :param answer: what makes the content of its reply.
-    :param since: the API version that brought it.
+    :param answer: builds the content of the reply.
+    :param since: the API version that added it.
     :param accepts: the media type that the `Accept` header must allow.
     """
 
@@ -68,15 +68,15 @@ class Endpoint:
     accepts: str = "application/json"
 
 
-# Keys are "METHOD /path"; one that ends in "/" stands for all paths that begin with it.
+# The keys are "METHOD /path"; a key that ends in "/" matches all paths that begin with it.
 Endpoints = dict[str, Endpoint]
 
 
-def parsed(body: bytes) -> object:
-    """Read JSON.
+def parse_json(body: bytes) -> object:
+    """Parse JSON.
 
-    :param body: bytes from anywhere.
-    :return: None when they are no JSON.
+    :param body: any bytes.
+    :return: None when they are not JSON.
     """
     try:
         return json.loads(body)

@@ -1,4 +1,4 @@
-"""The people of the workspace: everybody is known, save those whose name says otherwise."""
+"""The contacts of the workspace. Every name is a contact, except the magic names."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 from intercom_provider.sandbox.delivery import SeededRandom
 
 if TYPE_CHECKING:
-    from intercom_provider.sandbox.settings import Settings
+    from intercom_provider.sandbox.settings import SandboxSettings
 
 WORKSPACE: Final = "sandbox1"
 
-# What a magic name does, in the order and words of the documentation.
+# The effect of each magic name, in the order and words of the documentation.
 MAGIC_NAMES: Final = {
-    "unknown...": "is never there: 404",
-    "soon-SECONDS-...": "is there that many sandbox seconds after it was first asked for; 404 until then",
+    "unknown...": "never exists: 404",
+    "soon-SECONDS-...": "exists from that many sandbox seconds after its first request; 404 until then",
     "lead...": "is a lead: 404 when addressed as a user",
 }
 
@@ -24,57 +24,59 @@ _SOON: Final = re.compile(r"soon-(\d+(?:\.\d+)?)-")
 
 
 class Contacts:
-    """Who can be messaged.
+    """The contacts of one sandbox.
 
     :param settings: the sandbox's settings.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
-        self._ids = SeededRandom(settings.seed, "contact")
-        self._first_asked: dict[str, float] = {}
+        self._random = SeededRandom(settings.seed, "contact")
+        self._first_requests: dict[str, float] = {}
 
-    def knows(self, name: str, now: float) -> bool:
-        """Tell whether a contact is there.
+    def request(self, name: str, now: float) -> bool:
+        """Record a request for a contact, from which the time of a `soon-` name counts.
 
         :param name: an Intercom id, a user_id or an email.
         :param now: unix time.
+        :return: whether the contact exists.
         """
         if name.startswith("unknown"):
             return False
         if soon := _SOON.match(name):
-            waited = now - self._first_asked.setdefault(name, now)
+            waited = now - self._first_requests.setdefault(name, now)
             return waited * self._settings.speed >= float(soon[1])
         return True
 
-    def can_address(self, recipient: dict[str, Any], now: float) -> bool:
-        """Tell whether a recipient stands for somebody.
+    def request_recipient(self, recipient: dict[str, Any], now: float) -> bool:
+        """Record a request for the recipient of a message.
 
         :param recipient: as in a message's `to`: `type` with one of `id`, `user_id`, `email`; or `phone`.
         :param now: unix time.
+        :return: whether the recipient exists, with this role.
         """
         address, name = address_of(recipient)
         if address == "phone":
             return True
-        return self.knows(name, now) and (recipient["type"] == "lead" or role_of(name) == "user")
+        return self.request(name, now) and (recipient["type"] == "lead" or role_of(name) == "user")
 
     def id_of(self, field: str, value: str) -> str:
-        """Tell the Intercom id of a contact.
+        """Return the Intercom id of a contact.
 
         :param field: `id`, `external_id` or `email`.
-        :param value: what that field holds.
+        :param value: the field's value.
         """
-        return value if field == "id" else self._ids.of(f"{field}:{value}")[:12].hex()
+        return value if field == "id" else self._random.of(f"{field}:{value}")[:12].hex()
 
-    def find(self, field: str, value: str, now: float) -> dict[str, Any] | None:
-        """Describe a contact in Intercom's words.
+    def look_up(self, field: str, value: str, now: float) -> dict[str, Any] | None:
+        """Record a request for a contact and return it in Intercom's format.
 
         :param field: `id`, `external_id` or `email`.
-        :param value: what that field holds.
+        :param value: the field's value.
         :param now: unix time.
-        :return: None when nobody is there.
+        :return: None when it does not exist.
         """
-        if not self.knows(value, now):
+        if not self.request(value, now):
             return None
         contact_id = self.id_of(field, value)
         since = int(now) - 86_400
@@ -102,10 +104,10 @@ class Contacts:
 
 
 def address_of(recipient: dict[str, Any]) -> tuple[str, str]:
-    """Tell what addresses a recipient.
+    """Return the field that identifies a recipient, and its value.
 
     :param recipient: as in a message's `to`.
-    :return: `id`, `user_id`, `email` or `phone`, and its value.
+    :return: `id`, `user_id`, `email` or `phone`, and the value as text.
     """
     is_contact = recipient.get("type") in _ROLES
     keys = ("id", "user_id", "email", "phone") if is_contact else ("phone",)
@@ -113,7 +115,7 @@ def address_of(recipient: dict[str, Any]) -> tuple[str, str]:
 
 
 def role_of(name: str) -> str:
-    """Tell the role of a contact that is asked for without one: `user` or `lead`.
+    """Return the role of a contact: `user` or `lead`.
 
     :param name: an Intercom id, a user_id or an email.
     """

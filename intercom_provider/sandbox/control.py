@@ -1,24 +1,24 @@
-"""`/_sandbox`: what happened, and a hand on what happens next, for other processes."""
+"""The endpoints under `/_sandbox`, with which other processes inspect and control a sandbox."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from intercom_provider.sandbox.api_error import ApiError
 from intercom_provider.sandbox.call import Call, Endpoint, Endpoints
+from intercom_provider.sandbox.error_reply import ErrorReply
 from intercom_provider.sandbox.workspace import NotThereError
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox.workspace import Message
 
-_SHOWN: Final = 100
+_DEFAULT_LAST: Final = 100
 
 
 def _messages(call: Call) -> dict[str, Any]:
     workspace = call.state.workspace
-    shown = [each for each in workspace.messages if call.params.get("recipient") in (None, each.recipient)]
-    return {"total": len(shown), "messages": [_message(call, each) for each in shown[-_last(call) :]]}
+    matching = [each for each in workspace.messages if call.params.get("recipient") in (None, each.recipient)]
+    return {"total": len(matching), "messages": [_message(call, each) for each in matching[-_last(call) :]]}
 
 
 def _message(call: Call, message: Message) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def _requests(call: Call) -> dict[str, Any]:
     return {
         "total": log.counts.total(),
         "counts": log.counts,
-        # Without the headers: one of them is the token, and nobody is asked for one here.
+        # Without the headers, because they hold the token and these endpoints require none.
         "requests": [
             {
                 "time": each.time,
@@ -69,34 +69,36 @@ def _requests(call: Call) -> dict[str, Any]:
 
 def _rulesets(call: Call) -> dict[str, Any]:
     rulesets = call.state.workspace.rulesets.values()
-    return {"rulesets": [{"id": each.id, "size": each.size, "arrived": each.arrived(call.now)} for each in rulesets]}
+    return {
+        "rulesets": [{"id": each.id, "size": each.size, "arrived": each.count_joined(call.now)} for each in rulesets]
+    }
 
 
 def _add_ruleset(call: Call) -> dict[str, Any]:
-    asked = call.json()
-    size, over, events = _amount(asked, "size"), _amount(asked, "over"), asked.get("events", [])
-    if "id" not in asked:
-        raise ApiError(400, "bad_request", "id is required")
+    body = call.json()
+    size, over, events = _number(body, "size"), _number(body, "over"), body.get("events", [])
+    if "id" not in body:
+        raise ErrorReply(400, "bad_request", "id is required")
     if not isinstance(events, list) or not all(isinstance(each, dict) for each in events):
-        raise ApiError(400, "bad_request", "events must be a list of objects")
-    call.state.workspace.add_ruleset(str(asked["id"]), int(size), over, events, call.now)
+        raise ErrorReply(400, "bad_request", "events must be a list of objects")
+    call.state.workspace.add_ruleset(str(body["id"]), int(size), over, events, call.now)
     return _rulesets(call)
 
 
-def _amount(asked: dict[str, Any], name: str) -> float:
-    value = asked.get(name, 0)
+def _number(body: dict[str, Any], name: str) -> float:
+    value = body.get(name, 0)
     if not isinstance(value, int | float) or value < 0:
-        raise ApiError(400, "bad_request", f"{name} must be a number from 0")
+        raise ErrorReply(400, "bad_request", f"{name} must be a number from 0")
     return value
 
 
 def _set_status(call: Call) -> dict[str, Any]:
-    asked = call.json()
+    body = call.json()
     try:
-        message_id, status = str(asked["whatsapp_message_id"]), str(asked["status"])
+        message_id, status = str(body["whatsapp_message_id"]), str(body["status"])
     except KeyError as missing:
-        raise ApiError(400, "bad_request", f"{missing} is required") from None
-    call.state.workspace.set_status(message_id, status, asked.get("error"), call.now)
+        raise ErrorReply(400, "bad_request", f"{missing} is required") from None
+    call.state.workspace.set_status(message_id, status, body.get("error"), call.now)
     return call.state.workspace.status(message_id, call.now)
 
 
@@ -130,19 +132,19 @@ def _report(call: Call) -> dict[str, Any]:
 
 def _by_status(counts: Counter[str]) -> dict[str, int]:
     by_status: Counter[str] = Counter()
-    for counted, number in counts.items():
-        by_status[counted.rpartition(" ")[2]] += number
+    for endpoint_and_status, count in counts.items():
+        by_status[endpoint_and_status.rpartition(" ")[2]] += count
     return by_status
 
 
 def _last(call: Call) -> int:
     try:
-        asked = int(call.params.get("last", _SHOWN))
+        last = int(call.params.get("last", _DEFAULT_LAST))
     except ValueError:
-        asked = 0
-    if asked < 1:
-        raise ApiError(400, "bad_request", "last must be a number above 0")
-    return asked
+        last = 0
+    if last < 1:
+        raise ErrorReply(400, "bad_request", "last must be a number above 0")
+    return last
 
 
 PREFIX: Final = "/_sandbox/"

@@ -1,20 +1,22 @@
-"""Intercom's endpoints, as far as they are imitated."""
+"""The endpoints of Intercom's API that the sandbox imitates."""
 
 from __future__ import annotations
 
 import base64
 from typing import Any, Final
 
-from intercom_provider.sandbox.api_error import ApiError
 from intercom_provider.sandbox.call import Call, Endpoint, Endpoints
 from intercom_provider.sandbox.contacts import WORKSPACE
+from intercom_provider.sandbox.error_reply import ErrorReply
 from intercom_provider.sandbox.exports import BusyError
 from intercom_provider.sandbox.message_rules import check_message
 from intercom_provider.sandbox.versions import WHATSAPP, WHATSAPP_IDS
 from intercom_provider.sandbox.workspace import ADMINS, NotThereError
 
 _REGION_NAMES: Final = {"us": "US", "eu": "Europe", "au": "AU"}
-_PAGE_SIZES: Final = {str(size): size for size in range(1, 101)}
+_MAX_PAGE_SIZE: Final = 100
+_PAGE_SIZES: Final = {str(size): size for size in range(1, _MAX_PAGE_SIZE + 1)}
+_DEFAULT_PAGE_SIZE: Final = "50"
 
 
 def _admin(admin_id: str) -> dict[str, Any]:
@@ -72,12 +74,12 @@ def _create_message(call: Call) -> dict[str, Any]:
 def _ruleset_statuses(call: Call) -> dict[str, Any]:
     ruleset_id = call.params.get("ruleset_id")
     if not ruleset_id:
-        raise ApiError(400, None, "ruleset_id is required")
+        raise ErrorReply(400, None, "ruleset_id is required")
     per_page = _per_page(call)
     cursor = call.params.get("starting_after")
-    first = _place_in(cursor) if cursor else 0
+    first = _parse_cursor(cursor) if cursor else 0
     ruleset = call.state.workspace.rulesets.get(ruleset_id)
-    total = ruleset.arrived(call.now) if ruleset else 0
+    total = ruleset.count_joined(call.now) if ruleset else 0
     last = min(first + per_page, total)
     return {
         "type": "list",
@@ -86,7 +88,7 @@ def _ruleset_statuses(call: Call) -> dict[str, Any]:
             "type": "pages",
             "per_page": per_page,
             "total_pages": -(-total // per_page),
-            "next": {"starting_after": _cursor(last)} if last < total else None,
+            "next": {"starting_after": _make_cursor(last)} if last < total else None,
         },
         "total_count": total,
         "events": ruleset.events(first, last, call.now) if ruleset else [],
@@ -94,34 +96,34 @@ def _ruleset_statuses(call: Call) -> dict[str, Any]:
 
 
 def _per_page(call: Call) -> int:
-    size = _PAGE_SIZES.get(call.params.get("per_page", "50"))
+    size = _PAGE_SIZES.get(call.params.get("per_page", _DEFAULT_PAGE_SIZE))
     if size is None:
-        raise ApiError(400, "parameter_invalid", "per_page must be a number from 1 to 100", "per_page")
+        raise ErrorReply(400, "parameter_invalid", f"per_page must be a number from 1 to {_MAX_PAGE_SIZE}", "per_page")
     return size
 
 
-def _cursor(place: int) -> str:
-    return base64.b64encode(f"after:{place}".encode()).decode()
+def _make_cursor(index: int) -> str:
+    return base64.b64encode(f"after:{index}".encode()).decode()
 
 
-def _place_in(cursor: str) -> int:
+def _parse_cursor(cursor: str) -> int:
     try:
-        word, place = base64.b64decode(cursor, validate=True).decode().split(":")
-        if word == "after" and place.isdecimal():
-            return int(place)
+        word, index = base64.b64decode(cursor, validate=True).decode().split(":")
+        if word == "after" and index.isdecimal():
+            return int(index)
     except ValueError:
         pass
-    raise ApiError(400, "parameter_invalid", "starting_after is no cursor of this list", "starting_after")
+    raise ErrorReply(400, "parameter_invalid", "starting_after is not a cursor of this list", "starting_after")
 
 
 def _whatsapp_status(call: Call) -> dict[str, Any]:
     whatsapp_message_id = call.params.get("message_id")
     if not whatsapp_message_id:
-        raise ApiError(400, None, "message_id is required")
+        raise ErrorReply(400, None, "message_id is required")
     try:
         return call.state.workspace.status(whatsapp_message_id, call.now)
     except NotThereError:
-        raise ApiError(404, "whatsapp_message_not_found", "Whatsapp message not found") from None
+        raise ErrorReply(404, "whatsapp_message_not_found", "Whatsapp message not found") from None
 
 
 def _search_conversations(call: Call) -> dict[str, Any]:
@@ -130,7 +132,7 @@ def _search_conversations(call: Call) -> dict[str, Any]:
         call.now,
         message_id=filters.get("source.id"),
         contact_id=filters.get("contact_ids"),
-        after=_time(filters.get("created_at", "0")),
+        after=_parse_time(filters.get("created_at", "0")),
     )
     pages = {"type": "pages", "page": 1, "per_page": 20, "total_pages": len(found)}
     return {
@@ -144,9 +146,9 @@ def _search_conversations(call: Call) -> dict[str, Any]:
 def _search_contacts(call: Call) -> dict[str, Any]:
     filters = _filters(call, dict.fromkeys(("email", "phone", "external_id", "id"), "="))
     if len(filters) > 1:
-        raise ApiError(400, "parameter_invalid", "The sandbox searches for contacts by one field", "query")
+        raise ErrorReply(400, "parameter_invalid", "The sandbox searches for contacts by one field", "query")
     [(field, value)] = filters.items()
-    contact = call.state.workspace.contacts.find(field, value, call.now)
+    contact = call.state.workspace.contacts.look_up(field, value, call.now)
     found = [contact] if contact else []
     pages = {"type": "pages", "page": 1, "per_page": 50, "total_pages": len(found)}
     return {"type": "list", "data": found, "total_count": len(found), "pages": pages}
@@ -166,18 +168,20 @@ def _filters(call: Call, operators: dict[str, str]) -> dict[str, str]:
     }
     if not found or len(found) < len(group):
         known = ", ".join(f"{field} {operator}" for field, operator in operators.items())
-        raise ApiError(400, "parameter_invalid", f"The sandbox searches for {known}, each once, joined by AND", "query")
+        raise ErrorReply(
+            400, "parameter_invalid", f"The sandbox searches for {known}, each once, joined by AND", "query"
+        )
     return found
 
 
-def _time(text: str) -> float:
+def _parse_time(text: str) -> float:
     if not text.isdecimal():
-        raise ApiError(400, "parameter_invalid", "created_at is a unix timestamp", "query")
+        raise ErrorReply(400, "parameter_invalid", "created_at is a unix timestamp", "query")
     return float(text)
 
 
 def _find_by_external_id(call: Call) -> dict[str, Any]:
-    contact = call.state.workspace.contacts.find("external_id", call.rest, call.now)
+    contact = call.state.workspace.contacts.look_up("external_id", call.rest, call.now)
     if contact is None or contact["role"] != "user":
         raise NotThereError(call.rest)
     return contact
@@ -185,14 +189,14 @@ def _find_by_external_id(call: Call) -> dict[str, Any]:
 
 def _start_export(call: Call) -> dict[str, Any]:
     wire = call.json()
-    span = wire.get("created_at_after"), wire.get("created_at_before")
-    if not isinstance(span[0], int) or not isinstance(span[1], int):
-        raise ApiError(400, "parameter_invalid", "created_at_after and created_at_before are unix timestamps")
+    after, before = wire.get("created_at_after"), wire.get("created_at_before")
+    if not isinstance(after, int) or not isinstance(before, int):
+        raise ErrorReply(400, "parameter_invalid", "created_at_after and created_at_before are unix timestamps")
     try:
-        return _export(call, call.state.exports.start(span[0], span[1], call.now))
+        return _export(call, call.state.exports.start(after, before, call.now))
     except BusyError:
         message = "Exceeded rate limit of 1 pending message data export jobs"
-        raise ApiError(429, "rate_limit_exceeded", message) from None
+        raise ErrorReply(429, "rate_limit_exceeded", message) from None
 
 
 def _export(call: Call, job_id: str) -> dict[str, Any]:
@@ -203,7 +207,7 @@ def _export(call: Call, job_id: str) -> dict[str, Any]:
         "job_identifier": job_id,
         "status": status,
         "download_url": f"http://{call.headers['host']}/download/content/data/{job_id}" if done else "",
-        "download_expires_at": str(exports.expires(job_id)) if done else "",
+        "download_expires_at": str(exports.expires_at(job_id)) if done else "",
     }
 
 

@@ -1,4 +1,4 @@
-"""Exports of engagement data: one job at a time, done some seconds later."""
+"""Exports of engagement data. One job runs at a time and completes after some seconds."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
     from intercom_provider.sandbox.workspace import Message, Workspace
 
-# Sandbox seconds after which a job is in progress, and done.
-_PROGRESS_AFTER: Final = 2.0
-_DONE_AFTER: Final = 6.0
-_FILE_LIVES: Final = 172_800
+# Sandbox seconds after the start of a job.
+_IN_PROGRESS_AFTER_SECONDS: Final = 2.0
+_DONE_AFTER_SECONDS: Final = 6.0
+# Real seconds.
+_FILE_LIFETIME_SECONDS: Final = 172_800
 
 
 class BusyError(Exception):
-    """A job is under way already."""
+    """Another job is not done yet."""
 
 
 @dataclass(slots=True)
@@ -31,33 +32,33 @@ class _Job:
     id: str
     after: int
     before: int
-    begun: float
+    started: float
     canceled: bool = False
 
 
 class Exports:
     """The export jobs of one sandbox.
 
-    :param workspace: where the messages are.
+    :param workspace: holds the messages.
     """
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._ids = SeededRandom(workspace.settings.seed, "export")
+        self._random = SeededRandom(workspace.settings.seed, "export")
         self._jobs: dict[str, _Job] = {}
 
     def start(self, after: int, before: int, now: float) -> str:
         """Start a job.
 
-        :param after: unix seconds: only messages from then on.
-        :param before: unix seconds: only messages until then.
+        :param after: unix seconds; earlier messages are left out.
+        :param before: unix seconds; later messages are left out.
         :param now: unix time.
         :return: the job's id.
-        :raises BusyError: while another one is not done.
+        :raises BusyError: while another job is not done.
         """
         if any(self.status(job, now) in ("pending", "in_progress") for job in self._jobs):
             raise BusyError
-        job_id = self._ids.of(len(self._jobs))[:8].hex()
+        job_id = self._random.of(len(self._jobs))[:8].hex()
         self._jobs[job_id] = _Job(job_id, after, before, now)
         return job_id
 
@@ -70,7 +71,7 @@ class Exports:
         self._job(job_id).canceled = True
 
     def status(self, job_id: str, now: float) -> str:
-        """Tell how far a job is.
+        """Return the status of a job.
 
         :param job_id: as `start` returned it.
         :param now: unix time.
@@ -80,27 +81,30 @@ class Exports:
         job = self._job(job_id)
         if job.canceled:
             return "canceled"
-        age = (now - job.begun) * self._workspace.settings.speed
-        if age < _DONE_AFTER:
-            return "pending" if age < _PROGRESS_AFTER else "in_progress"
+        age = (now - job.started) * self._workspace.settings.speed
+        if age < _DONE_AFTER_SECONDS:
+            return "pending" if age < _IN_PROGRESS_AFTER_SECONDS else "in_progress"
         return "completed" if any(self._messages(job)) else "no_data"
 
-    def expires(self, job_id: str) -> int:
-        """Tell until when a job's file can be downloaded.
+    def expires_at(self, job_id: str) -> int:
+        """Return the time at which a job's file expires.
 
         :param job_id: as `start` returned it.
         :return: unix seconds.
         :raises NotThereError: when there is no such job.
         """
-        return int(self._job(job_id).begun + _DONE_AFTER / self._workspace.settings.speed) + _FILE_LIVES
+        return (
+            int(self._job(job_id).started + _DONE_AFTER_SECONDS / self._workspace.settings.speed)
+            + _FILE_LIFETIME_SECONDS
+        )
 
     def file(self, job_id: str, now: float) -> bytes:
-        """Make the file of a completed job.
+        """Build the file of a completed job.
 
         :param job_id: as `start` returned it.
         :param now: unix time.
         :return: a gzipped CSV.
-        :raises NotThereError: when there is no such job or it has no file.
+        :raises NotThereError: when there is no such job, or it has no file.
         """
         if self.status(job_id, now) != "completed":
             raise NotThereError(job_id)

@@ -1,32 +1,32 @@
-"""What Intercom asks of the body of `POST /messages`."""
+"""The rules of Intercom for the body of `POST /messages`."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
 
-from intercom_provider.sandbox.api_error import ApiError
-from intercom_provider.sandbox.versions import LISTS, SMS, WHATSAPP, Version, need
+from intercom_provider.sandbox.error_reply import ErrorReply
+from intercom_provider.sandbox.versions import RECIPIENT_LISTS, SMS, WHATSAPP, Version, require_version
 
 _E164: Final = re.compile(r"\+[1-9]\d{6,14}")
-# The published description refuses this picture's address in an SMS, and gives no rule.
+# The published description shows that an SMS with this address is refused, without a rule behind it.
 _REFUSED_IN_SMS: Final = "https://picsum.photos/"
 
 
 def check_message(wire: dict[str, Any], version: Version) -> None:
-    """Check a message as Intercom would, in the order in which it would.
+    """Check a message by Intercom's rules, in Intercom's order.
 
     :param wire: the request's body.
     :param version: the request's version.
-    :raises ApiError: 400 or 422, naming the field.
+    :raises ErrorReply: 400 or 422, naming the field.
     """
     message_type = wire.get("message_type")
     if not isinstance(message_type, str) or message_type not in _CHECKS:
         raise _invalid("message_type", "message_type must be inapp, email, whatsapp or sms")
     if message_type == "whatsapp":
-        need(WHATSAPP, version)
+        require_version(WHATSAPP, version)
     if message_type == "sms":
-        need(SMS, version)
+        require_version(SMS, version)
     _check_sender(wire)
     _CHECKS[message_type](wire)
     for field in ("to", "cc", "bcc"):
@@ -38,7 +38,7 @@ def check_message(wire: dict[str, Any], version: Version) -> None:
 
 
 def recipients_of(wire: dict[str, Any], field: str = "to") -> list[dict[str, Any]]:
-    """List the recipients in a field of a checked message.
+    """Return the recipients in a field of a checked message.
 
     :param wire: the message.
     :param field: `to`, `cc` or `bcc`.
@@ -102,7 +102,7 @@ def _check_recipients(wire: dict[str, Any], field: str, version: Version) -> Non
         if field == "to":
             raise _missing("to", "No recipient supplied")
         return
-    if isinstance(value, list) and (version < LISTS or wire["message_type"] == "whatsapp"):
+    if isinstance(value, list) and (version < RECIPIENT_LISTS or wire["message_type"] == "whatsapp"):
         raise _invalid(field, f"{field} must be one recipient")
     for recipient in recipients_of(wire, field):
         if not isinstance(recipient, dict):
@@ -117,9 +117,9 @@ def _check_recipients(wire: dict[str, Any], field: str, version: Version) -> Non
             raise _invalid(field, "A recipient needs an id, a user_id or an email")
 
 
-def _invalid(field: str, message: str) -> ApiError:
-    return ApiError(400, "parameter_invalid", message, field)
+def _invalid(field: str, message: str) -> ErrorReply:
+    return ErrorReply(400, "parameter_invalid", message, field)
 
 
-def _missing(field: str, message: str) -> ApiError:
-    return ApiError(422, "parameter_not_found", message, field)
+def _missing(field: str, message: str) -> ErrorReply:
+    return ErrorReply(422, "parameter_not_found", message, field)

@@ -1,42 +1,42 @@
-"""Intercom's rate limit: so many requests in each 10 seconds of the wall clock."""
+"""Intercom's rate limit: a maximum of requests in each 10-second window of the wall clock."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from intercom_provider.sandbox.settings import Settings
+    from intercom_provider.sandbox.settings import SandboxSettings
 
-WINDOW: Final = 10
+WINDOW_SECONDS: Final = 10
 
 
 class RateLimit:
-    """Counts the requests of the running window.
+    """Counts the requests of the current window.
 
     :param settings: the sandbox's settings; `rate_limit` is read at each request.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
         self._window = 0
-        self._taken = 0
+        self._count = 0
 
-    def take(self, now: float) -> tuple[bool, dict[str, str]]:
-        """Count a request.
+    def count(self, now: float) -> tuple[bool, dict[str, str]]:
+        """Count a request against the limit.
 
         :param now: unix time.
-        :return: whether the request may pass, and the headers of its reply; none without a limit.
+        :return: whether the request is within the limit, and the headers for its reply; no headers without a limit.
         """
         limit = self._settings.rate_limit
         if not limit:
             return True, {}
-        window = int(now // WINDOW)
+        window = int(now // WINDOW_SECONDS)
         if window != self._window:
-            self._window, self._taken = window, 0
-        passes = self._taken < limit
-        self._taken += passes
-        return passes, {
+            self._window, self._count = window, 0
+        allowed = self._count < limit
+        self._count += allowed
+        return allowed, {
             "x-ratelimit-limit": str(limit),
-            "x-ratelimit-remaining": str(max(0, limit - self._taken)),
-            "x-ratelimit-reset": str((window + 1) * WINDOW),
+            "x-ratelimit-remaining": str(max(0, limit - self._count)),
+            "x-ratelimit-reset": str((window + 1) * WINDOW_SECONDS),
         }

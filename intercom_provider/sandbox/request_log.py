@@ -1,4 +1,4 @@
-"""What was asked of the sandbox, and what it answered."""
+"""A log of the API requests that a sandbox received, with the status of each reply."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Every request is counted, but no more than so many are remembered: a load test makes millions.
-REMEMBERED: Final = 20_000
+# All requests are counted, but only the latest are kept, because a load test makes millions.
+MAX_KEPT_REQUESTS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +36,24 @@ class RequestRecord:
 
 
 class RequestLog:
-    """The API requests of one sandbox; those under `/_sandbox` are not among them."""
+    """The API requests of one sandbox, without those under `/_sandbox`."""
 
     def __init__(self) -> None:
-        self.recent: deque[RequestRecord] = deque(maxlen=REMEMBERED)
+        self.recent: deque[RequestRecord] = deque(maxlen=MAX_KEPT_REQUESTS)
         self.counts: Counter[str] = Counter()
         self.busiest_second = 0
         self._second = 0
-        self._in_second = 0
+        self._count_in_second = 0
 
     def add(self, record: RequestRecord, endpoint: str) -> None:
-        """Remember a request.
+        """Count a request and keep it among the latest.
 
         :param record: the request.
-        :param endpoint: what it is counted under, such as `POST /messages`.
+        :param endpoint: the name it is counted under, such as `POST /messages`.
         """
         self.recent.append(record)
         self.counts[f"{endpoint} {record.status}"] += 1
         second = int(record.time)
-        self._in_second = self._in_second + 1 if second == self._second else 1
+        self._count_in_second = self._count_in_second + 1 if second == self._second else 1
         self._second = second
-        self.busiest_second = max(self.busiest_second, self._in_second)
+        self.busiest_second = max(self.busiest_second, self._count_in_second)

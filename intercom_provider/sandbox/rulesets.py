@@ -1,7 +1,7 @@
-"""WhatsApp messages that an Outbound message ("ruleset") sent to many.
+"""Rulesets: Outbound messages that send a WhatsApp message to many recipients.
 
-Nothing is stored for a recipient: an event is worked out from the seed and its place in the ruleset
-whenever it is asked for, so 100,000 of them cost what one costs.
+Nothing is stored per recipient. An event is computed from the seed and the recipient's index in the ruleset whenever a
+request needs it, so that a ruleset of 100,000 takes no more memory than a ruleset of one.
 """
 
 from __future__ import annotations
@@ -9,31 +9,38 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from intercom_provider.sandbox.delivery import SeededRandom, failure_of, fate_of, number_in, status_at, whatsapp_id
+from intercom_provider.sandbox.delivery import (
+    SeededRandom,
+    choose_error,
+    choose_plan,
+    make_whatsapp_id,
+    number_in_whatsapp_id,
+    status_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from intercom_provider.sandbox.settings import Settings
+    from intercom_provider.sandbox.settings import SandboxSettings
 
-# A recipient is hidden in a WhatsApp id as (slot + 1) * _PLACES + place.
-_PLACES: Final = 1_000_000_000
-_CONVERSATIONS: Final = 700_000_000_000
+# A WhatsApp id encodes its recipient as (slot + 1) * _MAX_RECIPIENTS + index.
+_MAX_RECIPIENTS: Final = 1_000_000_000
+_FIRST_CONVERSATION_ID: Final = 700_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Wave:
-    """Recipients who join together, evenly spread over `over` seconds from `start`."""
+    """Recipients who were added together and join evenly over `over` seconds from `start`."""
 
     first: int
     size: int
     start: float
     over: float
 
-    def joins(self, place: int) -> float:
-        return self.start + self.over * (place - self.first + 1) / self.size
+    def joined_at(self, index: int) -> float:
+        return self.start + self.over * (index - self.first + 1) / self.size
 
-    def joined(self, now: float) -> int:
+    def count_joined(self, now: float) -> int:
         if now >= self.start + self.over:
             return self.size
         return max(0, int(self.size * (now - self.start) / self.over))
@@ -44,115 +51,114 @@ class Ruleset:
     """One Outbound message and all its recipients, in the order in which they join.
 
     :param id: the ruleset's id.
-    :param slot: which of the sandbox's rulesets it is; hidden in its WhatsApp ids.
+    :param slot: its index among the sandbox's rulesets, which its WhatsApp ids encode.
     :param settings: the sandbox's settings.
     """
 
     id: str
     slot: int
-    settings: Settings
+    settings: SandboxSettings
     size: int = 0
     template_name: str = "sandbox_template"
     _waves: list[_Wave] = field(default_factory=list)
-    _fixed: dict[int, dict[str, Any]] = field(default_factory=dict)
-    _places: dict[str, int] = field(default_factory=dict)
-    _draws: SeededRandom = field(init=False)
+    _overrides: dict[int, dict[str, Any]] = field(default_factory=dict)
+    _indexes: dict[str, int] = field(default_factory=dict)
+    _random: SeededRandom = field(init=False)
 
     def __post_init__(self) -> None:
-        self._draws = SeededRandom(self.settings.seed, "ruleset", self.id)
+        self._random = SeededRandom(self.settings.seed, "ruleset", self.id)
 
     def add(self, size: int, over: float, events: Sequence[dict[str, Any]], now: float) -> None:
-        """Let recipients join, after those who are still about to.
+        """Add recipients, who join after all earlier ones have joined.
 
-        Places must be in order of arrival: a cursor means "whoever comes after this place".
+        The indexes must be in the order of joining, because a cursor means "all recipients after this index".
 
-        :param size: how many.
+        :param size: how many join.
         :param over: sandbox seconds over which they join.
         :param events: fields that override those of the first recipients' events.
         :param now: unix time.
         """
         last = self._waves[-1] if self._waves else None
         start = max(now, last.start + last.over) if last else now
-        for place, event in enumerate(events, self.size):
-            self.fix(place, event)
+        for index, event in enumerate(events, self.size):
+            self.override(index, event)
         if size:
             self._waves.append(_Wave(self.size, size, start, over / self.settings.speed))
             self.size += size
 
-    def fix(self, place: int, fields: dict[str, Any]) -> None:
-        """Override fields of one event.
+    def override(self, index: int, fields: dict[str, Any]) -> None:
+        """Override fields of one event from now on.
 
-        :param place: whose.
-        :param fields: what it holds from now on; `error` shows in the message's own status only.
+        :param index: the recipient's index.
+        :param fields: the new values; `error` is returned with the message's own status only.
         """
-        fixed = self._fixed.setdefault(place, {})
-        fixed.update(fields)
+        self._overrides.setdefault(index, {}).update(fields)
         if "whatsapp_message_id" in fields:
-            self._places[fields["whatsapp_message_id"]] = place
+            self._indexes[fields["whatsapp_message_id"]] = index
 
-    def arrived(self, now: float) -> int:
+    def count_joined(self, now: float) -> int:
         """Count the recipients who have joined so far.
 
         :param now: unix time.
         """
-        return sum(wave.joined(now) for wave in self._waves)
+        return sum(wave.count_joined(now) for wave in self._waves)
 
     def events(self, first: int, last: int, now: float) -> list[dict[str, Any]]:
-        """List the events of consecutive places, in Intercom's words.
+        """Return the events of consecutive recipients, in Intercom's format.
 
-        :param first: the first place, from 0.
-        :param last: the place after the last one; all must have joined.
+        :param first: the index of the first recipient, from 0.
+        :param last: the index after the last recipient; all must have joined.
         :param now: unix time.
         """
         found = []
         for wave in self._waves:
-            places = range(max(first, wave.first), min(last, wave.first + wave.size))
-            found += [self._event(place, wave.joins(place), now) for place in places]
+            indexes = range(max(first, wave.first), min(last, wave.first + wave.size))
+            found += [self._event(index, wave.joined_at(index), now) for index in indexes]
         return found
 
-    def place_of(self, whatsapp_message_id: str, now: float) -> int | None:
-        """Find a recipient by the WhatsApp id of the message sent to them.
+    def find_recipient(self, whatsapp_message_id: str, now: float) -> int | None:
+        """Find a recipient by the WhatsApp id of their message.
 
         :param whatsapp_message_id: any text.
         :param now: unix time.
-        :return: None when no recipient who has joined got that message.
+        :return: the recipient's index; None when no recipient who has joined got that message.
         """
-        place = self._places.get(whatsapp_message_id)
-        if place is None:
-            number = number_in(whatsapp_message_id)
-            if number is None or number // _PLACES != self.slot + 1:
+        index = self._indexes.get(whatsapp_message_id)
+        if index is None:
+            number = number_in_whatsapp_id(whatsapp_message_id)
+            if number is None or number // _MAX_RECIPIENTS != self.slot + 1:
                 return None
-            place = number % _PLACES
-        if place >= self.arrived(now):
+            index = number % _MAX_RECIPIENTS
+        if index >= self.count_joined(now):
             return None
-        event = self.events(place, place + 1, now)[0]
-        return place if event["whatsapp_message_id"] == whatsapp_message_id else None
+        event = self.events(index, index + 1, now)[0]
+        return index if event["whatsapp_message_id"] == whatsapp_message_id else None
 
-    def error_of(self, place: int) -> dict[str, str]:
-        """Tell why the message to a recipient failed.
+    def error_of(self, index: int) -> dict[str, str]:
+        """Return the error of a recipient's failed message.
 
-        :param place: whose.
+        :param index: the recipient's index.
         """
-        error: dict[str, str] | None = self._fixed.get(place, {}).get("error")
-        return error or failure_of(self._draws.of(place))
+        error: dict[str, str] | None = self._overrides.get(index, {}).get("error")
+        return error or choose_error(self._random.of(index))
 
-    def _event(self, place: int, joined: float, now: float) -> dict[str, Any]:
+    def _event(self, index: int, joined: float, now: float) -> dict[str, Any]:
         settings = self.settings
-        draw = self._draws.of(place)
-        fate = fate_of(draw, settings.failures, settings.read_share)
-        status, since = status_at(fate, draw, (now - joined) * settings.speed)
-        number = (self.slot + 1) * _PLACES + place
+        random_bytes = self._random.of(index)
+        plan = choose_plan(random_bytes, settings.failures, settings.read_share)
+        status, since = status_at(plan, random_bytes, (now - joined) * settings.speed)
+        number = (self.slot + 1) * _MAX_RECIPIENTS + index
         event = {
             "id": str(number),
-            "conversation_id": str(number + _CONVERSATIONS),
-            "user_id": draw[8:20].hex(),
+            "conversation_id": str(number + _FIRST_CONVERSATION_ID),
+            "user_id": random_bytes[8:20].hex(),
             "status": status,
             "type": "broadcast_outbound",
             "created_at": int(joined),
             "updated_at": int(joined + since / settings.speed),
-            "whatsapp_message_id": whatsapp_id(draw, number),
+            "whatsapp_message_id": make_whatsapp_id(random_bytes, number),
             "template_name": self.template_name,
         }
-        if place in self._fixed:
-            event |= {name: value for name, value in self._fixed[place].items() if name != "error"}
+        if index in self._overrides:
+            event |= {name: value for name, value in self._overrides[index].items() if name != "error"}
         return event

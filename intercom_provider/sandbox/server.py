@@ -1,4 +1,4 @@
-"""A sandbox on a socket, in a thread of the process that wants it."""
+"""A sandbox that listens on a socket, in a thread of this process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from intercom_provider.sandbox.settings import Settings
+from intercom_provider.sandbox.settings import SandboxSettings
 from intercom_provider.sandbox.state import State
 
 if TYPE_CHECKING:
@@ -17,24 +17,29 @@ if TYPE_CHECKING:
     import uvicorn
 
     from intercom_provider.sandbox.request_log import RequestRecord
-    from intercom_provider.sandbox.settings import Options
+    from intercom_provider.sandbox.settings import SandboxOptions
     from intercom_provider.sandbox.workspace import Message
 
 
 class Sandbox:
-    """A local Intercom, running for as long as the `with` block.
+    """A local Intercom that runs for the length of a `with` block.
 
     :param host: the address to listen on; the default is reachable from this machine only.
     :param port: the port; 0 for a free one.
-    :param certificate: a PEM file with a private key and its certificate, to be spoken to over https as the
-        real Intercom is; None for plain http.
-    :param options: the fields of `Settings`.
+    :param certificate: a PEM file with a private key and its certificate, for https as with the real Intercom; None
+        for plain http.
+    :param options: the fields of `SandboxSettings`.
     """
 
     def __init__(
-        self, host: str = "127.0.0.1", port: int = 0, *, certificate: str | None = None, **options: Unpack[Options]
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        certificate: str | None = None,
+        **options: Unpack[SandboxOptions],
     ) -> None:
-        self.settings = Settings(**options)
+        self.settings = SandboxSettings(**options)
         self._state = State(self.settings)
         self._address = (host, port)
         self._certificate = certificate
@@ -51,11 +56,11 @@ class Sandbox:
         self.stop()
 
     def start(self) -> None:
-        """Listen and answer, in a thread.
+        """Start the server in a thread.
 
         :raises OSError: when the address or the certificate cannot be used.
         """
-        # A DAG file or a test module may import this class without ever starting a server.
+        # Imported here, because a DAG file or a test module may import this class without starting a server.
         import uvicorn  # noqa: PLC0415
 
         from intercom_provider.sandbox.app import App  # noqa: PLC0415
@@ -72,7 +77,7 @@ class Sandbox:
             timeout_graceful_shutdown=1,
             ssl_certfile=self._certificate,
         )
-        # What is wrong with the certificate is the caller's to hear, not the thread's.
+        # Loaded here, so that an error in the certificate is raised to the caller and not in the thread.
         config.load()
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
         listener = socket.create_server(self._address, family=family, backlog=1024)
@@ -86,7 +91,7 @@ class Sandbox:
             time.sleep(0.002)
 
     def stop(self) -> None:
-        """Stop, after an answer to what is under way; replies that are held back go out at once."""
+        """Stop the server once it has answered the requests in flight; delayed replies are sent at once."""
         if self._server and self._thread:
             self._state.stopping = True
             self._server.should_exit = True
@@ -94,7 +99,7 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """Where it listens: `http://127.0.0.1:PORT`."""
+        """The URL on which it listens: `http://127.0.0.1:PORT`."""
         host, port = self._address
         return f"http{'s' if self._certificate else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -105,18 +110,18 @@ class Sandbox:
 
     @property
     def connection(self) -> dict[str, Any]:
-        """The Airflow connection that leads here: conn_type, host, password, extra."""
+        """The Airflow connection to this sandbox: conn_type, host, password, extra."""
         return self._state.connection(self.url)
 
     @property
     def messages(self) -> list[Message]:
-        """The messages that were really created, oldest first."""
+        """The messages that were created, oldest first."""
         with self._state.lock:
             return list(self._state.workspace.messages)
 
     @property
     def requests(self) -> list[RequestRecord]:
-        """The latest API requests (at most 20,000), oldest first."""
+        """The latest API requests, at most 20,000, oldest first."""
         with self._state.lock:
             return list(self._state.log.recent)
 
@@ -128,23 +133,23 @@ class Sandbox:
         over: float = 0,
         events: Sequence[dict[str, Any]] = (),
     ) -> None:
-        """Send an Outbound message, or an existing one to more recipients.
+        """Send an Outbound message, or send an existing one to more recipients.
 
         :param ruleset_id: its id.
-        :param size: how many recipients join; no fewer than `events`.
+        :param size: how many recipients join; at least as many as `events`.
         :param over: sandbox seconds over which they join; 0 for at once.
-        :param events: one dict for each of the first recipients: fields that override those of their
-            events. One without `status` lives its life, one with it stays there. `error` shows in the
+        :param events: one dict for each of the first recipients, with fields that override those of their events. A
+            `status` given here stays; without it the status changes over time as usual. `error` is returned with the
             message's own status only.
         """
         with self._state.lock:
             self._state.workspace.add_ruleset(str(ruleset_id), size, over, events, time.time())
 
     def status(self, whatsapp_message_id: str) -> dict[str, Any]:
-        """Tell how far a WhatsApp message has come, as `GET /messages/whatsapp/status` would.
+        """Return the status of a WhatsApp message, as `GET /messages/whatsapp/status` does.
 
-        :param whatsapp_message_id: of a message sent over the API or by a ruleset.
-        :raises NotThereError: when there is none, or it was sent only a moment ago.
+        :param whatsapp_message_id: the id of a message sent over the API or by a ruleset.
+        :raises NotThereError: when there is no such message, or it was sent less than a sandbox second ago.
         """
         with self._state.lock:
             return self._state.workspace.status(whatsapp_message_id, time.time())
@@ -152,24 +157,24 @@ class Sandbox:
     def set_status(self, whatsapp_message_id: str, status: str, *, error: dict[str, str] | None = None) -> None:
         """Force the status of a WhatsApp message from now on.
 
-        :param whatsapp_message_id: of a message sent over the API or by a ruleset.
+        :param whatsapp_message_id: the id of a message sent over the API or by a ruleset.
         :param status: `sent`, `delivered`, `read`, `failed` or any other text.
-        :param error: {message, details} of a failed one; None for one of the usual.
+        :param error: {message, details} of a failed message; None for a usual error.
         :raises NotThereError: when there is no such message.
         """
         with self._state.lock:
             self._state.workspace.set_status(whatsapp_message_id, status, error, time.time())
 
     def reply(self, message_id: str) -> str:
-        """Let the contact answer a message.
+        """Reply to a message as the contact.
 
         :param message_id: Intercom's id of the message.
-        :return: the id of the conversation, which is searchable some sandbox seconds later.
+        :return: the id of the conversation. Searches find it 5 to 10 sandbox seconds later.
         :raises NotThereError: when there is no such message.
         """
         with self._state.lock:
             return self._state.workspace.reply(message_id, time.time())
 
     def reset(self) -> None:
-        """Forget everything that happened, rulesets included; the settings stay."""
+        """Remove all messages, rulesets, exports and requests. The settings stay."""
         self._state.reset()

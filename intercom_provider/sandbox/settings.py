@@ -1,4 +1,4 @@
-"""What whoever starts a sandbox may choose about it."""
+"""The settings of a sandbox."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal, TypedDict
 Region = Literal["us", "eu", "au"]
 
 
-class Options(TypedDict, total=False):
-    """The fields of `Settings` as keyword arguments, for type checkers."""
+class SandboxOptions(TypedDict, total=False):
+    """The fields of `SandboxSettings` as keyword arguments, for type checkers."""
 
     token: str
     region: Region
@@ -22,17 +22,17 @@ class Options(TypedDict, total=False):
 
 
 @dataclass(slots=True)
-class Settings:
-    """How a sandbox behaves; every field may be changed while it runs, `seed` before a reset.
+class SandboxSettings:
+    """How a sandbox behaves. Every field may be changed while it runs; a new `seed` applies from the next reset.
 
     :param token: the access token that requests must carry.
-    :param region: the region of the workspace, as `GET /me` tells it.
-    :param speed: sandbox seconds in a second: 60 makes of a minute's delivery one second.
+    :param region: the region of the workspace, as `GET /me` returns it.
+    :param speed: sandbox seconds per real second: at 60, a delivery of one minute takes one second.
     :param failures: the share of WhatsApp messages that fail, from 0 to 1.
     :param read_share: the share of the delivered WhatsApp messages that are read, from 0 to 1.
     :param rate_limit: API requests allowed in a 10-second window; 0 for no limit.
-    :param latency: seconds every API reply is held back, after its work is done.
-    :param seed: decides what becomes of each message; the same seed tells the same story.
+    :param latency: seconds by which every API reply is delayed, after its work is done.
+    :param seed: seeds the random choices; two runs with one seed deliver the same messages alike.
     """
 
     token: str = "sandbox-token"  # noqa: S105 (opens nothing but this sandbox)

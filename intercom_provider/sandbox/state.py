@@ -1,4 +1,4 @@
-"""All that one running sandbox holds, shared by its API, its inspection and its owner."""
+"""The state of one running sandbox, shared by its API, its control endpoints and its owner."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from intercom_provider.sandbox.request_log import RequestLog
 from intercom_provider.sandbox.workspace import ADMINS, Workspace
 
 if TYPE_CHECKING:
-    from intercom_provider.sandbox.settings import Settings
+    from intercom_provider.sandbox.settings import SandboxSettings
 
 
 class State:
@@ -20,16 +20,15 @@ class State:
     :param settings: the sandbox's settings.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SandboxSettings) -> None:
         self.settings = settings
-        # The server lives in a thread of its own when a test owns the sandbox: whoever looks or
-        # writes takes this lock.
+        # The server runs in a thread of its own while a test reads and writes from another: both take this lock.
         self.lock = RLock()
         self.stopping = False
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything that happened, rulesets included; the settings stay."""
+        """Remove all messages, rulesets, exports and requests. The settings stay."""
         with self.lock:
             self.workspace = Workspace(self.settings)
             self.exports = Exports(self.workspace)
@@ -37,10 +36,10 @@ class State:
             self.rate_limit = RateLimit(self.settings)
 
     def connection(self, url: str) -> dict[str, Any]:
-        """Describe the Airflow connection that leads here.
+        """Return the Airflow connection to this sandbox.
 
         :param url: where the sandbox listens.
-        :return: conn_type, host, password and extra, as `AIRFLOW_CONN_...` takes them in JSON.
+        :return: conn_type, host, password and extra, in the form that `AIRFLOW_CONN_...` takes as JSON.
         """
         return {
             "conn_type": "intercom",

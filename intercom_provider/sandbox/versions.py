@@ -1,21 +1,21 @@
-"""Intercom's API versions, and what came with which."""
+"""Intercom's API versions, and the features that each added."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from intercom_provider.sandbox.api_error import ApiError
+from intercom_provider.sandbox.error_reply import ErrorReply
 
 Version = tuple[int, int]
 
 OLDEST: Final[Version] = (1, 0)
-LISTS: Final[Version] = (2, 14)
+RECIPIENT_LISTS: Final[Version] = (2, 14)
 WHATSAPP: Final[Version] = (2, 16)
 WHATSAPP_IDS: Final[Version] = (2, 17)
 PREVIEW: Final[Version] = (99, 0)
 SMS: Final = PREVIEW
 
-_KNOWN: Final[dict[str, Version]] = {
+_VERSIONS: Final[dict[str, Version]] = {
     **{f"1.{minor}": (1, minor) for minor in range(5)},
     **{f"2.{minor}": (2, minor) for minor in range(18)},
     "Preview": PREVIEW,
@@ -24,25 +24,25 @@ _KNOWN: Final[dict[str, Version]] = {
 
 
 def parse_version(header: str | None) -> Version:
-    """Read the `Intercom-Version` header.
+    """Parse the `Intercom-Version` header.
 
     :param header: its value; None when it is missing, which means the oldest version.
-    :return: versions compare as they should: Preview is above every number.
-    :raises ApiError: 400 for a version that does not exist.
+    :return: the version, comparable: Preview is above every number.
+    :raises ErrorReply: 400 for a version that does not exist.
     """
     if header is None:
         return OLDEST
-    if header not in _KNOWN:
-        raise ApiError(400, "intercom_version_invalid", f"There is no version {header!r}")
-    return _KNOWN[header]
+    if header not in _VERSIONS:
+        raise ErrorReply(400, "intercom_version_invalid", f"There is no version {header!r}")
+    return _VERSIONS[header]
 
 
-def need(least: Version, version: Version) -> None:
-    """Refuse what a version does not have.
+def require_version(minimum: Version, version: Version) -> None:
+    """Refuse a request whose version is too old for a feature.
 
-    :param least: the version that brought it.
+    :param minimum: the version that added the feature.
     :param version: the request's version.
-    :raises ApiError: 400 when it is too old.
+    :raises ErrorReply: 400 when it is too old.
     """
-    if version < least:
-        raise ApiError(400, "intercom_version_invalid", "Requested resource is not available in current API version")
+    if version < minimum:
+        raise ErrorReply(400, "intercom_version_invalid", "Requested resource is not available in current API version")

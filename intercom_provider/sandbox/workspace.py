@@ -1,4 +1,4 @@
-"""What the sandbox knows: messages, their statuses, conversations. Knows nothing of HTTP."""
+"""A workspace without HTTP: its messages, their statuses, rulesets and conversations."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from intercom_provider.sandbox.contacts import Contacts, address_of
 from intercom_provider.sandbox.delivery import (
     SeededRandom,
-    failure_of,
-    fate_of,
-    fate_of_phone,
+    choose_error,
+    choose_plan,
+    magic_plan,
+    make_whatsapp_id,
     status_at,
-    whatsapp_id,
 )
 from intercom_provider.sandbox.message_rules import recipients_of
 from intercom_provider.sandbox.rulesets import Ruleset
@@ -22,35 +22,37 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from intercom_provider.sandbox.delivery import DeliveryPlan
-    from intercom_provider.sandbox.settings import Settings
+    from intercom_provider.sandbox.settings import SandboxSettings
 
 ADMINS: Final = {"814860": "Ada Sandbox", "814861": "Ben Sandbox"}
 
-# Sandbox seconds. A message's status is unknown for a moment, and a conversation is indexed late.
-STATUS_LAG: Final = 1.0
-INDEX_LAG: Final = (5.0, 10.0)
+# Sandbox seconds until the status of a new message can be read, and until searches find a conversation.
+STATUS_LAG_SECONDS: Final = 1.0
+MIN_INDEX_LAG_SECONDS: Final = 5.0
+MAX_INDEX_LAG_SECONDS: Final = 10.0
 
 
 class NotThereError(LookupError):
-    """Somebody or something that was named does not exist (or not yet)."""
+    """A contact, message or job does not exist, or not yet."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Message:
-    """A message that was really created.
+    """A message that was created.
 
-    :param id: Intercom's id of it, digits.
+    :param id: Intercom's id of it, all digits.
     :param message_type: `inapp`, `email`, `whatsapp` or `sms`.
-    :param recipient: what the first recipient is called: an id, user_id, email or phone.
+    :param recipient: the first recipient: an id, user_id, email or phone.
     :param wire: the body of the request that created it.
     :param time: unix time at which it was created.
-    :param created_at: what the reply says: unix seconds, backdated if the request asked for it.
-    :param whatsapp_message_id: None when it is no WhatsApp message or WhatsApp did not accept it.
-    :param fate: where it ends; None when it is no WhatsApp message.
-    :param draw: its own random bytes.
+    :param created_at: unix seconds as in the reply, backdated if the request asked for it.
+    :param whatsapp_message_id: None when WhatsApp did not accept it, and for other types of message.
+    :param plan: the plan of its delivery; None for other types than WhatsApp.
+    :param random_bytes: its own random bytes.
     :param conversation_id: None until the contact replies.
+    :param conversation_at: unix time at which the conversation was opened.
     :param replied_at: unix time of the contact's first reply.
-    :param forced: (status, unix time, error) set by hand.
+    :param forced: (status, unix time, error) that `set_status` forced.
     """
 
     id: str
@@ -60,8 +62,8 @@ class Message:
     time: float
     created_at: int
     whatsapp_message_id: str | None
-    fate: DeliveryPlan | None
-    draw: bytes
+    plan: DeliveryPlan | None
+    random_bytes: bytes
     conversation_id: str | None = None
     conversation_at: float = 0.0
     replied_at: float | None = None
@@ -69,17 +71,17 @@ class Message:
 
 
 class Workspace:
-    """Everything that happened in one sandbox.
+    """The messages, rulesets and contacts of one sandbox.
 
     :param settings: the sandbox's settings.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SandboxSettings) -> None:
         self.settings = settings
         self.contacts = Contacts(settings)
         self.messages: list[Message] = []
         self.rulesets: dict[str, Ruleset] = {}
-        self._draws = SeededRandom(settings.seed, "message")
+        self._random = SeededRandom(settings.seed, "message")
         self._sent_to: Counter[tuple[str, str]] = Counter()
         self._by_id: dict[str, Message] = {}
         self._by_whatsapp_id: dict[str, Message] = {}
@@ -87,17 +89,18 @@ class Workspace:
     def send(self, wire: dict[str, Any], now: float) -> Message:
         """Create a message.
 
-        :param wire: the body of the request, checked.
+        :param wire: the body of the request, after `check_message`.
         :param now: unix time.
-        :raises NotThereError: when the sender or a recipient is not there.
+        :raises NotThereError: when the sender or a recipient does not exist.
         """
         sender = wire["from"]
         recipients = [each for field in ("to", "cc", "bcc") for each in recipients_of(wire, field)]
         if sender.get("type") != "admin" or str(sender["id"]) not in ADMINS:
             raise NotThereError(sender)
-        strangers = [each for each in recipients if not self.contacts.can_address(each, now)]
-        if strangers:
-            raise NotThereError(strangers)
+        # All of them are requested, because the time of a `soon-` name counts from its first request.
+        unknown = [each for each in recipients if not self.contacts.request_recipient(each, now)]
+        if unknown:
+            raise NotThereError(unknown)
         message = self._create(wire, now)
         self.messages.append(message)
         self._by_id[message.id] = message
@@ -109,15 +112,16 @@ class Workspace:
 
     def _create(self, wire: dict[str, Any], now: float) -> Message:
         first = recipients_of(wire)[0]
-        # The nth message to somebody is the same message in every run, however senders interleave.
+        # Keyed by recipient and the number of the message to them, so that every run delivers it alike, in whatever
+        # order senders run.
         address = address_of(first)
         self._sent_to[address] += 1
-        draw = self._draws.of(f"{address}#{self._sent_to[address]}")
+        random_bytes = self._random.of(f"{address}#{self._sent_to[address]}")
         is_whatsapp = wire["message_type"] == "whatsapp"
-        fate = None
+        plan = None
         if is_whatsapp:
             settings = self.settings
-            fate = fate_of_phone(first["phone"]) or fate_of(draw, settings.failures, settings.read_share)
+            plan = magic_plan(first["phone"]) or choose_plan(random_bytes, settings.failures, settings.read_share)
         number = len(self.messages) + 1
         return Message(
             id=str(403_900_000 + number),
@@ -126,51 +130,51 @@ class Workspace:
             wire=wire,
             time=now,
             created_at=wire.get("created_at") or int(now),
-            whatsapp_message_id=whatsapp_id(draw, 0) if is_whatsapp and fate != "refused" else None,
-            fate=fate,
-            draw=draw,
+            whatsapp_message_id=make_whatsapp_id(random_bytes, 0) if is_whatsapp and plan != "refused" else None,
+            plan=plan,
+            random_bytes=random_bytes,
         )
 
     def message(self, message_id: str) -> Message:
         """Find a message.
 
         :param message_id: Intercom's id of it.
-        :raises NotThereError: when there is none.
+        :raises NotThereError: when there is no such message.
         """
         if message_id not in self._by_id:
             raise NotThereError(message_id)
         return self._by_id[message_id]
 
     def status(self, whatsapp_message_id: str, now: float) -> dict[str, Any]:
-        """Describe how far a WhatsApp message has come, in Intercom's words.
+        """Return the status of a WhatsApp message, in Intercom's format.
 
-        :param whatsapp_message_id: of a message sent over the API or by a ruleset.
+        :param whatsapp_message_id: the id of a message sent over the API or by a ruleset.
         :param now: unix time.
-        :raises NotThereError: when there is none, or it was sent only a moment ago.
+        :raises NotThereError: when there is no such message, or it was sent less than a sandbox second ago.
         """
         if message := self._by_whatsapp_id.get(whatsapp_message_id):
             return self._message_status(message, now)
-        ruleset, place = self._place(whatsapp_message_id, now)
-        event = ruleset.events(place, place + 1, now)[0]
+        ruleset, index = self._find_recipient(whatsapp_message_id, now)
+        event = ruleset.events(index, index + 1, now)[0]
         del event["id"], event["user_id"]
         event["message_id"] = event.pop("whatsapp_message_id")
         if event["status"] == "failed":
-            event["error"] = ruleset.error_of(place)
+            event["error"] = ruleset.error_of(index)
         return event
 
     def _message_status(self, message: Message, now: float) -> dict[str, Any]:
         speed = self.settings.speed
         age = (now - message.time) * speed
-        error = failure_of(message.draw)
+        error = choose_error(message.random_bytes)
         if message.forced:
             status, changed, forced_error = message.forced
             error = forced_error or error
-        elif age < STATUS_LAG or message.fate is None:
+        elif age < STATUS_LAG_SECONDS or message.plan is None:
             raise NotThereError(message.id)
         else:
-            status, since = status_at(message.fate, message.draw, age)
+            status, since = status_at(message.plan, message.random_bytes, age)
             changed = message.time + since / speed
-        described = {
+        reply = {
             "status": status,
             "type": "broadcast_outbound",
             "created_at": int(message.time),
@@ -179,25 +183,25 @@ class Workspace:
             "message_id": message.whatsapp_message_id,
         }
         if message.conversation_id:
-            described["conversation_id"] = message.conversation_id
+            reply["conversation_id"] = message.conversation_id
         if status == "failed":
-            described["error"] = error
-        return described
+            reply["error"] = error
+        return reply
 
     def set_status(self, whatsapp_message_id: str, status: str, error: dict[str, str] | None, now: float) -> None:
         """Force the status of a WhatsApp message from now on.
 
-        :param whatsapp_message_id: of a message sent over the API or by a ruleset.
+        :param whatsapp_message_id: the id of a message sent over the API or by a ruleset.
         :param status: any text; Intercom knows `sent`, `delivered`, `read`, `failed`.
-        :param error: {message, details} of a failed one; None for one drawn from the seed.
+        :param error: {message, details} of a failed message; None for a random error.
         :param now: unix time.
         :raises NotThereError: when there is no such message.
         """
         if message := self._by_whatsapp_id.get(whatsapp_message_id):
             message.forced = (status, now, error)
             return
-        ruleset, place = self._place(whatsapp_message_id, now)
-        ruleset.fix(place, {"status": status, "updated_at": int(now), "error": error})
+        ruleset, index = self._find_recipient(whatsapp_message_id, now)
+        ruleset.override(index, {"status": status, "updated_at": int(now), "error": error})
 
     def add_ruleset(
         self, ruleset_id: str, size: int, over: float, events: Sequence[dict[str, Any]], now: float
@@ -207,7 +211,7 @@ class Workspace:
         :param ruleset_id: its id.
         :param size: how many recipients join; at least as many as `events`.
         :param over: sandbox seconds over which they join.
-        :param events: fields that override those of the first recipients' events.
+        :param events: one dict for each of the first recipients, with fields that override those of their events.
         :param now: unix time.
         """
         ruleset = self.rulesets.setdefault(ruleset_id, Ruleset(ruleset_id, len(self.rulesets), self.settings))
@@ -215,7 +219,7 @@ class Workspace:
         return ruleset
 
     def reply(self, message_id: str, now: float) -> str:
-        """Let the contact answer a message.
+        """Reply to a message as the contact.
 
         :param message_id: Intercom's id of the message.
         :param now: unix time.
@@ -230,38 +234,38 @@ class Workspace:
     def conversations(
         self, now: float, *, message_id: str | None = None, contact_id: str | None = None, after: float = 0.0
     ) -> list[dict[str, Any]]:
-        """List what a search finds (by now).
+        """Return the conversations that a search finds.
 
         :param now: unix time.
-        :param message_id: Intercom's id of the message that they began with; None for any.
-        :param contact_id: the Intercom id of a contact who takes part; None for anybody.
-        :param after: unix time after which they began.
+        :param message_id: Intercom's id of the message that started them; None for any.
+        :param contact_id: the Intercom id of a contact who takes part; None for any.
+        :param after: unix time; only conversations created later are returned.
         """
         messages = self.messages
         if message_id is not None:
             messages = [self._by_id[message_id]] if message_id in self._by_id else []
-        shown = (self._shown(message, now) for message in messages if message.conversation_id)
+        indexed = (self._indexed(message, now) for message in messages if message.conversation_id)
         return [
             each
-            for each in shown
+            for each in indexed
             if each is not None
             and each["created_at"] > after
             and (contact_id is None or contact_id in [contact["id"] for contact in each["contacts"]["contacts"]])
         ]
 
-    def _shown(self, message: Message, now: float) -> dict[str, Any] | None:
-        shortest, longest = INDEX_LAG
-        lag = (shortest + (longest - shortest) * message.draw[7] / 255) / self.settings.speed
+    def _indexed(self, message: Message, now: float) -> dict[str, Any] | None:
+        variation = (MAX_INDEX_LAG_SECONDS - MIN_INDEX_LAG_SECONDS) * message.random_bytes[7] / 255
+        lag = (MIN_INDEX_LAG_SECONDS + variation) / self.settings.speed
         if now < message.conversation_at + lag:
             return None
         replied = message.replied_at is not None and now >= message.replied_at + lag
         return self._conversation(message, replied=replied)
 
-    def _place(self, whatsapp_message_id: str, now: float) -> tuple[Ruleset, int]:
+    def _find_recipient(self, whatsapp_message_id: str, now: float) -> tuple[Ruleset, int]:
         for ruleset in self.rulesets.values():
-            place = ruleset.place_of(whatsapp_message_id, now)
-            if place is not None:
-                return ruleset, place
+            index = ruleset.find_recipient(whatsapp_message_id, now)
+            if index is not None:
+                return ruleset, index
         raise NotThereError(whatsapp_message_id)
 
     def _open_conversation(self, message: Message, now: float) -> str:

@@ -1,1 +1,1 @@
-"""Sending a message, or many: each of them once."""
+"""Sending one message, or many: each of them once."""

@@ -1,4 +1,4 @@
-"""Airflow's time-out, held back while a step must not be torn apart."""
+"""Airflow's time-out, held back during a step that must not be interrupted."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ if TYPE_CHECKING:
 
 class HeldTimeout:
     """
-    Holds an ``execution_timeout`` back, which Airflow raises between any two lines of a task. A context manager.
+    Holds back an ``execution_timeout``, which Airflow raises between any two lines of a task. A context manager.
 
-    Between a message's answer and its record there is no good moment for it. What runs meanwhile asks
-    :attr:`timed_out`, and comes to an end; then the time-out is raised as Airflow would have.
+    Raised between a message's answer and its record, it would leave a sent message without a record. The code inside
+    reads :attr:`timed_out` instead and ends by itself; on exit the time-out is raised as Airflow would have raised it.
     """
 
     def __init__(self) -> None:
         self.timed_out = False
-        """Whether time is up."""
+        """Whether the time is up."""
 
-        self._before: object = None
+        self._handler_before: object = None
 
     def __enter__(self) -> Self:
-        # Python runs handlers in the main thread, and lets no other one set them.
+        # Python runs signal handlers in the main thread, and lets no other thread set them.
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGALRM, self._strike)
+            self._handler_before = signal.signal(signal.SIGALRM, self._hold)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        before = self._before
+        before = self._handler_before
         if callable(before) or isinstance(before, int):
             signal.signal(signal.SIGALRM, before)
         if self.timed_out and callable(before):
             before(signal.SIGALRM, None)
 
-    def _strike(self, number: int, frame: FrameType | None) -> None:
+    def _hold(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self.timed_out = True

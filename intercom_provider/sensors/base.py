@@ -1,11 +1,11 @@
-"""What every sensor of this provider does alike, whoever does the waiting: worker or triggerer."""
+"""The base of this provider's sensors: the same wait, whether the worker or the triggerer does it."""
 
 from __future__ import annotations
 
 import time
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypedDict, TypeVar
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
@@ -31,22 +31,35 @@ if TYPE_CHECKING:
     from intercom_provider.api.settings import Settings
     from intercom_provider.waiting.wait import Wait
 
-_SHORTEST_INTERVAL: Final = 0.1
+WaitT = TypeVar("WaitT", bound="Wait")
+
+_MIN_INTERVAL_SECONDS: Final = 0.1
 _STATE_KEY: Final = "intercom_wait"
-# Airflow's own end of a deferral, far enough behind the trigger's deadline never to come first.
+# Airflow ends a deferral by itself, without a report. So its limit has to lie well behind the trigger's deadline.
 _DEFERRAL_MARGIN: Final = timedelta(minutes=5)
 
 
-class WaitingSensor(BaseSensorOperator):
-    """
-    Looks until a wait is over: with the same end in poke, reschedule and deferrable mode.
+class _TriggerArguments(TypedDict):
+    """The arguments that all triggers have in common."""
 
-    A sensor says what it waits for (:meth:`_begin`), how it looks and what comes of it (:meth:`_poll`), and which
-    trigger looks in the meantime (:meth:`_trigger`).
+    intercom_conn_id: str
+    api_version: str | None
+    poke_interval: float
+    exponential_backoff: bool
+    max_wait: float | None
+    max_failed_polls: int | None
+
+
+class WaitingSensor(BaseSensorOperator, Generic[WaitT]):
+    """
+    Polls until a wait is over, with the same end states in poke, reschedule and deferrable mode.
+
+    A subclass reads its fields into a wait (:meth:`_begin`), polls it and judges the result (:meth:`_poll`), and makes
+    the trigger that polls while the sensor is deferred (:meth:`_trigger`).
 
     :param on_timeout: ``fail``, or ``report``: success with ``timed_out`` true.
     :param deferrable: Whether the triggerer does the waiting.
-    :param api_version: Replaces the connection's API version; None for the connection's.
+    :param api_version: API version in place of the connection's; None for the connection's.
     :param intercom_conn_id: The connection.
     """
 
@@ -66,60 +79,64 @@ class WaitingSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.api_version = api_version
         self.intercom_conn_id = intercom_conn_id
-        # Even somebody who asks for no pause gets one.
-        self.poke_interval = max(self.poke_interval, _SHORTEST_INTERVAL)
+        # Without a pause a sensor would use up the rate limit of the whole app.
+        self.poke_interval = max(self.poke_interval, _MIN_INTERVAL_SECONDS)
         self._deadline: float | None = None
-        self._wait: Wait | None = None
+        self._wait: WaitT | None = None
         self._link_is_shown = False
 
-    def execute(self, context: Context) -> Any:
+    def execute(self, context: Context) -> dict[str, object]:
         """
-        Look once, then wait in the way that was asked for.
+        Poll once, then wait in the sensor's mode.
 
         :param context: The task's context.
-        :return: What was found, key by key.
+        :return: The values for XCom.
         """
-        self._deadline = self._first_moment(context) + self.timeout
+        self._deadline = self._started_at(context) + self.timeout
         if not self.deferrable:
-            return super().execute(context)
-        with self._skipped_when_asked():
+            values: dict[str, object] = super().execute(context)
+            return values
+        with self._skip_instead_of_fail():
             wait = self._begin_wait(context)
-            outcome = self._poll(context, wait)
-        return outcome if outcome is not None else self._defer(wait)
+            found = self._poll(context, wait)
+        return found if found is not None else self._defer(wait)
 
-    def execute_complete(self, context: Context, event: Any = None) -> Any:
+    def execute_complete(self, context: Context, event: object = None) -> dict[str, object]:
         """
-        Go on where the trigger ended: take a full look, and judge or wait on.
+        Go on where the trigger ended: do a full poll, then judge the wait or defer again.
 
         :param context: The task's context.
         :param event: The trigger's event.
-        :return: What was found, key by key.
+        :return: The values for XCom.
         """
         wait = self._begin_wait(context)
         try:
+            if not isinstance(event, dict):
+                raise TypeError("not an object")  # noqa: TRY301 - is turned into the error below
             status = event["status"]
             if status != "error":
                 wait.resume(event["state"])
         except (TypeError, KeyError, ValueError) as error:
-            raise AirflowException(f"{wait}: the trigger's event makes no sense ({error!r}); look again") from None
+            raise AirflowException(f"{wait}: the trigger's event is not valid ({error!r})") from None
         if status == "deadline":
-            # The triggerer's clock may be ahead of this one; its word ends the wait, or the two would go on for ever.
+            # The triggerer's clock may be ahead of this one. If its deadline did not count here, the sensor would defer
+            # again and the trigger would end at once, over and over.
             wait.deadline = min(wait.deadline, time.time())
-        with self._skipped_when_asked():
+        with self._skip_instead_of_fail():
             if status == "error":
                 kind = UnreachableError if event.get("transient") else IntercomRefusedError
                 raise kind(str(event.get("message", "the trigger failed")))
             if status not in ("settled", "deadline"):
-                raise AirflowException(f"{wait}: the trigger's event has an unknown status; look again")
-            outcome = self._poll(context, wait, full=True)
-        return outcome if outcome is not None else self._defer(wait)
+                raise AirflowException(f"{wait}: the trigger's event has an unknown status")
+            values = self._poll(context, wait, full=True)
+        return values if values is not None else self._defer(wait)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """
-        Look once.
+        Poll once.
 
         :param context: The task's context.
-        :return: False to wait on; or done, with what was found.
+        :return: False to wait on, else the values for XCom.
         """
         wait = self._wait or self._begin_wait(context)
         store = task_state_store(context) if self.reschedule else None
@@ -129,40 +146,41 @@ class WaitingSensor(BaseSensorOperator):
             try:
                 wait.resume(state)
             except ValueError as error:
-                self.log.warning("%s: what the look before knew is lost: %s", wait, error)
+                self.log.warning("%s: the state of the last poll cannot be read: %s", wait, error)
             wait.deadline = deadline
-        outcome = self._poll(context, wait)
+        values = self._poll(context, wait)
         if store:
             store.set(key, wait.state())
-            if outcome is None and wait.deadline_passed(time.time()):
-                # The time passed while the state was written: Airflow would end the wait now, without a report.
-                outcome = self._poll(context, wait)
-        return False if outcome is None else PokeReturnValue(is_done=True, xcom_value=outcome)
+            if values is None and wait.deadline_passed(time.time()):
+                # The deadline passed while the state was written. Airflow would end the wait now, without a report.
+                values = self._poll(context, wait)
+        return False if values is None else PokeReturnValue(is_done=True, xcom_value=values)
 
-    def _first_moment(self, context: Context) -> float:
+    def _started_at(self, context: Context) -> float:
         first = context["ti"].get_first_reschedule_date(context) if self.reschedule and not self.deferrable else None
         return first.timestamp() if first else time.time()
 
-    def _begin(self, context: Context) -> Wait:
-        """Read the fields and begin what they ask for."""
+    def _begin(self, context: Context) -> WaitT:
+        """Read the fields and return a new wait."""
         raise NotImplementedError
 
-    def _poll(self, context: Context, wait: Any, *, full: bool = False) -> dict[str, Any] | None:
-        """Look; what is told in the end, or None to wait on."""
+    def _poll(self, context: Context, wait: WaitT, *, full: bool = False) -> dict[str, object] | None:
+        """Poll once; return the values for XCom when the wait is over, or None to wait on."""
         raise NotImplementedError
 
-    def _trigger(self, wait: Any) -> BaseTrigger:
-        """Give what looks while the sensor is deferred."""
+    def _trigger(self, wait: WaitT) -> BaseTrigger:
+        """Return the trigger that polls while the sensor is deferred."""
         raise NotImplementedError
 
-    def _begin_wait(self, context: Context) -> Wait:
+    def _begin_wait(self, context: Context) -> WaitT:
         self._wait = wait = self._begin(context)
         return wait
 
     def _deadline_of_try(self) -> float:
         return time.time() + self.timeout if self._deadline is None else self._deadline
 
-    def _is_told_to_wait(self, wait: Wait, now: float) -> bool:
+    def _must_pause(self, wait: WaitT, now: float) -> bool:
+        """Check whether Intercom has asked to be polled later, and log that."""
         if now >= wait.not_before or wait.deadline_passed(now):
             return False
         self.log.info("%s: Intercom asked to wait for %.0f s", wait, wait.not_before - now)
@@ -173,22 +191,22 @@ class WaitingSensor(BaseSensorOperator):
             show_link(context, inbox_url(settings))
             self._link_is_shown = True
 
-    def _defer(self, wait: Wait) -> None:
+    def _defer(self, wait: WaitT) -> NoReturn:
         self.defer(
             trigger=self._trigger(wait),
             method_name="execute_complete",
             timeout=timedelta(seconds=max(0.0, wait.deadline - time.time())) + _DEFERRAL_MARGIN,
         )
 
-    def _pace(self) -> dict[str, Any]:
-        """Give what every trigger has to know."""
+    def _trigger_arguments(self) -> _TriggerArguments:
+        """Return the trigger's arguments apart from what it waits for."""
         return {
             "intercom_conn_id": self.intercom_conn_id,
             "api_version": None if is_missing(self.api_version) else self.api_version,
             "poke_interval": self.poke_interval,
             "exponential_backoff": self.exponential_backoff,
             "max_wait": self.max_wait.total_seconds() if self.max_wait else None,
-            "failed_looks_allowed": self._max_failed_polls,
+            "max_failed_polls": self._max_failed_polls,
         }
 
     @property
@@ -198,8 +216,8 @@ class WaitingSensor(BaseSensorOperator):
         return None if self.silent_fail else MAX_FAILED_POLLS
 
     @contextmanager
-    def _skipped_when_asked(self) -> Iterator[None]:
-        """Do for a deferred wait what Airflow's base class does for the other modes."""
+    def _skip_instead_of_fail(self) -> Iterator[None]:
+        """Apply ``soft_fail`` and ``never_fail``, as Airflow's base class does in the other modes."""
         try:
             yield
         except AirflowSkipException:

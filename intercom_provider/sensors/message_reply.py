@@ -23,30 +23,29 @@ if TYPE_CHECKING:
     from intercom_provider.triggers.message_reply import MessageReplyTrigger
     from intercom_provider.waiting.reply_wait import ReplyWait
 
-_WHATSAPP_ID: Final = "wamid"
+_WHATSAPP_ID_PREFIX: Final = "wamid"
 
 
-class MessageReplySensor(WaitingSensor):
+class MessageReplySensor(WaitingSensor["ReplyWait"]):
     """
     Wait until the contact has answered a message.
 
-    There is a conversation about the message once the contact has answered; with
-    ``create_conversation_without_contact_reply`` it is there at once, and is waited with until an answer is in it.
+    Intercom makes a conversation of a message once the contact has answered. With
+    ``create_conversation_without_contact_reply`` it makes one at once, and the sensor waits for an answer in it.
     Intercom finds a new answer 5 to 10 seconds late. Rests on
     https://developers.intercom.com/docs/references/rest-api/api.intercom.io/conversations/searchconversations.
 
-    XCom, each key on its own and there also when the time is over: ``conversation_id``, ``replied_at`` (epoch
-    seconds), ``timed_out``.
+    XCom, one key each, also after a time-out: ``conversation_id``, ``replied_at`` (epoch seconds), ``timed_out``.
 
     :param message_id: Intercom's id of the message: ``send.output["id"]`` (templated).
     :param on_timeout: ``fail`` (default), or ``report``: success with ``timed_out`` true.
     :param deferrable: Whether the triggerer does the waiting (default: Airflow's ``default_deferrable``).
-    :param api_version: Replaces the connection's API version (templated).
+    :param api_version: API version in place of the connection's (templated).
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
-    :param timeout: Seconds until the wait is given up (default 86400).
-    :param poke_interval: Seconds between two looks (default 60).
-    :raises AirflowSensorTimeout: When the time is over; not retried.
-    :raises InvalidFieldError: When a field is wrong; nothing was asked.
+    :param timeout: Seconds until the wait times out (default 86400).
+    :param poke_interval: Seconds between two polls (default 60).
+    :raises AirflowSensorTimeout: When the wait times out; not retried.
+    :raises InvalidFieldError: When a field is wrong; no request was made.
     :raises IntercomRefusedError: When Intercom refuses (400, 401, 403); not retried.
     """
 
@@ -83,27 +82,27 @@ class MessageReplySensor(WaitingSensor):
         self.message_id = message_id
         self._read_message_id(parsing=True)
 
-    def _begin(self, context: Context) -> ReplyWait:  # noqa: ARG002 - as every sensor has it
+    def _begin(self, context: Context) -> ReplyWait:  # noqa: ARG002 - the signature of all sensors
         from intercom_provider.waiting.reply_wait import ReplyWait  # noqa: PLC0415 - not when a DAG is parsed
 
         deadline = self._deadline_of_try()
         return ReplyWait(message_id=self._read_message_id(), started=deadline - self.timeout, deadline=deadline)
 
-    def _poll(self, context: Context, wait: ReplyWait, *, full: bool = False) -> dict[str, Any] | None:
+    def _poll(self, context: Context, wait: ReplyWait, *, full: bool = False) -> dict[str, object] | None:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
 
         hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
         with as_airflow_errors(), hook.get_conn() as client:
             self._show_link(context, hook.settings)
             started = time.time()
-            if self._is_told_to_wait(wait, started):
+            if self._must_pause(wait, started):
                 return None
             try:
-                found = client.run(wait.poll(started))
+                found = client.run(wait.partial_poll(started))
             except IntercomError as error:
                 verdict = wait.poll_failed(error, time.time(), self._max_failed_polls)
                 if verdict == "deadline" and not wait.deadline_passed(started):
-                    # The deadline cut this look short; now comes the last one, which it does not.
+                    # The deadline cut this poll short. It does not cut the last one short, which begins now.
                     return self._poll(context, wait, full=full)
             else:
                 verdict = wait.update(found, time.time())
@@ -116,22 +115,26 @@ class MessageReplySensor(WaitingSensor):
                 show_link(context, conversation_url(wait.conversation_id, hook.settings, client))
             return self._conclude(context, wait, timed_out=verdict == "deadline")
 
-    def _conclude(self, context: Context, wait: ReplyWait, *, timed_out: bool) -> dict[str, Any]:
+    def _conclude(self, context: Context, wait: ReplyWait, *, timed_out: bool) -> dict[str, object]:
         if not wait.has_polled:
-            raise AirflowSensorTimeout(f"{wait}: not one look succeeded within {self.timeout:.0f} s")
-        values = {"conversation_id": wait.conversation_id, "replied_at": wait.replied_at, "timed_out": timed_out}
+            raise AirflowSensorTimeout(f"{wait}: no poll succeeded within {self.timeout:.0f} s")
+        values: dict[str, object] = {
+            "conversation_id": wait.conversation_id,
+            "replied_at": wait.replied_at,
+            "timed_out": timed_out,
+        }
         if timed_out and self.on_timeout == "fail":
             push_before_raising(self, context, values)
             raise AirflowSensorTimeout(f"{wait}: the contact has not answered within {self.timeout:.0f} s")
         return values
 
     def _trigger(self, wait: ReplyWait) -> MessageReplyTrigger:
-        from intercom_provider.triggers.message_reply import MessageReplyTrigger  # noqa: PLC0415 - as above
+        from intercom_provider.triggers.message_reply import MessageReplyTrigger  # noqa: PLC0415 - not when a DAG is parsed
 
-        return MessageReplyTrigger(message_id=wait.message_id, state=wait.state(), **self._pace())
+        return MessageReplyTrigger(message_id=wait.message_id, state=wait.state(), **self._trigger_arguments())
 
     def _read_message_id(self, *, parsing: bool = False) -> str:
-        """Read the fields; while a DAG is parsed, only what is literal."""
+        """Check the fields and return the message's id; while a DAG is parsed, skip templates."""
         problems: list[Problem] = []
         message_id = ""
         check_choice(problems, "on_timeout", self.on_timeout, ("fail", "report"))
@@ -159,7 +162,7 @@ def _message_id(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int) or not is_single_word(str(value)):
         raise InvalidInputError.of("message_id", "must be one message's id, as text or a whole number")
     text = str(value).strip()
-    if text.startswith(_WHATSAPP_ID):
+    if text.startswith(_WHATSAPP_ID_PREFIX):
         raise InvalidInputError.of(
             "message_id", "is WhatsApp's id of the message: give Intercom's, the sender's XCom \"id\""
         )

@@ -41,18 +41,18 @@ if TYPE_CHECKING:
     from intercom_provider.triggers.message_status import MessageStatusTrigger
     from intercom_provider.waiting.delivery_wait import DeliveryWait
     from intercom_provider.waiting.poll import FullPoll, PartialPoll
-    from intercom_provider.waiting.report import Report, Results
+    from intercom_provider.waiting.report import Report, ResultsFilter
     from intercom_provider.waiting.sent import Row
     from intercom_provider.waiting.statuses import Summary
     from intercom_provider.waiting.wait import Verdict
 
 T = TypeVar("T")
 
-_SOURCES: Final = ("ruleset_id", "whatsapp_message_id", "sent")
+_TARGET_FIELDS: Final = ("ruleset_id", "whatsapp_message_id", "sent")
 
 
 class _Plan(NamedTuple):
-    """What the fields ask for, once they are rendered and read."""
+    """The values of the fields, once these are rendered and read."""
 
     ruleset_id: str | None = None
     created_after: float | None = None
@@ -63,39 +63,39 @@ class _Plan(NamedTuple):
     sent: Sent = Sent()
 
 
-class MessageStatusSensor(WaitingSensor):
+class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
     """
-    Wait until WhatsApp messages were delivered or failed, reading every page of their statuses.
+    Wait until WhatsApp messages were delivered or failed.
 
-    Settled means that every message has reached ``wait_for`` or failed, save ``max_pending``. Whether too
-    many failed is judged once they are settled or the time is over. Exactly one of ``ruleset_id``,
-    ``whatsapp_message_id`` and ``sent`` says which messages. Needs API version 2.16 or later. Rests on
+    The wait is settled when every message has reached ``wait_for`` or failed; up to ``max_pending`` may still be on
+    their way. Whether too many have failed is judged once it is settled, or when it times out. Exactly one of
+    ``ruleset_id``, ``whatsapp_message_id`` and ``sent`` names the messages. Needs API version 2.16 or later. Rests on
     https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages.
 
-    XCom, each key on its own and there even when the task fails: ``total``, ``sent``, ``delivered``,
-    ``read``, ``failed``, ``reached``, ``settled``, ``timed_out``, ``failures``,
-    ``failed_whatsapp_message_ids``, ``failed_user_ids``, ``results_path``.
+    XCom, one key each, also when the task fails: ``total``, and ``reached``, ``pending`` and ``failed``, which add up
+    to it; ``delivered``, ``read``, ``settled``, ``timed_out``, ``failures``, ``failed_whatsapp_message_ids``,
+    ``failed_user_ids``, ``results_path``.
 
     :param ruleset_id: The id of a WhatsApp Outbound message that was made in Intercom (templated).
     :param whatsapp_message_id: One WhatsApp id or at most 1,000 of them (templated).
-    :param sent: What senders left in XCom: ``send.output`` of single sends or batches, mapped or not (templated).
+    :param sent: Messages that senders left in XCom: ``send.output`` of single sends or batches (templated).
     :param wait_for: ``delivered`` (default; read counts too) or ``read``, which may never come.
     :param expected_count: How many messages there will be; None (default) when that is unknown (templated).
     :param settle_for: Seconds for which a ruleset of unknown size must not have grown (default 600).
-    :param max_pending: How many may stay on their way: a number (default 0), a share between 0 and 1, None.
+    :param max_pending: How many may be pending: a number (default 0), a share between 0 and 1, None for any.
     :param max_failed: How many may fail: a number (default 0), a share between 0 and 1, None for any.
     :param created_after: Only a ruleset's events from then on count: a time, or None (default; templated).
     :param on_timeout: ``fail`` (default), or ``report``: success with ``timed_out`` true.
     :param results_path: A file on object storage for one JSON line a message; None (default) for none (templated).
-    :param results: Which messages get a line: ``failed`` (default), ``unsettled`` or ``all``.
+    :param results: Which messages get a line: ``failed`` (default), ``pending`` or ``all``.
     :param deferrable: Whether the triggerer does the waiting (default: Airflow's ``default_deferrable``).
-    :param api_version: Replaces the connection's API version (templated).
+    :param api_version: API version in place of the connection's (templated).
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
-    :param timeout: Seconds until the wait is given up (default 86400).
-    :param poke_interval: Seconds between two looks (default 60).
+    :param timeout: Seconds until the wait times out (default 86400).
+    :param poke_interval: Seconds between two polls (default 60).
     :raises DeliveryFailedError: When more failed than ``max_failed`` allows; not retried.
-    :raises AirflowSensorTimeout: When the time is over; not retried.
-    :raises InvalidFieldError: When a field is wrong; nothing was asked.
+    :raises AirflowSensorTimeout: When the wait times out; not retried.
+    :raises InvalidFieldError: When a field is wrong; no request was made.
     :raises IntercomRefusedError: When Intercom refuses (400, 401, 403); not retried.
     """
 
@@ -125,7 +125,7 @@ class MessageStatusSensor(WaitingSensor):
         created_after: float | str | datetime | None = None,
         on_timeout: Literal["fail", "report"] = "fail",
         results_path: str | None = None,
-        results: Results = "failed",
+        results: ResultsFilter = "failed",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         api_version: str | None = None,
         intercom_conn_id: str = "intercom_default",
@@ -159,28 +159,26 @@ class MessageStatusSensor(WaitingSensor):
         self._read_fields(parsing=True)
 
     def _begin(self, context: Context) -> DeliveryWait:
+        from intercom_provider.waiting.criteria import Criteria  # noqa: PLC0415
         from intercom_provider.waiting.delivery_wait import DeliveryWait  # noqa: PLC0415
-        from intercom_provider.waiting.poll import Watch  # noqa: PLC0415
-        from intercom_provider.waiting.statuses import Criteria  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.waiting.target import MessagesTarget, RulesetTarget, Target  # noqa: PLC0415 - not when a DAG is parsed
 
         plan = self._plan = self._read_fields()
         sent, count = plan.sent, plan.expected_count
+        target: Target
         if plan.ruleset_id is None:
-            count = max(count or 0, len(sent.ids) + sent.refused + sent.untraceable)
-        elif count is None and self.reschedule and not self.deferrable and task_state_store(context) is None:
-            raise InvalidFieldError(
-                "expected_count: in reschedule mode before Airflow 3.3 nothing remembers since when a ruleset has not "
-                "grown: give expected_count, or use deferrable=True"
-            )
+            target = MessagesTarget(sent.ids, never_sent=sent.never_sent, untrackable=sent.untrackable)
+            count = max(count or 0, target.total)
+        else:
+            target = RulesetTarget(plan.ruleset_id, plan.created_after)
+            if count is None and self.reschedule and not self.deferrable and task_state_store(context) is None:
+                raise InvalidFieldError(
+                    "expected_count: is needed in reschedule mode before Airflow 3.3, which cannot store since when a "
+                    "ruleset has not grown; give expected_count, or use deferrable=True"
+                )
         deadline = self._deadline_of_try()
         return DeliveryWait(
-            target=Watch(
-                ruleset_id=plan.ruleset_id,
-                created_after=plan.created_after,
-                whatsapp_message_ids=sent.ids,
-                refused=sent.refused,
-                untraceable=sent.untraceable,
-            ),
+            target=target,
             criteria=Criteria(
                 wait_for=self.wait_for,
                 expected_count=count,
@@ -203,14 +201,14 @@ class MessageStatusSensor(WaitingSensor):
             wait_for=self.wait_for,
             results=None if is_missing(self.results_path) else self.results,
             keys=plan.sent.keys,
-            not_sent=plan.sent.not_sent,
+            rows_without_id=plan.sent.rows_without_id,
         )
         found: FullPoll | PartialPoll | None = None
         with as_airflow_errors(), report, hook.get_conn() as client:
             check_status_version(hook.settings.api_version)
             self._show_link(context, hook.settings)
             started = time.time()
-            if self._is_told_to_wait(wait, started):
+            if self._must_pause(wait, started):
                 return None
             try:
                 found = client.run(wait.poll(started, report.add, needs_details=report.includes, full=full))
@@ -223,15 +221,15 @@ class MessageStatusSensor(WaitingSensor):
                 return None
             poll = found if isinstance(found, FullPoll) else None
             if verdict == "deadline" and poll is None and not wait.deadline_passed(started):
-                # The deadline cut this look short; now comes the last one, which it does not.
+                # The deadline cut this poll short. It does not cut the last one short, which begins now.
                 return self._poll(context, wait)
             if verdict == "deadline" and once_more and poll is None:
                 return None
             if verdict == "deadline" and poll is not None and not wait.is_consistent and not once_more:
-                # What the last look saw may have changed while it was read; another one decides, if it can.
-                outcome = self._poll(context, wait, once_more=True)
-                if outcome is not None:
-                    return outcome
+                # The list may have changed while the last poll read it, so poll again before judging.
+                values = self._poll(context, wait, once_more=True)
+                if values is not None:
+                    return values
             return self._conclude(context, wait, verdict, poll, report, client)
 
     def _conclude(
@@ -243,12 +241,11 @@ class MessageStatusSensor(WaitingSensor):
         report: Report,
         client: IntercomClient,
     ) -> Row:
-        summary = wait.last
+        summary = wait.summary
         if summary is None:
-            raise AirflowSensorTimeout(f"{wait.target}: not one look succeeded within {self.timeout:.0f} s")
+            raise AirflowSensorTimeout(f"{wait.target}: no poll succeeded within {self.timeout:.0f} s")
         values: Row = {
-            **asdict(summary),
-            "reached": summary.reached,
+            **wait.criteria.counts(summary),
             "settled": verdict == "settled",
             "timed_out": verdict == "deadline",
             "failures": [],
@@ -257,11 +254,11 @@ class MessageStatusSensor(WaitingSensor):
             "results_path": None,
         }
         if poll is None:
-            unwritten = None
-            self.log.warning("%s: the last look failed; what is reported is what the one before saw", wait.target)
+            write_error = None
+            self.log.warning("%s: the last poll failed; the report is that of the poll before", wait.target)
         else:
             values |= report.failure_summary(poll, client)
-            unwritten = self._write(report, poll, values)
+            write_error = self._write(report, poll, values)
         if wait.criteria.too_many_failed(summary):
             push_before_raising(self, context, values)
             raise DeliveryFailedError(_failed(wait, summary, values))
@@ -270,13 +267,13 @@ class MessageStatusSensor(WaitingSensor):
             raise AirflowSensorTimeout(
                 f"{wait.target}: not settled within {self.timeout:.0f} s: {wait.criteria.progress(summary)}"
             )
-        if unwritten is not None:
+        if write_error is not None:
             push_before_raising(self, context, values)
-            raise unwritten
+            raise write_error
         return values
 
     def _write(self, report: Report, poll: FullPoll, values: Row) -> InvalidFieldError | None:
-        """Write the rows that were asked for; what keeps them from being written must not cost the counts."""
+        """Write the results; return the error, because the counts have to be pushed before it is raised."""
         from intercom_provider.waiting.report import write_rows  # noqa: PLC0415 - not when a DAG is parsed
 
         if is_missing(self.results_path):
@@ -285,24 +282,24 @@ class MessageStatusSensor(WaitingSensor):
         try:
             written = write_rows(report.rows(poll), path)
         except Exception as error:
-            self.log.exception("The rows could not be written to %s", path)
+            self.log.exception("The results could not be written to %s", path)
             return InvalidFieldError(f"results_path: {path} cannot be written ({type(error).__name__}: {error})")
         self.log.info("%d rows (%s) written to %s", written, self.results, path)
         values["results_path"] = path
         return None
 
     def _trigger(self, wait: DeliveryWait) -> MessageStatusTrigger:
-        from intercom_provider.triggers.message_status import MessageStatusTrigger  # noqa: PLC0415 - as above
+        from intercom_provider.triggers.message_status import MessageStatusTrigger  # noqa: PLC0415 - not when a DAG is parsed
 
         return MessageStatusTrigger(
-            target=wait.target.state(),
+            target=wait.target.arguments(),
             criteria=asdict(wait.criteria),
             state=wait.state(),
-            **self._pace(),
+            **self._trigger_arguments(),
         )
 
     def _read_fields(self, *, parsing: bool = False) -> _Plan:
-        """Read every field, collecting all that is wrong; while a DAG is parsed, only what is literal."""
+        """Read all fields and report all problems at once; while a DAG is parsed, skip templates."""
         problems: list[Problem] = []
 
         def take(name: str, read: Callable[[Any], T]) -> T | None:
@@ -315,13 +312,13 @@ class MessageStatusSensor(WaitingSensor):
                 problems.extend(error.problems)
                 return None
 
-        given = [name for name in _SOURCES if not is_missing(getattr(self, name))]
+        given = [name for name in _TARGET_FIELDS if not is_missing(getattr(self, name))]
         if len(given) != 1:
-            found = f"there are {' and '.join(given)}" if given else "none is there, or it rendered to nothing"
-            problems.append(Problem(", ".join(_SOURCES), f"exactly one of them says which messages to watch; {found}"))
+            found = f"there are {' and '.join(given)}" if given else "there is none, or it rendered to nothing"
+            problems.append(Problem(", ".join(_TARGET_FIELDS), f"exactly one of them has to be given; {found}"))
         check_choice(problems, "wait_for", self.wait_for, ("delivered", "read"))
         check_choice(problems, "on_timeout", self.on_timeout, ("fail", "report"))
-        check_choice(problems, "results", self.results, ("failed", "unsettled", "all"))
+        check_choice(problems, "results", self.results, ("failed", "pending", "all"))
         take("results_path", _file)
         take("api_version", check_status_version)
         ruleset_id = take("ruleset_id", read_ruleset_id)

@@ -1,33 +1,34 @@
-"""The trigger that looks for a contact's answer while a sensor is deferred."""
+"""The trigger that waits for a contact's answer while a sensor is deferred."""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from intercom_provider.triggers.base import WaitingTrigger
 
 if TYPE_CHECKING:
     from intercom_provider.api.models import Conversation
-    from intercom_provider.triggers.shared_client import SharedClient
     from intercom_provider.waiting.reply_wait import ReplyWait
 
 
-class MessageReplyTrigger(WaitingTrigger):
-    """
-    Looks for a contact's answer until it is there or the deadline is here, and always ends with an event.
+_Found: TypeAlias = "Conversation | None"
 
-    It decides nothing for good: the sensor takes a look of its own on the event. Its arguments are stored
-    unencrypted by Airflow, and hold ids and numbers only.
+
+class MessageReplyTrigger(WaitingTrigger[_Found]):
+    """
+    Polls until a contact has answered or the deadline has passed, and always ends with an event.
+
+    The sensor polls once more before it trusts the event. Airflow stores the arguments unencrypted; they are ids and
+    numbers only.
 
     :param intercom_conn_id: The connection.
-    :param api_version: Replaces the connection's API version; None for the connection's.
+    :param api_version: API version in place of the connection's; None for the connection's.
     :param message_id: Intercom's id of the message.
-    :param state: How far the wait is: what :meth:`intercom_provider.waiting.reply_wait.ReplyWait.state` gives.
-    :param poke_interval: Seconds between two looks, and before the first.
-    :param exponential_backoff: Whether each wait is twice the one before (default False).
-    :param max_wait: The longest such wait in seconds; None for no limit.
-    :param max_failed_polls: How many looks in a row may fail; None for any number.
+    :param state: The state of the wait, from :meth:`intercom_provider.waiting.reply_wait.ReplyWait.state`.
+    :param poke_interval: Seconds between two polls, and before the first.
+    :param exponential_backoff: Whether each interval is twice the one before (default False).
+    :param max_wait: The longest such interval in seconds; None for no limit.
+    :param max_failed_polls: How many polls in a row may fail; None for any number.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class MessageReplyTrigger(WaitingTrigger):
         intercom_conn_id: str,
         api_version: str | None,
         message_id: str,
-        state: dict[str, Any],
+        state: dict[str, object],
         poke_interval: float,
         exponential_backoff: bool = False,
         max_wait: float | None = None,
@@ -53,9 +54,9 @@ class MessageReplyTrigger(WaitingTrigger):
         )
         self.message_id = message_id
 
-    def own_fields(self) -> dict[str, Any]:
+    def own_fields(self) -> dict[str, object]:
         """
-        Give what this trigger has beside what all have.
+        Return the arguments that other triggers do not have.
 
         :return: Arguments of the constructor.
         """
@@ -63,31 +64,13 @@ class MessageReplyTrigger(WaitingTrigger):
 
     def begin(self) -> ReplyWait:
         """
-        Make the wait of what was stored, by another version perhaps.
+        Return the wait that the arguments describe.
 
         :return: The wait.
+        :raises ValueError: When the state is that of another version.
         """
         from intercom_provider.waiting.reply_wait import ReplyWait  # noqa: PLC0415 - not before it runs
 
         wait = ReplyWait(message_id=self.message_id, started=0.0, deadline=0.0)
         wait.resume(self.state)
         return wait
-
-    def shared_key(self, wait: ReplyWait) -> tuple[None, str]:
-        """
-        Name what is looked at.
-
-        :param wait: The wait.
-        :return: None, as nobody else looks at the same, and the message.
-        """
-        return None, wait.message_id
-
-    async def poll(self, wait: ReplyWait, client: SharedClient) -> Conversation | None:
-        """
-        Look once.
-
-        :param wait: The wait.
-        :param client: Asks Intercom.
-        :return: What was found.
-        """
-        return await client.run(wait.poll(time.time()))

@@ -1,10 +1,9 @@
-"""The trigger that starts DAGs when a WhatsApp broadcast has arrived: for an AssetWatcher."""
+"""The trigger of an AssetWatcher that starts DAGs when a WhatsApp broadcast has settled."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
@@ -30,35 +29,35 @@ if TYPE_CHECKING:
     from intercom_provider.waiting.delivery_wait import DeliveryWait
     from intercom_provider.waiting.statuses import Summary
 
-_SHORTEST_INTERVAL: Final = 0.1
-_LONGEST_PAUSE: Final = 3_600.0
-# However long a list is; what is not read by then is read anew.
+_MIN_INTERVAL_SECONDS: Final = 0.1
+_MAX_PAUSE_SECONDS: Final = 3_600.0
+# A poll ends after this time; the next one begins anew.
 _MAX_POLL_SECONDS: Final = 3_600.0
-# A share of the interval: an answer that somebody else was given so lately will do.
-_FRESH: Final = 0.25
+# A reply that another trigger got within this share of the interval is used again.
+_FRESH_SHARE: Final = 0.25
 
 
 class RulesetSettledTrigger(BaseEventTrigger):
     """
-    Fires when all WhatsApp messages of a ruleset have arrived or failed, and again when more were sent and have.
+    Fires when all WhatsApp messages of a ruleset have settled, and again when more messages were sent and have settled.
 
-    It never ends: what goes wrong is in the triggerer's log, and it looks again. What it has fired for is kept in
-    Airflow's asset state store, so that it fires once, also when the triggerer is restarted. Before Airflow 3.3 there
-    is none: there, what has settled before the trigger's first look fires nothing.
+    It never ends: it logs errors and polls again. It stores in Airflow's asset state store for how many messages it has
+    fired, so that it fires once, also after a restart of the triggerer. Airflow before 3.3 has no such store: there, a
+    ruleset that has settled before the trigger's first poll fires nothing.
 
-    The event's payload: ``ruleset_id``, ``total``, ``sent``, ``delivered``, ``read``, ``failed``. All arguments have to
-    be the same whenever the DAG is parsed, and are no templates.
+    The event's payload: ``ruleset_id``, ``total``, and ``reached``, ``pending`` and ``failed``, which add up to it;
+    ``delivered``, ``read``. All arguments have to be the same whenever the DAG is parsed, and cannot be templates.
 
     :param ruleset_id: The id of a WhatsApp Outbound message that was made in Intercom.
     :param wait_for: ``delivered`` (default; read counts too) or ``read``, which may never come.
     :param expected_count: How many messages there will be; None (default) when that is unknown.
     :param settle_for: Seconds for which a ruleset of unknown size must not have grown (default 600).
-    :param max_pending: How many may stay on their way: a number (default 0), a share between 0 and 1, None.
+    :param max_pending: How many may be pending: a number (default 0), a share between 0 and 1, None for any.
     :param created_after: Only events from then on count: a time, or None (default).
-    :param poke_interval: Seconds between two looks (default 60).
-    :param api_version: Replaces the connection's API version; None (default) for the connection's.
+    :param poke_interval: Seconds between two polls (default 60).
+    :param api_version: API version in place of the connection's; None (default) for the connection's.
     :param intercom_conn_id: The connection (default ``intercom_default``).
-    :raises InvalidFieldError: When an argument is wrong, as the DAG is parsed.
+    :raises InvalidFieldError: When an argument is wrong; raised as the DAG is parsed.
     """
 
     def __init__(
@@ -99,13 +98,13 @@ class RulesetSettledTrigger(BaseEventTrigger):
             problems.append(Problem("poke_interval", "must be seconds, above 0"))
         if problems:
             raise InvalidFieldError(str(InvalidInputError(problems)))
-        self._resting_at: int | None = None
+        self._settled_total: int | None = None
         self._fired_for = 0
         self._has_polled = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """
-        Give what Airflow stores to run the trigger in the triggerer, and tells one watcher from another by.
+        Return what Airflow stores to run the trigger, and by which it distinguishes watchers.
 
         :return: The class's path and its arguments.
         """
@@ -126,11 +125,11 @@ class RulesetSettledTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """
-        Look, fire when there is news, and look again, without an end.
+        Poll without an end.
 
-        :return: An event each time that the ruleset has settled with more recipients than before.
+        :return: An event each time that the ruleset has settled with more messages than before.
         """
-        wait, interval = self._begin(), max(self.poke_interval, _SHORTEST_INTERVAL)
+        wait, interval = self._begin(), max(self.poke_interval, _MIN_INTERVAL_SECONDS)
         phase, failures = phase_for(self.intercom_conn_id, self.ruleset_id), 0
         moment = first_poll(time.time(), interval, phase)
         await self._check_store(wait)
@@ -138,25 +137,26 @@ class RulesetSettledTrigger(BaseEventTrigger):
             await asyncio.sleep(max(0.0, moment - time.time()))
             try:
                 settled = await self._poll(wait)
-                has_news = settled is not None and settled.total > await self._last_fired(wait)
-            except Exception as error:  # noqa: BLE001 - a watcher that ends is started again and knows nothing
-                failures, self._resting_at = failures + 1, None
+                is_new = settled is not None and settled.total > await self._last_fired(wait)
+            except Exception as error:  # noqa: BLE001 - Airflow would start it again, without its memory
+                failures, self._settled_total = failures + 1, None
                 moment = self._after_failure(wait, error, failures, interval)
                 continue
             failures = 0
             moment = next_poll(time.time(), interval, phase, wait.not_before)
-            if settled is not None and has_news:
-                self.log.info("%s has settled: %s", wait, settled)
-                yield TriggerEvent({"ruleset_id": self.ruleset_id, **asdict(settled)})  # type: ignore[no-untyped-call]
+            if settled is not None and is_new:
+                self.log.info("%s has settled: %s", wait, wait.criteria.progress(settled))
+                payload = {"ruleset_id": self.ruleset_id, **wait.criteria.counts(settled)}
+                yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
                 await self._remember(wait, settled)
 
     def _begin(self) -> DeliveryWait:
+        from intercom_provider.waiting.criteria import Criteria  # noqa: PLC0415
         from intercom_provider.waiting.delivery_wait import DeliveryWait  # noqa: PLC0415
-        from intercom_provider.waiting.poll import Watch  # noqa: PLC0415
-        from intercom_provider.waiting.statuses import Criteria  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.waiting.target import RulesetTarget  # noqa: PLC0415 - not when a DAG is parsed
 
         return DeliveryWait(
-            target=Watch(ruleset_id=self.ruleset_id, created_after=self.created_after),
+            target=RulesetTarget(self.ruleset_id, self.created_after),
             criteria=Criteria(
                 wait_for=self.wait_for,
                 expected_count=self.expected_count,
@@ -169,62 +169,62 @@ class RulesetSettledTrigger(BaseEventTrigger):
         )
 
     async def _poll(self, wait: DeliveryWait) -> Summary | None:
-        """Look once: the counts when all is settled, None when it is not, or is known to be as it was."""
+        """Poll once; return the counts when the ruleset is settled, None when it is not or has not changed since."""
         from intercom_provider.api import calls  # noqa: PLC0415 - not when a DAG is parsed
         from intercom_provider.api.flow import RetryLimits  # noqa: PLC0415
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
         from intercom_provider.triggers.shared_client import shared_client  # noqa: PLC0415
 
-        # Anew each time: the token may have been replaced in the meantime.
+        # Read the connection for each poll, because its token may be replaced meanwhile.
         settings = await IntercomHook(self.intercom_conn_id, api_version=self.api_version).aget_settings()
         check_status_version(settings.api_version)
-        fresh_for = _FRESH * self.poke_interval
+        fresh_for = _FRESH_SHARE * self.poke_interval
         async with shared_client(settings, shared_key=self.ruleset_id, fresh_for=fresh_for) as client:
             wait.deadline = time.time() + _MAX_POLL_SECONDS
             limits = RetryLimits(attempts=1, deadline=wait.deadline)
             announced = (await client.run(calls.Pages(self.ruleset_id).read(limits))).total_count
-            if announced is not None and announced == self._resting_at:
-                # All of them had settled, and there are no more: the other pages need not be read.
+            if announced is not None and announced == self._settled_total:
+                # All messages had settled and there are no more, so the other pages need not be read.
                 return None
             found = await client.run(wait.poll(time.time()))
         verdict = wait.update(found, time.time())
         self.log.info("%s", wait.progress(found, time.time()))
         await self._note_first(wait)
-        self._resting_at = announced if verdict == "settled" else None
-        return wait.last if verdict == "settled" else None
+        self._settled_total = announced if verdict == "settled" else None
+        return wait.summary if verdict == "settled" else None
 
     async def _note_first(self, wait: DeliveryWait) -> None:
-        """Where nothing remembers what was fired for, what has settled before does not count as news."""
-        if self._has_polled or wait.last is None:
+        """Count a ruleset that had settled before the first poll as fired for, when there is no store."""
+        if self._has_polled or wait.summary is None:
             return
         self._has_polled = True
-        allowed = wait.criteria.pending_allowed(wait.last.total)
-        if self._store is None and wait.criteria.pending(wait.last) <= allowed:
-            self._fired_for = wait.last.total
+        allowed = wait.criteria.pending_allowed(wait.summary.total)
+        if self._store is None and wait.criteria.pending(wait.summary) <= allowed:
+            self._fired_for = wait.summary.total
 
     def _after_failure(self, wait: DeliveryWait, error: Exception, failures: int, interval: float) -> float:
-        pause = min(interval * 2.0 ** min(failures - 1, 10), max(interval, _LONGEST_PAUSE))
+        pause = min(interval * 2.0 ** min(failures - 1, 10), max(interval, _MAX_PAUSE_SECONDS))
         if isinstance(error, IntercomError) and error.transient:
             wait.poll_failed(error, time.time(), None)
         elif isinstance(error, IntercomError):
-            self.log.error("%s cannot be watched, trying again in %.0f s: %s", wait, pause, error)
+            self.log.error("%s: the poll failed, the next one is in %.0f s: %s", wait, pause, error)
         else:
-            self.log.error("%s cannot be watched, trying again in %.0f s", wait, pause, exc_info=error)
+            self.log.error("%s: the poll failed, the next one is in %.0f s", wait, pause, exc_info=error)
         return max(time.time() + pause, wait.not_before)
 
     async def _check_store(self, wait: DeliveryWait) -> None:
         try:
             await self._last_fired(wait)
         except ValueError:
-            # The store has a place for each asset, and no trigger is told how many watch it.
-            self.log.warning("%s is watched for several assets, so Airflow remembers nothing: give each its own", wait)
+            # The store belongs to one asset, and Airflow does not say for which of several assets this trigger runs.
+            self.log.warning("%s is watched for several assets, so nothing is stored: give each its own trigger", wait)
             self.asset_state_store = None
-        except Exception as error:  # noqa: BLE001 - it is asked again before it matters
-            self.log.warning("%s: Airflow does not tell yet what was fired for: %s", wait, type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - the store is read again before an event
+            self.log.warning("%s: Airflow's asset state store cannot be read yet: %s", wait, type(error).__name__)
 
     @property
     def _store(self) -> Any:
-        # Airflow puts it there when it is a watcher's, from 3.3 on.
+        # Airflow sets this on the triggers of watchers, from 3.3 on.
         return getattr(self, "asset_state_store", None)
 
     def _key(self, wait: DeliveryWait) -> str:
@@ -244,12 +244,14 @@ class RulesetSettledTrigger(BaseEventTrigger):
         try:
             await self._store.aset(self._key(wait), {"total": settled.total, "at": int(time.time())})
         except Exception:
-            self.log.exception("%s: what was fired for is not kept, and fires again after a restart", wait)
+            self.log.exception("%s: the event could not be stored; it fires again after a restart", wait)
 
 
 def _ruleset_id(value: object) -> str:
     if is_missing(value):
         raise InvalidInputError.of("ruleset_id", "is missing")
     if "{{" in str(value):
-        raise InvalidInputError.of("ruleset_id", "is a template, and Airflow renders none for a watcher: give the id")
+        raise InvalidInputError.of(
+            "ruleset_id", "is a template, but Airflow does not render templates of watchers: give the id"
+        )
     return read_ruleset_id(value) or ""

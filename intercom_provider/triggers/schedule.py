@@ -1,4 +1,9 @@
-"""When a trigger looks: those that share a triggerer spread out, and those that can share an answer meet."""
+"""
+When triggers poll.
+
+A triggerer may take up a thousand triggers in one moment. Their polls spread over the interval, by a hash of what they
+poll; triggers that poll the same get the same phase, so that they can share one reply.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,14 @@ from hashlib import blake2b
 from typing import Final
 
 # Airflow 3.3 can fail a task that resumes within some eight seconds of being deferred.
-_AT_LEAST: Final = 10.0
+_MIN_FIRST_SECONDS: Final = 10.0
 
 
 def phase_for(*names: str | None) -> float:
     """
-    Tell where in the interval something is looked at: the same names in the same place, others anywhere.
+    Return where in the interval something is polled: the same for the same names.
 
-    :param names: What is looked at, and over which connection.
+    :param names: What is polled, and with which connection.
     :return: A share of the interval, from 0 to below 1.
     """
     digest = blake2b("\0".join(map(str, names)).encode(), digest_size=6).digest()
@@ -22,27 +27,25 @@ def phase_for(*names: str | None) -> float:
 
 def first_poll(now: float, interval: float, phase: float, not_before: float = 0.0) -> float:
     """
-    Tell when to look for the first time: in half an interval to one and a half.
-
-    However many triggers a triggerer takes up in one moment, they look at different ones.
+    Return the time of the first poll: in half an interval to one and a half.
 
     :param now: Epoch seconds.
-    :param interval: Seconds between two looks.
+    :param interval: Seconds between two polls.
     :param phase: A share of the interval, from 0 to below 1.
-    :param not_before: Epoch seconds before which nobody wants to be asked (default: no such moment).
-    :return: Epoch seconds; where the interval is short, it is not before one interval, or ten seconds.
+    :param not_before: Epoch seconds before which Intercom does not want a poll (default: any time).
+    :return: Epoch seconds; with a short interval not earlier than in one interval or in ten seconds.
     """
-    return _next(max(now + max(interval / 2, min(interval, _AT_LEAST)), not_before), interval, phase)
+    return _next(max(now + max(interval / 2, min(interval, _MIN_FIRST_SECONDS)), not_before), interval, phase)
 
 
 def next_poll(now: float, interval: float, phase: float, not_before: float = 0.0) -> float:
     """
-    Tell when to look after a look: an interval after it began, or more when it took longer than half of it.
+    Return the time of the next poll: one interval after the last, or more when that took over half an interval.
 
     :param now: Epoch seconds.
-    :param interval: Seconds between two looks.
+    :param interval: Seconds between two polls.
     :param phase: A share of the interval, from 0 to below 1.
-    :param not_before: Epoch seconds before which nobody wants to be asked (default: no such moment).
+    :param not_before: Epoch seconds before which Intercom does not want a poll (default: any time).
     :return: Epoch seconds.
     """
     return _next(max(now + interval / 2, not_before), interval, phase)

@@ -1,7 +1,22 @@
 """
-One client for all triggers in a process that use the same connection: what several ask, is asked once.
+One client for all triggers in an event loop that have the same settings, which share replies to the same requests.
 
-Airflow's own shared streams are for the triggers of assets only, not for those of deferred tasks.
+The problem: a triggerer runs a thousand triggers in one event loop. With a client each they would open a thousand
+connections, know nothing of each other's rate limits, and read the same ruleset a thousand times. And a trigger that
+computes for long, or reads a file, holds up all the others.
+
+The idea: a :class:`_SharedConnection` for each connection's settings holds the one client. A request that is in flight
+already is joined, not repeated. Replies are kept only while several triggers poll the same ruleset, and a trigger says
+how old a reply may be (``fresh_for``). Within one flow a repeated request is a question for news, as at the end of a
+growing list, so it must not be answered with an older reply; the flow remembers when each of its requests was made.
+A request belongs to all flows that wait for it. Each flow has its own deadline, and a cancelled flow does not cancel
+the request unless it is the last one.
+
+Steps of a flow run in the event loop one at a time, with a pause after each; flows that have read much continue in one
+thread beside the loop, and flows that read files in a thread of Airflow's own.
+
+Rejected: Airflow's shared streams, which are for triggers of assets only, not for those of deferred tasks; a cache with
+a fixed lifetime, because sensors with different intervals need replies of different ages.
 """
 
 from __future__ import annotations
@@ -30,18 +45,18 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 T = TypeVar("T")
-_Asks: TypeAlias = Request | Parallel[Any]
+_Yielded: TypeAlias = Request | Parallel[Any]
 
-# Pages are some 30 KB; enough for those who read the same list a moment after one another.
-_MOST_KEPT: Final = 64
-# What was read up to here is quickly added up; more is left to a thread.
-_QUICKLY_READ: Final = 250_000
-_GOOD: Final = 300
+# A page has some 30 KB, so these are 2 MB; enough for triggers that read the same list shortly after one another.
+_MAX_KEPT_REPLIES: Final = 64
+# Counting so many bytes takes a few milliseconds. Flows that have read more continue in a thread.
+_MAX_BYTES_IN_LOOP: Final = 250_000
+_FIRST_STATUS_NOT_OK: Final = 300
 
 
 @dataclass(slots=True)
-class _Asked:
-    """A question that is being asked, and how many wait for the answer."""
+class _PendingRequest:
+    """A request in flight, when it was made, and how many flows wait for its reply."""
 
     task: asyncio.Task[Answer]
     since: float
@@ -49,86 +64,90 @@ class _Asked:
 
 
 class _SharedConnection:
-    """A connection's client, and what is known of its answers."""
+    """
+    The client for one connection's settings, its requests in flight and its latest replies.
+
+    :param settings: The connection's settings.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.client = AsyncIntercomClient(settings)
         self.shared_keys: Counter[Hashable] = Counter()
-        self._asking_together = 0
+        self._parallel_flows = 0
         self._slots = asyncio.Semaphore(MAX_IN_FLIGHT)
-        self._asked: dict[str, _Asked] = {}
+        self._in_flight: dict[str, _PendingRequest] = {}
         self._kept: OrderedDict[str, tuple[Reply, float]] = OrderedDict()
 
-    async def ask(self, request: Request, question: str, shared_key: Hashable, since: float) -> tuple[Answer, float]:
-        """Ask, or share an answer that somebody else has asked for since then; and tell when it was asked for."""
+    async def ask(self, request: Request, request_key: str, shared_key: Hashable, since: float) -> tuple[Answer, float]:
+        """Make a request, unless one that was made after ``since`` is kept or in flight; return when it was made."""
         if request.after:
-            # Waited for alone, holding up nobody.
+            # The pause belongs to this flow alone and must not hold up others that make the same request.
             if _is_late(request):
                 return _no_time(), 0.0
             await asyncio.sleep(request.after)
-        if (kept := self._kept.get(question)) and kept[1] > since:
+        if (kept := self._kept.get(request_key)) and kept[1] > since:
             return kept
-        asked = self._asked.get(question)
-        if asked is None:
-            asked = self._asked[question] = self._start(question, request, shared_key)
-        asked.waiting += 1
+        pending = self._in_flight.get(request_key)
+        if pending is None:
+            pending = self._in_flight[request_key] = self._start(request_key, request, shared_key)
+        pending.waiting += 1
         left = None if request.deadline is None else max(0.0, request.deadline - time.time())
         try:
             async with asyncio.timeout(left):
-                # Shielded: the others who wait for it want it even when this one is cancelled.
-                return await asyncio.shield(asked.task), asked.since
+                # Without the shield, cancelling this flow would cancel the request for all who wait for it.
+                return await asyncio.shield(pending.task), pending.since
         except TimeoutError:
             return _no_time(), 0.0
         finally:
-            asked.waiting -= 1
-            if not asked.waiting and not asked.task.done():
-                self._forget(question, asked)
-                asked.task.cancel()
+            pending.waiting -= 1
+            if not pending.waiting and not pending.task.done():
+                self._forget(request_key, pending)
+                pending.task.cancel()
 
-    def _start(self, question: str, request: Request, shared_key: Hashable) -> _Asked:
-        # The deadline is each waiter's own: nobody gets to hear that another one had no time.
-        asked = _Asked(
+    def _start(self, request_key: str, request: Request, shared_key: Hashable) -> _PendingRequest:
+        # Each flow keeps its own deadline, or one flow's deadline would end the request of another.
+        pending = _PendingRequest(
             asyncio.create_task(self._exchange(replace(request, after=0.0, deadline=None))), time.monotonic()
         )
 
         def answered(task: asyncio.Task[Answer]) -> None:
-            self._forget(question, asked)
+            self._forget(request_key, pending)
             if task.cancelled() or task.exception() is not None:
                 return
             reply = task.result()
             if (
                 isinstance(reply, Reply)
-                and reply.status < _GOOD
+                and reply.status < _FIRST_STATUS_NOT_OK
                 and shared_key is not None
                 and self.shared_keys[shared_key] > 1
             ):
-                self._kept[question] = (reply, asked.since)
-                self._kept.move_to_end(question)
-                if len(self._kept) > _MOST_KEPT:
+                self._kept[request_key] = (reply, pending.since)
+                self._kept.move_to_end(request_key)
+                if len(self._kept) > _MAX_KEPT_REPLIES:
                     self._kept.popitem(last=False)
 
-        asked.task.add_done_callback(answered)
-        return asked
+        pending.task.add_done_callback(answered)
+        return pending
 
     async def _exchange(self, request: Request) -> Answer:
         async with self._slots:
             return await self.client.exchange(request)
 
-    def _forget(self, question: str, asked: _Asked) -> None:
-        if self._asked.get(question) is asked:
-            del self._asked[question]
+    def _forget(self, request_key: str, pending: _PendingRequest) -> None:
+        if self._in_flight.get(request_key) is pending:
+            del self._in_flight[request_key]
 
     @contextmanager
-    def shared(self) -> Iterator[Callable[[], int]]:
-        """Tell, while somebody has much to ask, how much of it may be in flight: as much as of anybody else's."""
-        self._asking_together += 1
+    def parallel_flow(self) -> Iterator[Callable[[], int]]:
+        """Count a flow that makes parallel requests; yield a function that returns its share of the slots."""
+        self._parallel_flows += 1
         try:
-            yield lambda: -(-MAX_IN_FLIGHT // self._asking_together)
+            yield lambda: -(-MAX_IN_FLIGHT // self._parallel_flows)
         finally:
-            self._asking_together -= 1
+            self._parallel_flows -= 1
 
     def leave(self, shared_key: Hashable) -> None:
-        """Let one user of a subject go; what nobody shares any more is not kept."""
+        """Remove one user of a shared key; drop all kept replies when no key has several users."""
         self.shared_keys[shared_key] -= 1
         if not self.shared_keys[shared_key]:
             del self.shared_keys[shared_key]
@@ -136,48 +155,53 @@ class _SharedConnection:
             self._kept.clear()
 
 
-class _Loop:
+class _LoopState:
     """What the triggers of one event loop share."""
 
     def __init__(self) -> None:
-        self.lines: dict[Settings, _SharedConnection] = {}
-        # Reading a page takes milliseconds; many that arrive at once must not add up to a stall.
-        self.turn = asyncio.Lock()
-        # One thread beside the loop is enough, and more would keep it from its work.
-        self.thread = asyncio.Lock()
+        self.connections: dict[Settings, _SharedConnection] = {}
+        # Reading a page takes milliseconds. Without the lock many pages that arrive together would stall the loop.
+        self.loop_step = asyncio.Lock()
+        # More than one thread would compete with the loop for the interpreter lock.
+        self.thread_step = asyncio.Lock()
 
 
-_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
+_states: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopState] = WeakKeyDictionary()
 
 
 class SharedClient:
     """
-    Talks to Intercom from a trigger, over a client that it shares with others.
+    Runs the flows of one trigger over a client that it shares with others; made by :func:`shared_client`.
 
-    Made by :func:`shared_client`.
+    :param state: The state of the event loop.
+    :param connection: The shared connection.
+    :param shared_key: What the trigger polls; None when no other trigger polls the same.
+    :param fresh_for: Seconds for which a reply to another trigger is used again.
     """
 
-    def __init__(self, loop: _Loop, line: _SharedConnection, shared_key: Hashable, fresh_for: float) -> None:
-        self._loop = loop
-        self._line = line
+    def __init__(
+        self, state: _LoopState, connection: _SharedConnection, shared_key: Hashable, fresh_for: float
+    ) -> None:
+        self._state = state
+        self._connection = connection
         self._shared_key = shared_key
         self._fresh_for = fresh_for
 
     async def run(self, flow: ParallelFlow[T], *, blocking: bool = False) -> T:
         """
-        Carry out a call without holding up the event loop, however much it reads.
+        Run a flow without holding up the event loop.
 
-        :param flow: The call, or a flow that makes several.
-        :param blocking: Whether its own steps may take long, as when they read files (default False).
-        :return: What the call returns.
-        :raises IntercomError: What the call raises.
+        :param flow: The flow.
+        :param blocking: Whether the flow's own steps may block, as when they read files (default False).
+        :return: The flow's result.
+        :raises IntercomError: The flow's error.
         """
-        step: Callable[[], _Asks] = functools.partial(next, flow)
-        read, begun = 0, time.monotonic()
-        # Who asks the same again, as at the end of a list, wants to know what has changed.
-        known: dict[str, float] = {}
+        step: Callable[[], _Yielded] = functools.partial(next, flow)
+        bytes_read, began = 0, time.monotonic()
+        # A request that this flow repeats asks for news, so only a newer reply will do.
+        made_at: dict[str, float] = {}
         while True:
-            do = functools.partial(self._do, blocking=blocking, much=read > _QUICKLY_READ)
+            do = functools.partial(self._do, blocking=blocking, in_thread=bytes_read > _MAX_BYTES_IN_LOOP)
             taken = await do(functools.partial(_step, step))
             if isinstance(taken, tuple):
                 result: T = taken[0]
@@ -185,30 +209,30 @@ class SharedClient:
             if isinstance(taken, Parallel):
                 step = functools.partial(next, flow)
                 try:
-                    with self._line.shared() as most:
+                    with self._connection.parallel_flow() as most:
                         await run_in_tasks(taken, self._ask, do=do, most=most)
                 except IntercomError as error:
                     step = functools.partial(flow.throw, error)
                 continue
-            question = _question(taken)
-            since = known.get(question, begun - self._fresh_for)
-            outcome, known[question] = await self._line.ask(taken, question, self._shared_key, since)
-            if isinstance(outcome, Reply):
-                read += len(outcome.body)
-            step = functools.partial(flow.send, outcome)
+            request_key = _request_key(taken)
+            since = made_at.get(request_key, began - self._fresh_for)
+            answer, made_at[request_key] = await self._connection.ask(taken, request_key, self._shared_key, since)
+            if isinstance(answer, Reply):
+                bytes_read += len(answer.body)
+            step = functools.partial(flow.send, answer)
 
     async def _ask(self, request: Request) -> Answer:
-        outcome, _ = await self._line.ask(request, _question(request), self._shared_key, time.monotonic())
-        return outcome
+        answer, _ = await self._connection.ask(request, _request_key(request), self._shared_key, time.monotonic())
+        return answer
 
-    async def _do(self, step: Callable[[], R], /, *, blocking: bool, much: bool) -> R:
+    async def _do(self, step: Callable[[], R], /, *, blocking: bool, in_thread: bool) -> R:
         if blocking:
-            # Storage may need a connection of Airflow's; before 3.3 only such a thread can get at it.
+            # Storage may need a connection of Airflow's, which before 3.3 can be read only in a thread of asgiref's.
             return await sync_to_async(step, thread_sensitive=False)()
-        if much:
-            async with self._loop.thread:
+        if in_thread:
+            async with self._state.thread_step:
                 return await asyncio.to_thread(step)
-        async with self._loop.turn:
+        async with self._state.loop_step:
             taken = step()
             await asyncio.sleep(0)
         return taken
@@ -219,39 +243,39 @@ async def shared_client(
     settings: Settings, *, shared_key: Hashable = None, fresh_for: float = 0.0
 ) -> AsyncIterator[SharedClient]:
     """
-    Give a client that everybody in this event loop shares who has the same settings; the last closes it.
+    Return a client that all triggers in this event loop with the same settings share; the last one closes it.
 
-    :param settings: Where and as whom.
-    :param shared_key: What is asked about, such as a ruleset's id; answers are kept while several ask about the
-        same. None for what nobody else asks.
-    :param fresh_for: Seconds for which an answer that somebody else was given will do (default 0).
+    :param settings: The connection's settings.
+    :param shared_key: What is polled, such as a ruleset's id (default None: no other trigger polls the same). Replies
+        are kept while several triggers have the same key.
+    :param fresh_for: Seconds for which a reply to another trigger is used again (default 0).
     :return: The client, as an async context manager.
     """
-    loop = _loops.setdefault(asyncio.get_running_loop(), _Loop())
-    line = loop.lines.get(settings)
-    if line is None:
-        line = loop.lines[settings] = _SharedConnection(settings)
-    line.shared_keys[shared_key] += 1
+    state = _states.setdefault(asyncio.get_running_loop(), _LoopState())
+    connection = state.connections.get(settings)
+    if connection is None:
+        connection = state.connections[settings] = _SharedConnection(settings)
+    connection.shared_keys[shared_key] += 1
     try:
-        yield SharedClient(loop, line, shared_key, fresh_for)
+        yield SharedClient(state, connection, shared_key, fresh_for)
     finally:
-        line.leave(shared_key)
-        if not line.shared_keys:
-            del loop.lines[settings]
-            await line.client.aclose()
+        connection.leave(shared_key)
+        if not connection.shared_keys:
+            del state.connections[settings]
+            await connection.client.aclose()
 
 
-def _step(step: Callable[[], _Asks]) -> _Asks | tuple[Any]:
-    """Take a flow's next step; its result comes as a tuple, as what ends a generator cannot leave a thread."""
+def _step(step: Callable[[], _Yielded]) -> _Yielded | tuple[Any]:
+    """Take a flow's next step; return its result as a tuple, because StopIteration cannot leave a thread."""
     try:
         return step()
     except StopIteration as end:
         return (end.value,)
 
 
-def _question(request: Request) -> str:
+def _request_key(request: Request) -> str:
     if not request.safe:
-        raise ValueError(f"{request} changes something, and is not to be shared")
+        raise ValueError(f"{request} changes something, so it cannot be shared")
     return f"{request.method} {request.path} {request.params} {request.json} {request.timeout}"
 
 

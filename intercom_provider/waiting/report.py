@@ -1,4 +1,4 @@
-"""What a sensor tells about the messages of its last look: reasons, ids, and rows on object storage."""
+"""Reporting the messages of a full poll: who failed and why, and rows on object storage."""
 
 from __future__ import annotations
 
@@ -20,46 +20,47 @@ if TYPE_CHECKING:
     from intercom_provider.api.client import IntercomClient
     from intercom_provider.fields import WaitFor
     from intercom_provider.waiting.poll import FullPoll, SeenStatus
-    from intercom_provider.waiting.sent import KeyOf, Row
+    from intercom_provider.waiting.sent import KeyLookup, Row
 
-Results: TypeAlias = Literal["failed", "unsettled", "all"]
+ResultsFilter: TypeAlias = Literal["failed", "pending", "all"]
+"""Which messages get a row in the results."""
 
-MOST_IDS: Final = 1_000
-MOST_REASONS: Final = 10
+MAX_IDS: Final = 1_000
+MAX_FAILURES: Final = 10
 
-_TOLD: Final = ("whatsapp_message_id", "key", "conversation_id", "user_id", "reason")
-# Reasons are worth a moment after a wait, for all of them together.
-_REASONS_TIMEOUT: Final = 5.0
-_REASONS_LAST: Final = 15.0
+_FAILURE_FIELDS: Final = ("whatsapp_message_id", "key", "conversation_id", "user_id", "reason")
+# The wait is over by then, so the reasons must not take long: each of them, and all together.
+_REASON_TIMEOUT_SECONDS: Final = 5.0
+_MAX_REASONS_SECONDS: Final = 15.0
 
-# Beyond this, rows wait on disk, so that a ruleset of any size needs no more memory.
-_ROWS_IN_MEMORY: Final = 1_000_000
+# Longer rows are kept on disk, so that a ruleset of any size needs no more memory.
+_MAX_CHARS_IN_MEMORY: Final = 1_000_000
 
 
 class Report:
     """
-    Gathers during a look what will be told after it; bounded in memory. A context manager.
+    Collects the statuses of one poll for the report at its end; bounded in memory. A context manager.
 
-    :param wait_for: What a message has to reach.
-    :param results: Which messages get a row: ``failed``, ``unsettled`` or ``all``; None for no rows.
-    :param keys: The user's own ids by WhatsApp id.
-    :param not_sent: Rows of messages that have no WhatsApp id; read several times.
+    :param wait_for: The status that messages have to reach.
+    :param results: Which messages get a row: ``failed``, ``pending`` or ``all``; None for no rows.
+    :param keys: The keys of messages by WhatsApp id.
+    :param rows_without_id: Rows of messages without a WhatsApp id (default none); iterated several times.
     """
 
     def __init__(
         self,
         *,
         wait_for: WaitFor,
-        results: Results | None,
-        keys: KeyOf,
-        not_sent: Iterable[Row] = (),
+        results: ResultsFilter | None,
+        keys: KeyLookup,
+        rows_without_id: Iterable[Row] = (),
     ) -> None:
         self._wait_for = wait_for
         self._results = results
         self._keys = keys
-        self._not_sent = not_sent
+        self._rows_without_id = rows_without_id
         self._failed: dict[str, Row] = {}
-        self._rows = SpooledTemporaryFile(max_size=_ROWS_IN_MEMORY, mode="w+", encoding="utf-8")  # noqa: SIM115 - lives as long as the report
+        self._rows = SpooledTemporaryFile(max_size=_MAX_CHARS_IN_MEMORY, mode="w+", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
 
     def __enter__(self) -> Self:
         return self
@@ -69,86 +70,84 @@ class Report:
     ) -> None:
         self._rows.close()
 
-    def add(self, sighting: SeenStatus) -> None:
+    def add(self, seen: SeenStatus) -> None:
         """
-        Remember a sighting, as far as it may be told.
+        Record a status that may be reported.
 
-        :param sighting: A message as the look saw it.
+        :param seen: The status.
         """
-        failed = sighting.status == "failed"
-        wanted = self.includes(sighting.status)
+        failed = seen.status == "failed"
+        wanted = self.includes(seen.status)
         if not (failed or wanted):
             return
         row = {
-            "whatsapp_message_id": sighting.whatsapp_message_id,
-            "key": self._keys.get(sighting.whatsapp_message_id),
-            "conversation_id": sighting.conversation_id,
-            "user_id": sighting.user_id,
-            "status": sighting.status,
-            "reason": sighting.reason,
-            "template_name": sighting.template_name,
-            "updated_at": sighting.updated_at,
+            "whatsapp_message_id": seen.whatsapp_message_id,
+            "key": self._keys.get(seen.whatsapp_message_id),
+            "conversation_id": seen.conversation_id,
+            "user_id": seen.user_id,
+            "status": seen.status,
+            "reason": seen.reason,
+            "template_name": seen.template_name,
+            "updated_at": seen.updated_at,
         }
-        # Some room beyond what is told: not everything seen as failed is counted as failed.
-        if failed and len(self._failed) <= 2 * MOST_IDS:
-            self._failed.setdefault(sighting.whatsapp_message_id, row)
+        # Keep more than will be reported, because a message that is listed as failed may be listed as delivered, too.
+        if failed and len(self._failed) <= 2 * MAX_IDS:
+            self._failed.setdefault(seen.whatsapp_message_id, row)
         if wanted:
             self._rows.write(json.dumps(row) + "\n")
 
     def failure_summary(self, poll: FullPoll, client: IntercomClient) -> Row:
         """
-        Tell whose messages failed and why.
+        Return which messages failed and why.
 
-        :param poll: The look that this report watched.
-        :param client: Asks for reasons, for at most ten messages.
+        :param poll: The result of the poll.
+        :param client: Asks Intercom for the reasons of at most ten messages.
         :return: ``failures``, ``failed_whatsapp_message_ids`` and ``failed_user_ids``.
         """
         failed = [row for message_id, row in self._failed.items() if poll.counter.counts_as(message_id, "failed")]
-        # More of them than may be told make no difference.
-        refused = list(islice((row for row in self._not_sent if row["status"] == "failed"), MOST_IDS + 1))
-        briefly = RetryLimits(attempts=1, timeout=_REASONS_TIMEOUT, deadline=time.time() + _REASONS_LAST)
-        told = [_with_reason(row, client, briefly) for row in (*refused, *failed)[:MOST_REASONS]]
-        # Not all that failed were remembered when many of the first did arrive all the same.
-        complete = poll.summary.failed <= MOST_IDS and len(failed) + len(refused) >= poll.summary.failed
+        # One more than the limit is enough to see that the ids are not complete.
+        never_sent = list(islice((row for row in self._rows_without_id if row["status"] == "failed"), MAX_IDS + 1))
+        limits = RetryLimits(attempts=1, timeout=_REASON_TIMEOUT_SECONDS, deadline=time.time() + _MAX_REASONS_SECONDS)
+        failures = [_add_reason(row, client, limits) for row in (*never_sent, *failed)[:MAX_FAILURES]]
+        # Failed messages are missing when too many were recorded that turned out to be delivered.
+        complete = poll.summary.failed <= MAX_IDS and len(failed) + len(never_sent) >= poll.summary.failed
         users = dict.fromkeys(row["user_id"] for row in failed if row["user_id"])
         return {
-            "failures": [{name: row[name] for name in _TOLD} for row in told],
+            "failures": [{name: row[name] for name in _FAILURE_FIELDS} for row in failures],
             "failed_whatsapp_message_ids": [row["whatsapp_message_id"] for row in failed] if complete else None,
             "failed_user_ids": list(users) if complete else None,
         }
 
     def rows(self, poll: FullPoll) -> Iterator[Row]:
         """
-        Tell the rows that were asked for, each message once.
+        Return the rows that ``results`` asks for, one a message.
 
-        :param poll: The look that this report watched.
-        :return: The rows, those of messages without an id first.
+        :param poll: The result of the poll.
+        :return: The rows, those of messages without a WhatsApp id first.
         """
-        yield from (row for row in self._not_sent if self.includes(row["status"]))
+        yield from (row for row in self._rows_without_id if self.includes(row["status"]))
         self._rows.seek(0)
         for line in self._rows:
             row = json.loads(line)
             if poll.counter.claim_once(row["whatsapp_message_id"], row["status"]):
-                # The reasons that were asked for belong into the rows as well.
+                # The row in memory has the reason that failure_summary asked for; the one on disk has not.
                 yield self._failed.get(row["whatsapp_message_id"], row) if row["status"] == "failed" else row
 
     def includes(self, status: str) -> bool:
         """
-        Tell whether messages with a status get a row.
+        Check whether messages with a status get a row.
 
-        :param status: Intercom's word for it.
-        :return: Whether more than the status will be told.
+        :param status: The status as Intercom spells it.
+        :return: Whether they do.
         """
-        if self._results is None:
-            return False
-        if self._results == "all":
-            return True
         if self._results == "failed":
             return status == "failed"
-        return status not in settled_statuses(self._wait_for)
+        if self._results == "pending":
+            return status not in settled_statuses(self._wait_for)
+        return self._results == "all"
 
 
-def _with_reason(row: Row, client: IntercomClient, limits: RetryLimits) -> Row:
+def _add_reason(row: Row, client: IntercomClient, limits: RetryLimits) -> Row:
     if row["reason"] is None:
         try:
             found = client.run(calls.whatsapp_status(row["whatsapp_message_id"], limits))
@@ -162,13 +161,13 @@ def _with_reason(row: Row, client: IntercomClient, limits: RetryLimits) -> Row:
 
 def write_rows(rows: Iterator[Row], path: str) -> int:
     """
-    Write rows as JSON Lines to object storage or a local file; what stood there is replaced.
+    Write rows as JSON Lines to object storage or a local file, in place of an earlier file.
 
     :param rows: The rows.
     :param path: A path or a URI that Airflow's ``ObjectStoragePath`` takes (``s3://conn_id@bucket/...``).
     :return: How many rows were written.
     """
-    from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where rows are wanted
+    from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library
 
     target = ObjectStoragePath(path)
     if target.protocol in ("", "file"):

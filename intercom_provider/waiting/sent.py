@@ -1,4 +1,4 @@
-"""Which messages a sensor watches: a ruleset, WhatsApp ids, or what senders left in XCom."""
+"""Reading which messages a sensor is for: a ruleset, WhatsApp ids, or what senders left in XCom."""
 
 from __future__ import annotations
 
@@ -17,49 +17,61 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Keys: TypeAlias = "dict[str, Key]"
-"""WhatsApp ids and the user's own ids of the same messages."""
+"""WhatsApp ids, with the user's own ids of the same messages."""
 
 Row: TypeAlias = dict[str, Any]
 
 
-class KeyOf(Protocol):
-    """Knows the key of a message by its WhatsApp id, at least while a look is at it."""
+class KeyLookup(Protocol):
+    """Returns the key of a message by its WhatsApp id, at least while a poll sees the message."""
 
     def get(self, whatsapp_message_id: str, /) -> Key:
-        """Give the key; None when there is none."""
+        """Return the key; None when there is none."""
 
 
 class Sent(NamedTuple):
     """
-    What senders left.
+    The messages that senders left in XCom.
 
-    :param ids: The WhatsApp ids of the messages that can be followed.
-    :param keys: Their keys.
-    :param not_sent: A row for each message that can not be followed; may be read several times.
-    :param refused: How many of these were refused, and so have failed.
-    :param untraceable: How many of these were sent, perhaps.
+    :param ids: The WhatsApp ids of messages whose status can be asked for.
+    :param keys: The keys of these messages.
+    :param rows_without_id: A row for each message without a WhatsApp id; can be iterated several times.
+    :param never_sent: How many messages without an id were not sent, and so have failed.
+    :param untrackable: How many messages without an id may have been sent.
     """
 
     ids: Sequence[str] = ()
-    keys: KeyOf = MappingProxyType({})
-    not_sent: Iterable[Row] = ()
-    refused: int = 0
-    untraceable: int = 0
+    keys: KeyLookup = MappingProxyType({})
+    rows_without_id: Iterable[Row] = ()
+    never_sent: int = 0
+    untrackable: int = 0
 
 
-_MOST_MESSAGES: Final = 1_000
-_OUTCOMES: Final = ("sent", "already_sent", "rejected", "unconfirmed", "expired", "duplicates", "dry_run")
-# The first of its duplicates stands for a message, and a dry run leaves nothing to wait for.
-_NOT_MEANT_TO_GO: Final = ("duplicate", "dry_run")
+MAX_SINGLE_MESSAGES: Final = 1_000
+
+_BATCH_COUNTS: Final = (
+    "sent",
+    "already_sent",
+    "rejected",
+    "not_sent",
+    "unconfirmed",
+    "expired",
+    "duplicates",
+    "dry_run",
+)
+# Nothing was sent, so the message has failed.
+_NEVER_SENT: Final = ("rejected", "not_sent", "expired")
+# A duplicate stands for a message that another line holds, and a dry run leaves nothing to wait for.
+_NO_MESSAGE: Final = ("duplicate", "dry_run")
 
 
 def read_ruleset_id(value: object) -> str | None:
     """
     Read a ruleset's id.
 
-    :param value: What stands in ``ruleset_id``.
+    :param value: The field ``ruleset_id``.
     :return: The id; None when it is missing.
-    :raises InvalidInputError: When it is no id.
+    :raises InvalidInputError: When it is not an id.
     """
     if is_missing(value):
         return None
@@ -72,15 +84,21 @@ def read_message_ids(value: object) -> Keys:
     """
     Read WhatsApp ids.
 
-    :param value: What stands in ``whatsapp_message_id``: one id or a sequence of them.
-    :return: The ids, each once, with no key.
-    :raises InvalidInputError: When one is none, or they are too many.
+    :param value: The field ``whatsapp_message_id``: one id or a sequence of ids.
+    :return: The ids, each once, without keys.
+    :raises InvalidInputError: When an entry is not an id, or when there are more than 1,000.
     """
     if is_missing(value):
         return {}
     data = parse_json_text(value)
     entries = data if isinstance(data, list) else [data]
-    return _not_too_many("whatsapp_message_id", {_message_id("whatsapp_message_id", entry): None for entry in entries})
+    ids: Keys = {_message_id("whatsapp_message_id", entry): None for entry in entries}
+    if len(ids) > MAX_SINGLE_MESSAGES:
+        raise InvalidInputError.of(
+            "whatsapp_message_id",
+            f"at most {MAX_SINGLE_MESSAGES:,} messages are asked for one by one; watch a ruleset, or split them",
+        )
+    return ids
 
 
 def _message_id(name: str, value: object) -> str:
@@ -97,37 +115,28 @@ def _message_id(name: str, value: object) -> str:
     return value.strip()
 
 
-def _not_too_many(name: str, ids: Keys) -> Keys:
-    if len(ids) > _MOST_MESSAGES:
-        raise InvalidInputError.of(
-            name, f"at most {_MOST_MESSAGES:,} messages are asked for one by one; watch a ruleset, or split them"
-        )
-    return ids
-
-
 def read_sent(value: object, *, parsing: bool = False) -> Sent:
     """
-    Find the WhatsApp ids in what senders left in XCom, and those messages that have none.
+    Read the messages that senders left in XCom.
 
-    :param value: What stands in ``sent``: the output of a single sender or of a batch, or a sequence of them.
-    :param parsing: Whether a DAG is being parsed: then no batch's parts are read (default False).
-    :return: What they left. Of more than 1,000 messages ids and rows are read from the batches' parts each
-        time that they are wanted.
-    :raises InvalidInputError: When it is no such output, or the parts of a large batch are not there.
-    :raises UnreachableError: When they can not be read for another reason, which may pass.
+    :param value: The field ``sent``: the output of a single sender or of a batch, or a sequence of these.
+    :param parsing: Whether a DAG is being parsed (default False): then batches' results are not read.
+    :return: The messages. Above 1,000, ids and rows are read from the batches' results whenever they are needed.
+    :raises InvalidInputError: When it is not such an output, or when the results of a large batch are missing.
+    :raises UnreachableError: When the results cannot be read for a reason that may pass.
     """
     if is_missing(value):
         return Sent()
     data = parse_json_text(value)
     entries = [_read_output(entry) for entry in (data if isinstance(data, list) else [data])]
     batches = [] if parsing else [entry for entry in entries if isinstance(entry, _Batch)]
-    found = _SentReader(streamed=sum(batch.done for batch in batches) > _MOST_MESSAGES)
+    reader = _SentReader(streamed=sum(batch.total for batch in batches) > MAX_SINGLE_MESSAGES)
     for entry in entries:
         if not isinstance(entry, _Batch):
-            found.add_single(entry)
+            reader.add_single(entry)
         elif not parsing:
-            found.add_batch(entry)
-    return found.sent()
+            reader.add_batch(entry)
+    return reader.sent()
 
 
 def _read_output(entry: object) -> _Batch | Mapping[str, Any]:
@@ -145,11 +154,11 @@ def _read_output(entry: object) -> _Batch | Mapping[str, Any]:
 
 
 class _Batch(NamedTuple):
-    """What a batch left in XCom."""
+    """The output of a batch in XCom."""
 
-    done: int
-    went: int
-    failed: int
+    total: int
+    accepted: int
+    never_sent: int
     unconfirmed: int
     ids: tuple[str, ...] | None
     reasons: tuple[tuple[str, int], ...]
@@ -157,12 +166,13 @@ class _Batch(NamedTuple):
 
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> _Batch:
+        """Read the output; raise :class:`InvalidInputError` when it is incomplete or lacks the ids."""
         ids = entry["whatsapp_message_ids"]
         try:
             batch = cls(
-                done=sum(int(entry[name]) for name in _OUTCOMES),
-                went=int(entry["sent"]) + int(entry["already_sent"]),
-                failed=int(entry["rejected"]) + int(entry["expired"]),
+                total=sum(int(entry[name]) for name in _BATCH_COUNTS),
+                accepted=int(entry["sent"]) + int(entry["already_sent"]),
+                never_sent=sum(int(entry[name]) for name in _NEVER_SENT),
                 unconfirmed=int(entry["unconfirmed"]),
                 ids=None if ids is None else tuple(_message_id("sent", each) for each in ids if not is_missing(each)),
                 reasons=tuple((str(each["reason"]), int(each["count"])) for each in entry.get("reasons") or ()),
@@ -172,55 +182,57 @@ class _Batch(NamedTuple):
             if isinstance(error, InvalidInputError):
                 raise
             raise InvalidInputError.of("sent", f"holds a batch's output that is not whole ({error!r})") from None
-        if batch.ids is None and batch.folder is None and batch.went:
+        if batch.ids is None and batch.folder is None and batch.accepted:
             raise InvalidInputError.of(
                 "sent",
-                f"holds a batch with more than {_MOST_MESSAGES:,} WhatsApp ids, which are not in XCom: "
+                f"holds a batch with more than {MAX_SINGLE_MESSAGES:,} WhatsApp ids, which are not in XCom: "
                 "set results_path on the batch",
             )
         return batch
 
     def check(self, ids: int) -> None:
-        """Refuse a batch of which nothing can be followed, as it was no WhatsApp messages."""
-        if self.went and not ids:
+        """Raise :class:`InvalidInputError` when messages were sent, but not one has a WhatsApp id."""
+        if self.accepted and not ids:
             raise InvalidInputError.of(
                 "sent",
-                f"holds a batch that sent {self.went:,} messages and got no WhatsApp id: only WhatsApp messages have a "
-                "delivery status",
+                f"holds a batch that sent {self.accepted:,} messages and got no WhatsApp id: only WhatsApp messages "
+                "have a delivery status",
             )
 
 
 class _SentReader:
     """
-    What was found in the outputs so far.
+    Collects the messages of several outputs.
 
-    :param streamed: Whether batches' parts are read wherever they are wanted, and not held.
+    :param streamed: Whether batches' results are read whenever they are needed, and not held in memory.
     """
 
     def __init__(self, *, streamed: bool) -> None:
         self._streamed = streamed
         self._pieces: list[Piece] = []
         self._held: Keys = {}
-        self._without = _UntrackedRows()
-        self._only_in_xcom = self._in_parts = 0
+        self._rows = _RowsWithoutId()
+        self._only_in_xcom = self._in_results = 0
 
     def add_single(self, entry: Mapping[str, Any]) -> None:
+        """Add the output of a single send."""
         if not is_missing(entry.get("whatsapp_message_id")):
             self._hold({_message_id("sent", entry["whatsapp_message_id"]): entry.get("key")})
         elif entry["outcome"] != "dry_run":
             row = _row_without_id(entry["outcome"], entry.get("reason"), entry.get("key"), entry.get("conversation_id"))
-            self._without.hold([row])
+            self._rows.hold([row])
 
     def add_batch(self, batch: _Batch) -> None:
+        """Add the output of a batch, with its results if it has any."""
         if batch.folder is not None:
             from intercom_provider.results.message_ids import explain_read_errors  # noqa: PLC0415
             from intercom_provider.results.reader import TryResults  # noqa: PLC0415 - not when a DAG is parsed
 
             try:
                 with explain_read_errors(batch.folder):
-                    self._add_parts(batch, TryResults.of_last_try(batch.folder, batch.done))
+                    self._add_results(batch, TryResults.of_last_try(batch.folder, batch.total))
             except IntercomError as error:
-                if batch.ids is None or self._only_in_xcom + len(batch.ids) > _MOST_MESSAGES:
+                if batch.ids is None or self._only_in_xcom + len(batch.ids) > MAX_SINGLE_MESSAGES:
                     raise
                 log.warning("keys and reasons are not known: %s", error)
             else:
@@ -228,112 +240,116 @@ class _SentReader:
         if batch.ids is not None:
             batch.check(len(batch.ids))
             self._hold(dict.fromkeys(batch.ids))
-        self._without.hold(_rows_without_parts(batch))
+        self._rows.hold(_rows_without_results(batch))
 
     def sent(self) -> Sent:
+        """Return the messages that were added."""
         ids: Sequence[str] = tuple(self._held)
-        keys: KeyOf = self._held
+        keys: KeyLookup = self._held
         if self._streamed:
             from intercom_provider.results.message_ids import StreamedIds  # noqa: PLC0415 - not when a DAG is parsed
 
-            ids = keys = StreamedIds(self._pieces, self._in_parts + self._only_in_xcom)
-        return Sent(ids, keys, self._without, self._without.refused, self._without.untraceable)
+            ids = keys = StreamedIds(self._pieces, self._in_results + self._only_in_xcom)
+        return Sent(ids, keys, self._rows, self._rows.never_sent, self._rows.untrackable)
 
-    def _add_parts(self, batch: _Batch, parts: TryResults) -> None:
+    def _add_results(self, batch: _Batch, results: TryResults) -> None:
         ids: Keys = {}
         rows: list[Row] = []
-        number = refused = untraceable = 0
-        for line in parts.lines():
+        number = never_sent = untrackable = 0
+        for line in results.lines():
             if line.whatsapp_message_id is not None:
                 id_ = _message_id("sent", line.whatsapp_message_id)
                 number += 1
                 if not self._streamed:
                     ids[id_] = line.key
-            elif line.outcome not in _NOT_MEANT_TO_GO:
+            elif line.outcome not in _NO_MESSAGE:
                 row = _row_of(line)
-                refused += row["status"] == "failed"
-                untraceable += row["status"] != "failed"
+                never_sent += row["status"] == "failed"
+                untrackable += row["status"] != "failed"
                 if not self._streamed:
                     rows.append(row)
         batch.check(number)
         if not self._streamed:
-            # In the order of XCom, where they are in both: it is the same wherever they are read.
+            # The order of XCom is the same in every process. That of the results may change with a new try.
             self._held |= {each: ids.get(each) for each in batch.ids} if batch.ids is not None else ids
-            self._without.hold(rows)
-        elif parts not in self._pieces:
-            self._pieces.append(parts)
-            self._in_parts += number
-            self._without.read(parts, refused, untraceable)
+            self._rows.hold(rows)
+        elif results not in self._pieces:
+            self._pieces.append(results)
+            self._in_results += number
+            self._rows.stream(results, never_sent, untrackable)
 
     def _hold(self, ids: Keys) -> None:
-        """Take in ids that are nowhere but in XCom; where they are many, they have to be read from parts."""
+        """Hold ids that are only in XCom; there may be no more than 1,000, because they travel with the trigger."""
         new = {id_: key for id_, key in ids.items() if id_ not in self._held}
         self._only_in_xcom += len(new)
-        if self._only_in_xcom > _MOST_MESSAGES:
+        if self._only_in_xcom > MAX_SINGLE_MESSAGES:
             raise InvalidInputError.of(
                 "sent",
-                f"holds more than {_MOST_MESSAGES:,} messages: watch a ruleset, or send them with "
+                f"holds more than {MAX_SINGLE_MESSAGES:,} messages: watch a ruleset, or send them with "
                 "SendMessageBatchOperator and results_path, from where any number is read",
             )
         self._held |= ids
         self._pieces.append(new)
 
 
-class _UntrackedRows:
-    """Rows of messages that can not be followed: some are held, others read wherever they are wanted."""
+class _RowsWithoutId:
+    """Rows of messages without a WhatsApp id; some are held, others are read from results in each iteration."""
 
     def __init__(self) -> None:
-        self.refused = self.untraceable = 0
+        self.never_sent = self.untrackable = 0
         self._held: list[Row] = []
-        self._parts: list[TryResults] = []
+        self._results: list[TryResults] = []
 
     def __iter__(self) -> Iterator[Row]:
         yield from self._held
-        if self._parts:
-            from intercom_provider.results.message_ids import explain_read_errors  # noqa: PLC0415 - not when a DAG is parsed
-        for parts in self._parts:
-            with explain_read_errors(parts.folder):
-                for line in parts.lines():
-                    if line.whatsapp_message_id is None and line.outcome not in _NOT_MEANT_TO_GO:
+        if self._results:
+            from intercom_provider.results.message_ids import explain_read_errors  # noqa: PLC0415 - as above
+        for results in self._results:
+            with explain_read_errors(results.folder):
+                for line in results.lines():
+                    if line.whatsapp_message_id is None and line.outcome not in _NO_MESSAGE:
                         yield _row_of(line)
 
     def hold(self, rows: list[Row]) -> None:
-        refused = sum(row["status"] == "failed" for row in rows)
-        self.refused += refused
-        self.untraceable += len(rows) - refused
+        """Add rows that are held."""
+        never_sent = sum(row["status"] == "failed" for row in rows)
+        self.never_sent += never_sent
+        self.untrackable += len(rows) - never_sent
         self._held += rows
 
-    def read(self, parts: TryResults, refused: int, untraceable: int) -> None:
-        self.refused += refused
-        self.untraceable += untraceable
-        self._parts.append(parts)
+    def stream(self, results: TryResults, never_sent: int, untrackable: int) -> None:
+        """Add results that are read in each iteration, and how many rows they have."""
+        self.never_sent += never_sent
+        self.untrackable += untrackable
+        self._results.append(results)
 
 
 def _row_of(line: MessageResult) -> Row:
     return _row_without_id(line.outcome, line.reason, line.key)
 
 
-def _rows_without_parts(batch: _Batch) -> list[Row]:
-    words = [reason for reason, _ in batch.reasons]
-    if sum(count for _, count in batch.reasons) == batch.failed:
-        why = batch.reasons
+def _rows_without_results(batch: _Batch) -> list[Row]:
+    """Return the rows of a batch of which only the output in XCom is known."""
+    texts = [reason for reason, _ in batch.reasons]
+    if sum(count for _, count in batch.reasons) == batch.never_sent:
+        reasons = batch.reasons
     else:
-        why = ((f"one of: {'; '.join(words)}" if words else "not known", batch.failed),)
-    lost = 0 if batch.ids is None else max(0, batch.went - len(batch.ids))
-    rows = [(_row_without_id("rejected", reason), count) for reason, count in why]
-    rows += [(_row_without_id("unconfirmed"), batch.unconfirmed), (_row_without_id("sent"), lost)]
-    # One row stands for all that are alike.
+        reasons = ((f"one of: {'; '.join(texts)}" if texts else "not known", batch.never_sent),)
+    without_id = 0 if batch.ids is None else max(0, batch.accepted - len(batch.ids))
+    rows = [(_row_without_id("rejected", reason), count) for reason, count in reasons]
+    rows += [(_row_without_id("unconfirmed"), batch.unconfirmed), (_row_without_id("sent"), without_id)]
+    # Equal rows share one dictionary, because a batch can have very many of them.
     return [row for row, count in rows for _ in range(count)]
 
 
 def _row_without_id(outcome: object, reason: object = None, key: object = None, conversation_id: object = None) -> Row:
-    # What was never sent has failed. What may have been sent has not: it can only not be followed.
+    # A message that may have been sent has not failed, although its status can never be asked for.
     return {
         "whatsapp_message_id": None,
         "key": key,
         "conversation_id": conversation_id,
         "user_id": None,
-        "status": "failed" if outcome in ("rejected", "expired") else "sent",
+        "status": "failed" if outcome in _NEVER_SENT else "sent",
         "reason": reason or f"the send's outcome was {outcome}, without a WhatsApp id",
         "template_name": None,
         "updated_at": None,

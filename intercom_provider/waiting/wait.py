@@ -1,14 +1,15 @@
 """
-What every wait has: a deadline, and patience with looks that fail.
+What all waits have in common: a deadline, and polls that may fail.
 
-A sensor runs it on a worker and a trigger in the triggerer, so that both decide the same.
+A sensor runs a wait on a worker and a trigger runs it in the triggerer, so that both decide alike.
 """
 
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar
 
 from intercom_provider.api.errors import RateLimitedError
 from intercom_provider.api.flow import RetryLimits
@@ -17,32 +18,35 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from intercom_provider.api.errors import IntercomError
+    from intercom_provider.api.parallel import ParallelFlow
 
 log = logging.getLogger(__name__)
 
-MAX_FAILED_POLLS: Final = 10
-"""How many looks in a row may fail for reasons that pass."""
+FoundT = TypeVar("FoundT")
 
-# Airflow's own clock for the time-out starts a moment after ours and must not strike first.
-_STRIKES_BEFORE_AIRFLOW: Final = 0.05
-# The last look starts when time is up: long enough for a long list, and not for one without an end.
+MAX_FAILED_POLLS: Final = 10
+"""How many polls in a row may fail for reasons that may pass."""
+
+# Airflow's own clock for the time-out starts a moment after ours. Ours has to end first, or there would be no report.
+_AHEAD_OF_AIRFLOW_SECONDS: Final = 0.05
+# The last poll begins at the deadline. It gets enough time for a long list, but not for a list without an end.
 _LAST_POLL_SECONDS: Final = 300.0
 _LAST_POLL_TIMEOUT_SECONDS: Final = 10.0
-# However long Intercom asks to wait, its word is not taken for more than this.
-_LONGEST_PAUSE: Final = 3_600.0
+# Intercom may ask for a longer pause, by mistake. A wait pauses no longer than this.
+_MAX_PAUSE_SECONDS: Final = 3_600.0
 
 Verdict: TypeAlias = Literal["wait", "settled", "deadline"]
 
 
 @dataclass(slots=True, kw_only=True)
-class Wait:
+class Wait(ABC):
     """
-    A wait as it goes on, whatever it is for; as a string it says for what.
+    A wait with a deadline; as a string, what it is for.
 
-    :param started: Epoch seconds at which it began.
-    :param deadline: Epoch seconds at which it ends, one way or the other.
-    :param failed_polls: How many looks in a row have failed.
-    :param not_before: Epoch seconds before which Intercom does not want to be asked again.
+    :param started: When it began, in epoch seconds.
+    :param deadline: When it ends in any case, in epoch seconds.
+    :param failed_polls: How many polls in a row have failed.
+    :param not_before: Epoch seconds before which Intercom does not want the next poll.
     """
 
     started: float
@@ -51,101 +55,131 @@ class Wait:
     not_before: float = 0.0
 
     def deadline_passed(self, now: float) -> bool:
-        """Tell whether the deadline is here."""
-        return now + _STRIKES_BEFORE_AIRFLOW >= self.deadline
+        """Check whether the deadline is here."""
+        return now + _AHEAD_OF_AIRFLOW_SECONDS >= self.deadline
 
     def limits(self, now: float) -> tuple[RetryLimits, RetryLimits]:
         """
-        Tell how patient a look is; at the deadline it is the last look, which the deadline no longer cuts short.
+        Return the retry limits of a poll; the deadline does not cut short the last poll, which begins at it.
 
         :param now: Epoch seconds.
-        :return: The patience for its first request, for which a poll that fails waits for the next, and that for
-            the rest, as what was read should not be read again.
+        :return: The limits of its first request, which is not repeated because the next poll is soon enough, and those
+            of the others, which are repeated because the earlier ones would be in vain.
         """
         if self.deadline_passed(now):
             first = RetryLimits(attempts=1, deadline=now + _LAST_POLL_SECONDS, timeout=_LAST_POLL_TIMEOUT_SECONDS)
             return first, first._replace(attempts=2)
         return RetryLimits(attempts=1, deadline=self.deadline), RetryLimits(attempts=4, deadline=self.deadline)
 
-    def poll_failed(self, error: IntercomError, now: float, allowed: int | None = MAX_FAILED_POLLS) -> Verdict:
+    def poll_failed(self, error: IntercomError, now: float, max_failed_polls: int | None = MAX_FAILED_POLLS) -> Verdict:
         """
-        Take in that a look failed.
+        Record a failed poll.
 
-        :param error: Why.
+        :param error: Why it failed.
         :param now: Epoch seconds.
-        :param allowed: How many may fail in a row; None for any number.
-        :return: Whether to wait on, or that the deadline is here.
+        :param max_failed_polls: How many polls in a row may fail (default 10); None for any number.
+        :return: ``wait`` or ``deadline``.
         :raises IntercomError: The error, when it is permanent or one too many.
         """
         if not error.transient:
             raise error
         self.failed_polls += 1
         if isinstance(error, RateLimitedError) and error.retry_at is not None:
-            self.not_before = min(error.retry_at, now + _LONGEST_PAUSE)
-        log.warning("%s: could not look (%d in a row): %s", self, self.failed_polls, error)
+            self.not_before = min(error.retry_at, now + _MAX_PAUSE_SECONDS)
+        log.warning("%s: the poll failed (%d in a row): %s", self, self.failed_polls, error)
         if self.deadline_passed(now):
             return "deadline"
-        if allowed is not None and self.failed_polls > allowed:
+        if max_failed_polls is not None and self.failed_polls > max_failed_polls:
             raise error
         return "wait"
 
-    def state(self) -> dict[str, Any]:
+    @abstractmethod
+    def state(self) -> dict[str, object]:
         """
-        Give what has to be remembered from one process to the next.
+        Return what has to be remembered from one process to the next.
 
         :return: JSON, for :meth:`resume`.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def resume(self, state: object) -> None:
         """
-        Take up what another process knew of this wait.
+        Go on with what another process knew of this wait.
 
-        :param state: What :meth:`state` gave.
-        :raises ValueError: When it is anything else, such as another version's.
+        :param state: The result of :meth:`state`.
+        :raises ValueError: When the state is something else, such as that of another version.
         """
-        raise NotImplementedError
 
-    def update(self, found: Any, now: float) -> Verdict:
-        """
-        Take in a look.
-
-        :param found: What was found.
-        :param now: Epoch seconds when it was complete.
-        :return: Whether to wait on, or why not.
-        """
-        raise NotImplementedError
-
-    def progress(self, found: Any, now: float) -> str:
-        """
-        Say for the log how far it is.
-
-        :param found: What was found last, after it was taken in.
-        :param now: Epoch seconds.
-        :return: One line.
-        """
-        raise NotImplementedError
-
-    def progress_values(self, found: Any) -> dict[str, Any]:
-        """
-        Give the progress for people who look at a deferred task.
-
-        :param found: What was found last, after it was taken in.
-        :return: JSON.
-        """
-        raise NotImplementedError
-
-    def common_state(self) -> dict[str, Any]:
-        """Give what every wait remembers."""
+    def common_state(self) -> dict[str, object]:
+        """Return the part of the state that all waits have."""
         return {
             "started": self.started,
             "deadline": self.deadline,
-            "failed_looks": self.failed_polls,
+            "failed_polls": self.failed_polls,
             "not_before": self.not_before,
         }
 
-    def resume_common(self, state: Mapping[str, Any]) -> None:
-        """Take up what every wait remembers; raises whatever comes of a state that is none."""
+    def resume_common(self, state: Mapping[str, float]) -> None:
+        """Read the part of the state that all waits have; raises any error when the state is something else."""
         self.started, self.deadline = float(state["started"]), float(state["deadline"])
-        self.failed_polls = int(state["failed_looks"])
-        self.not_before = float(state.get("not_before", 0.0))
+        self.failed_polls = int(state["failed_polls"])
+        self.not_before = float(state["not_before"])
+
+
+@dataclass(slots=True, kw_only=True)
+class TriggerWait(Wait, Generic[FoundT]):
+    """A wait that a trigger can poll; ``FoundT`` is the result of a poll."""
+
+    @property
+    @abstractmethod
+    def poll_key(self) -> str:
+        """What is polled; waits with the same key poll at the same moments."""
+
+    @property
+    def shared_key(self) -> str | None:
+        """What other waits may ask for as well; None when no other wait asks for the same."""
+        return None
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether a poll reads files, and so may block its thread."""
+        return False
+
+    @abstractmethod
+    def partial_poll(self, now: float) -> ParallelFlow[FoundT]:
+        """
+        Ask Intercom once for as much as shows whether the wait goes on.
+
+        :param now: Epoch seconds.
+        :return: The result, for :meth:`update`.
+        :raises IntercomError: When Intercom could not be asked, for :meth:`poll_failed`.
+        """
+
+    @abstractmethod
+    def update(self, found: FoundT, now: float) -> Verdict:
+        """
+        Record the result of a poll.
+
+        :param found: The result.
+        :param now: Epoch seconds when the poll ended.
+        :return: Whether to wait on, or why not.
+        """
+
+    @abstractmethod
+    def progress(self, found: FoundT, now: float) -> str:
+        """
+        Return the progress as a line for the log.
+
+        :param found: The result of the last poll, after :meth:`update`.
+        :param now: Epoch seconds.
+        :return: One line.
+        """
+
+    @abstractmethod
+    def progress_values(self, found: FoundT) -> dict[str, object]:
+        """
+        Return the progress for the XCom of a deferred task.
+
+        :param found: The result of the last poll, after :meth:`update`.
+        :return: JSON.
+        """

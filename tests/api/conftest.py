@@ -1,4 +1,4 @@
-"""A certificate that the clients of this process trust, as one is read once a process."""
+"""A certificate that the clients of this process trust; trusted certificates are read once a process."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ os.environ["SSL_CERT_FILE"] = str(CERTIFICATE)
 
 @pytest.fixture(scope="session")
 def certificate() -> Path:
-    """Give the trusted certificate and its key."""
+    """Return the path of the trusted certificate and its key."""
     return CERTIFICATE

@@ -1,4 +1,4 @@
-"""Lanes that share one pacer, on real sockets."""
+"""Threads with clients that share one pacer, on real sockets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ASK = Request("GET", "/messages/whatsapp/status", params={"message_id": "wamid.1
 
 
 class Windows:
-    """Counts a server's requests in windows of a second, and says so in its replies."""
+    """Counts a server's requests in windows of a second, and announces the count in its replies."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -36,7 +36,7 @@ class Windows:
         self._lock = threading.Lock()
 
     def whole(self) -> list[int]:
-        """Count the requests of four seconds' windows that are whole, save the one that taught the length."""
+        """Count the requests of the whole windows of four seconds, without the one that taught the length."""
         first = min(self.counts)
         return [self.counts.get(first + later, 0) for later in (2, 3)]
 
@@ -59,21 +59,21 @@ class Windows:
         exchange.reply(200 if count <= self.limit else 429, body, headers)
 
 
-def in_lanes(
-    settings: Settings, pacer: Pacer, work: Callable[[IntercomClient], None], *, lanes: int = 8, seconds: float = 30
+def in_threads(
+    settings: Settings, pacer: Pacer, work: Callable[[IntercomClient], None], *, threads: int = 8, seconds: float = 30
 ) -> None:
-    """Do it in lanes, each with a client of its own, until each has done it or the time is over."""
+    """Work in threads, each with a client of its own, until each has finished or the time is over."""
     until = time.monotonic() + seconds
 
-    def lane(_: int) -> None:
+    def work_in_thread(_: int) -> None:
         with IntercomClient(settings, pacer=pacer, stopped=lambda: time.monotonic() > until) as client:
             try:
                 work(client)
             except StoppedError:
                 return
 
-    with ThreadPoolExecutor(max_workers=lanes) as pool:
-        list(pool.map(lane, range(lanes)))
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        list(pool.map(work_in_thread, range(threads)))
 
 
 def _for_ever(client: IntercomClient) -> None:
@@ -86,36 +86,36 @@ def _twice(client: IntercomClient) -> None:
     client.exchange(ASK)
 
 
-def test_lanes_keep_within_their_budget_together() -> None:
+def test_threads_keep_within_their_budget_together() -> None:
     windows = Windows(limit=60)
     with Hostile() as server:
         server.always(windows.act)
-        in_lanes(settings_for(server.url), Pacer(0.5), _for_ever, seconds=4.2)
+        in_threads(settings_for(server.url), Pacer(0.5), _for_ever, seconds=4.2)
     counts = windows.whole()
-    # A busy machine may hold all lanes up for a moment, and let them go at once.
+    # A busy machine may hold up all threads for a moment, and then let them go at once.
     assert max(counts) <= 30 + 10
     assert sum(counts) >= 0.6 * 30 * len(counts)
 
 
-def test_lanes_that_share_a_limit_with_others_do_not_run_into_it() -> None:
+def test_threads_that_share_a_limit_with_others_rarely_exceed_it() -> None:
     windows = Windows(limit=60)
     with Hostile() as server, ThreadPoolExecutor(max_workers=2) as pool:
         server.always(windows.act)
         settings = settings_for(server.url)
-        list(pool.map(lambda _: in_lanes(settings, Pacer(0.9), _for_ever, seconds=4.2), range(2)))
+        list(pool.map(lambda _: in_threads(settings, Pacer(0.9), _for_ever, seconds=4.2), range(2)))
     counts = windows.whole()
     assert sum(max(0, count - 60) for count in counts) <= 0.15 * sum(counts)
     assert sum(min(60, count) for count in counts) >= 0.6 * 60 * len(counts)
 
 
-def test_a_429_holds_every_lane(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_429_holds_every_thread(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="intercom_provider")
     with Hostile() as server:
         server.script(*[Windows(1000).act] * 30, rate_limited(retry_after="6"))
         server.always(Windows(1000).act)
-        in_lanes(settings_for(server.url), Pacer(), _for_ever, lanes=20, seconds=1.5)
+        in_threads(settings_for(server.url), Pacer(), _for_ever, threads=20, seconds=1.5)
         times = [request.time for request in server.requests]
-    # Whoever was on the way when it closed comes through; nobody afterwards.
+    # Requests that were in flight when the window closed come through, and none afterwards.
     assert 30 < len(times) <= 31 + 40
     assert times[-1] - times[0] < 1
     assert [record.message for record in caplog.records if "waits" in record.message] == [
@@ -123,11 +123,11 @@ def test_a_429_holds_every_lane(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
-def test_lanes_that_are_held_stop_when_they_are_told_to() -> None:
+def test_threads_that_are_held_stop_when_the_task_is_stopped() -> None:
     with Hostile() as server:
         server.script(rate_limited(retry_after="30"))
         started = time.monotonic()
-        in_lanes(settings_for(server.url), Pacer(0.8), _for_ever, seconds=0.6)
+        in_threads(settings_for(server.url), Pacer(0.8), _for_ever, seconds=0.6)
         assert time.monotonic() - started < 1.5
         assert len(server.requests) == 1
 
@@ -136,13 +136,13 @@ def test_the_first_request_goes_alone_and_the_next_one_when_it_learned_nothing()
     with Hostile() as server:
         server.script(drop(), late(0.3))
         server.always(Windows(1000).act)
-        in_lanes(settings_for(server.url), Pacer(0.8), _twice)
+        in_threads(settings_for(server.url), Pacer(0.8), _twice)
         times = [request.time for request in server.requests]
     assert len(times) == 16
     assert times[2] - times[1] >= 0.3
 
 
-def test_what_ends_a_request_early_ends_its_turn() -> None:
+def test_an_interrupted_request_releases_its_reservation() -> None:
     class TaskTimeout(BaseException):
         pass
 
@@ -219,7 +219,7 @@ def test_a_flow_can_be_stepped_through_from_outside() -> None:
         assert asyncio.run(steps()).status == "delivered"
 
 
-def test_lanes_may_send_as_well_as_ask() -> None:
+def test_threads_may_send_as_well_as_ask() -> None:
     with Hostile() as server:
         server.always(Windows(1000).act)
         settings = settings_for(server.url)
@@ -228,5 +228,5 @@ def test_lanes_may_send_as_well_as_ask() -> None:
             for _ in range(5):
                 assert client.run(send(settings, RetryLimits())).outcome == "sent"
 
-        in_lanes(settings, Pacer(1.0), work)
+        in_threads(settings, Pacer(1.0), work)
         assert len(server.created) == 40

@@ -1,4 +1,4 @@
-"""What an error says, of whatever class, and what it never says."""
+"""The texts of errors of every class, and what they never repeat."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from tests.support.hostile import TOKEN, Act, Exchange, Hostile, answer, error, 
 ONCE = RetryLimits(attempts=1)
 
 DOCUMENTED: list[tuple[int, str, str, str]] = [
-    (400, "bad_request", "RefusedError", "field that it names"),
-    (400, "client_error", "RefusedError", "field that it names"),
-    (400, "parameter_invalid", "RefusedError", "field that it names"),
-    (400, "parameter_missing", "RefusedError", "field that it names"),
-    (400, "parameter_not_found", "RefusedError", "field that it names"),
-    (400, "type_mismatch", "RefusedError", "field that it names"),
+    (400, "bad_request", "RefusedError", "field that Intercom names"),
+    (400, "client_error", "RefusedError", "field that Intercom names"),
+    (400, "parameter_invalid", "RefusedError", "field that Intercom names"),
+    (400, "parameter_missing", "RefusedError", "field that Intercom names"),
+    (400, "parameter_not_found", "RefusedError", "field that Intercom names"),
+    (400, "type_mismatch", "RefusedError", "field that Intercom names"),
     (400, "intercom_version_invalid", "RefusedError", "api_version to 2.17"),
     (401, "missing_authorization", "UnauthorizedError", "access token"),
     (401, "unauthorized", "UnauthorizedError", "access token"),
@@ -55,8 +55,8 @@ DOCUMENTED: list[tuple[int, str, str, str]] = [
     (409, "conflict", "RefusedError", "http-responses"),
     (409, "resource_conflict", "RefusedError", "http-responses"),
     (410, "contact_merged", "RefusedError", "merged"),
-    (422, "data_invalid", "RefusedError", "field that it names"),
-    (422, "unprocessable_entity", "RefusedError", "field that it names"),
+    (422, "data_invalid", "RefusedError", "field that Intercom names"),
+    (422, "unprocessable_entity", "RefusedError", "field that Intercom names"),
     (429, "rate_limit_exceeded", "RateLimitedError", "rate limit"),
     (429, "too_many_requests", "RateLimitedError", "rate limit"),
     (500, "server_error", "ServerError", "later"),
@@ -66,7 +66,7 @@ DOCUMENTED: list[tuple[int, str, str, str]] = [
 
 
 def problem_of(act: Act, *, call: str = "status", driver: str = "sync", **fields: Any) -> IntercomError:
-    """Meet an act once and give the error."""
+    """Make one call that meets an act, and return its error."""
     with Hostile() as server:
         server.always(act)
         settings = settings_for(server.url)
@@ -111,7 +111,7 @@ SHAPES: dict[str, tuple[object, str, str, str | None]] = {
     "a single error": ({"type": "error", "request_id": "r", "message": "m"}, "", "m", "r"),
     "nulls": ({"type": "error.list", "request_id": None, "errors": [{"code": "c", "message": None}]}, "c", "", None),
     "no errors": ({"type": "error.list", "request_id": "r", "errors": []}, "", "", "r"),
-    "errors of no sense": ({"errors": "many", "request_id": 7}, "", "", "7"),
+    "errors that are not a list": ({"errors": "many", "request_id": 7}, "", "", "7"),
     "errors that are words": ({"errors": ["no"], "message": ["m"]}, "", "['m']", None),
     "codes that are objects": ({"errors": [{"code": {"a": 1}, "message": 7}]}, "{'a': 1}", "7", None),
 }  # fmt: skip
@@ -126,7 +126,7 @@ def test_each_shape_of_an_error_is_read(shape: str) -> None:
 
 
 @pytest.mark.parametrize("act", [html(400), answer(400), answer(400, b"[1]"), answer(400, b"\xff\xfe")])
-def test_what_is_not_intercoms_is_said_to_be_so(act: Act) -> None:
+def test_a_reply_that_is_not_intercoms_is_reported_as_such(act: Act) -> None:
     problem = problem_of(act)
     assert "not Intercom's" in str(problem)
     assert "proxy's page" not in str(problem)
@@ -152,7 +152,7 @@ def test_an_unconfirmed_send_says_so_and_never_to_try_again() -> None:
     assert ".." not in str(problem)
 
 
-def test_words_without_end_are_cut() -> None:
+def test_very_long_words_are_cut() -> None:
     assert len(str(problem_of(error(400, "c" * 5_000, "word " * 10_000, "f" * 5_000)))) < 3_000
 
 
@@ -178,7 +178,7 @@ SECRETS = (
 
 
 def echo(http_status: int, where: str) -> Act:
-    """Repeat all that the request holds, in one field of an error."""
+    """Repeat everything in the request, in one field of an error."""
 
     def run(exchange: Exchange) -> None:
         wire = exchange.request.json if exchange.request.body else {}
@@ -226,11 +226,11 @@ def test_no_error_of_a_question_repeats_the_token(where: str, driver: str) -> No
 
 
 def raw_echo(pattern: str) -> Act:
-    """Repeat the whole request, in what is no HTTP."""
+    """Repeat the whole request, in bytes that are not HTTP."""
 
     def run(exchange: Exchange) -> None:
-        told = f"{exchange.request.headers['authorization']} {exchange.request.body.decode()}"
-        raw(pattern.replace("{}", told).encode()).run(exchange)
+        repeated = f"{exchange.request.headers['authorization']} {exchange.request.body.decode()}"
+        raw(pattern.replace("{}", repeated).encode()).run(exchange)
 
     return Act(run)
 
@@ -267,7 +267,7 @@ def test_no_garbled_reply_makes_an_error_repeat_the_request(pattern: str, call: 
 @pytest.mark.parametrize(
     "act", [answer(400, {"message": "Bad ada@example.com, ada%40example.com"}), raw(b""), html(500)]
 )
-def test_no_error_of_a_search_repeats_whom_it_looked_for(find: dict[str, str], secret: str, act: Act) -> None:
+def test_no_error_of_a_search_repeats_the_contact(find: dict[str, str], secret: str, act: Act) -> None:
     with Hostile() as server:
         server.always(act)
         settings = settings_for(server.url)
@@ -291,7 +291,7 @@ def test_the_log_holds_nothing_of_a_message_and_never_the_token(caplog: pytest.L
         assert secret not in caplog.text
 
 
-def test_what_a_call_carries_about_shows_no_secret() -> None:
+def test_no_repr_shows_a_secret() -> None:
     settings = settings_for("http://127.0.0.1")
     assert TOKEN not in repr(settings)
     request = next(send(settings, ONCE, **PRIVATE))

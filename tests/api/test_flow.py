@@ -1,4 +1,4 @@
-"""When a call is made again, when it waits, and when it is over."""
+"""When a call repeats its request, when it waits, and when it ends."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from typing import Any
 
 import pytest
 
-from intercom_provider.api import calls
 from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
 from intercom_provider.api.errors import (
     ExpiredError,
-    PagingError,
     RateLimitedError,
     StoppedError,
 )
@@ -30,8 +28,6 @@ from tests.support.drivers import (
     Seen,
     ending_of,
     in_both_drivers,
-    page,
-    run_sync,
     see,
     send,
     settings_for,
@@ -44,7 +40,6 @@ from tests.support.hostile import (
     close_when_idle,
     drop,
     error,
-    event,
     healthy,
     late,
     never_accepting,
@@ -57,7 +52,7 @@ both_drivers = pytest.mark.parametrize("driver", DRIVERS)
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_what_cannot_be_reached_is_tried_again_and_certainly_not_sent(call: str) -> None:
+def test_an_unreachable_host_is_tried_again_and_nothing_was_sent(call: str) -> None:
     def meet(driver: str) -> tuple[str, bool]:
         started = time.monotonic()
         end, problem, _ = ending_of(DRIVERS[driver], settings, CALLS[call](settings, RetryLimits(attempts=2)))
@@ -77,7 +72,7 @@ def test_a_connection_that_takes_too_long_is_certainly_not_a_send(driver: str) -
     assert (end, "was not sent" in str(problem)) == ("UnreachableError", True)
 
 
-def test_who_is_torn_away_before_a_word_was_written_has_sent_nothing() -> None:
+def test_a_task_that_times_out_while_connecting_has_sent_nothing() -> None:
     class TaskTimeoutError(BaseException):
         """As Airflow raises it, from a signal handler in the midst of anything."""
 
@@ -94,31 +89,8 @@ def test_who_is_torn_away_before_a_word_was_written_has_sent_nothing() -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
     with warnings.catch_warnings(action="ignore"):
-        # Python's own create_connection leaves its socket open where it is torn away.
+        # Python's own create_connection leaves its socket open when it is interrupted.
         traceback.clear_frames(raised.tb)
-
-
-@both_drivers
-@pytest.mark.parametrize(("told", "believed"), [("wamid.2", False), ("wamid.1", True), ("4711", True), ("", True)])
-def test_an_answer_about_another_message_is_no_answer(driver: str, told: str, believed: bool) -> None:
-    with Hostile() as server:
-        settings = settings_for(server.url)
-        server.always(answer(200, {"message_id": told, "status": "failed"}))
-        end, _, found = ending_of(DRIVERS[driver], settings, status(settings, RetryLimits(attempts=1)))
-        assert end == ("ok" if believed else "UnreachableError")
-        assert not believed or (found.whatsapp_message_id, found.status) == ("wamid.1", "failed")
-
-
-@both_drivers
-def test_a_conversation_about_another_message_is_no_answer_to_this_one(driver: str) -> None:
-    other = {"id": "1", "source": {"id": "999"}, "statistics": {"first_contact_reply_at": 1_700_000_000}}
-    with Hostile() as server:
-        settings = settings_for(server.url)
-        answers = [other], [other, {**other, "source": None}]
-        server.script(*(answer(200, {"conversations": given}) for given in answers))
-        found = DRIVERS[driver](settings, *(calls.find_conversation_about("403") for _ in range(2)))
-    assert [each and each.source for each in found] == [None, None]
-    assert [each and each.id for each in found] == [None, "1"]
 
 
 @both_drivers
@@ -210,7 +182,7 @@ def test_a_missing_sender_is_not_waited_for(driver: str) -> None:
 
 
 @both_drivers
-def test_a_status_that_is_not_there_is_not_waited_for_here(driver: str) -> None:
+def test_a_missing_status_is_not_waited_for(driver: str) -> None:
     with Hostile() as server:
         server.always(error(404, "whatsapp_message_not_found"))
         seen = see(server, driver, "status", settings_for(server.url), RetryLimits(contact_wait=0))
@@ -246,7 +218,7 @@ def test_a_message_whose_time_passes_while_nobody_answers_has_expired(driver: st
     assert end == "ExpiredError"
 
 
-def test_a_process_that_slept_past_a_messages_time_does_not_send_it() -> None:
+def test_a_process_that_slept_past_not_after_does_not_send() -> None:
     def sleepy() -> bool:
         time.sleep(0.3)
         return False
@@ -257,7 +229,7 @@ def test_a_process_that_slept_past_a_messages_time_does_not_send_it() -> None:
         assert server.created == []
 
 
-def test_an_event_loop_that_was_blocked_past_a_messages_time_does_not_send_it() -> None:
+def test_an_event_loop_that_was_blocked_past_not_after_does_not_send() -> None:
     async def run(settings: Any) -> None:
         async def block() -> None:
             time.sleep(0.4)  # noqa: ASYNC251
@@ -324,7 +296,7 @@ def test_no_429_makes_a_hot_loop(act: Any, at_least: float) -> None:
     assert in_both_drivers(meet)
 
 
-def test_a_limit_that_is_used_up_is_waited_for_rather_than_run_into() -> None:
+def test_a_limit_that_is_used_up_is_waited_for_before_a_429() -> None:
     def send_three(driver: str) -> list[int]:
         with Sandbox(rate_limit=2, speed=1000) as sandbox:
             settings = settings_for(sandbox.url, token=sandbox.token)
@@ -353,91 +325,3 @@ def test_a_client_that_is_stopped_while_it_waits_stops_waiting(act: Any) -> None
                 client.run(status(settings, RetryLimits()))
             assert time.monotonic() - started < 3
         assert len(server.requests) == 1
-
-
-def _read_all(pages: calls.Pages) -> Flow[list[str]]:
-    found: list[str] = []
-    while not pages.done:
-        found += [each.whatsapp_message_id for each in (yield from pages.read(RetryLimits(attempts=2))).events]
-    return found
-
-
-@both_drivers
-def test_pages_are_read_to_the_last_one_with_one_request_each(driver: str) -> None:
-    with Hostile() as server:
-        server.pages = [[event(f"wamid.{n}", "sent")] for n in range(4)]
-        [found] = DRIVERS[driver](settings_for(server.url), _read_all(calls.Pages("4711")))
-        assert found == [f"wamid.{n}" for n in range(4)]
-        assert [request.query.get("starting_after") for request in server.requests] == [None, "1", "2", "3"]
-
-
-def test_a_page_that_breaks_in_the_middle_is_read_again_alone() -> None:
-    def read(driver: str) -> tuple[list[str], int]:
-        with Hostile() as server:
-            server.pages = [[event(f"wamid.{n}", "sent")] for n in range(3)]
-            server.script(healthy(), drop(), healthy())
-            [found] = DRIVERS[driver](settings_for(server.url), _read_all(calls.Pages("4711")))
-            return found, len(server.requests)
-
-    assert in_both_drivers(read) == (["wamid.0", "wamid.1", "wamid.2"], 4)
-
-
-def _listing(events: list[dict[str, Any]], following: object) -> dict[str, Any]:
-    return {"type": "list", "events": events, "pages": {"next": following}}
-
-
-@both_drivers
-@pytest.mark.parametrize("following", [None, {}, {"starting_after": None}, {"starting_after": ""}])
-def test_the_last_page_may_say_so_in_any_way(driver: str, following: object) -> None:
-    with Hostile() as server:
-        server.always(answer(200, _listing([event("wamid.1", "sent")], following)))
-        [found] = DRIVERS[driver](settings_for(server.url), _read_all(calls.Pages("4711")))
-        assert (found, len(server.requests)) == (["wamid.1"], 1)
-
-
-@both_drivers
-def test_a_list_that_leads_back_to_itself_is_an_error(driver: str) -> None:
-    with Hostile() as server:
-        server.always(answer(200, _listing([event("wamid.1", "sent")], {"starting_after": "again"})))
-        with pytest.raises(PagingError, match="4711"):
-            DRIVERS[driver](settings_for(server.url), _read_all(calls.Pages("4711")))
-        assert len(server.requests) == 2
-
-
-@both_drivers
-def test_a_list_of_nothing_but_empty_pages_is_an_error(driver: str) -> None:
-    with Hostile() as server:
-        server.script(*(answer(200, _listing([], {"starting_after": str(n)})) for n in range(100)))
-        with pytest.raises(PagingError):
-            DRIVERS[driver](settings_for(server.url), _read_all(calls.Pages("4711")))
-        assert len(server.requests) < 20
-
-
-def test_a_reply_that_is_newer_than_this_provider_is_read_all_the_same() -> None:
-    more = {"new": {"field": [1]}}
-    with Hostile() as server:
-        settings = settings_for(server.url)
-        server.script(
-            answer(200, {"type": "admin_message", "id": 403, "conversation_id": 7, **more}),
-            answer(200, {"status": "seen", "message_id": "wamid.1", "created_at": "1700000000", **more}),
-            answer(200, _listing([event("wamid.1", "seen", **more)], None) | more),
-        )
-        sent, found, listed = run_sync(
-            settings, send(settings, RetryLimits()), status(settings, RetryLimits()), page(settings, RetryLimits())
-        )
-    assert (sent.id, sent.conversation_id, sent.outcome) == ("403", "7", "sent")
-    assert (found.status, found.created_at) == ("seen", 1_700_000_000)
-    assert listed.events[0].status == "seen"
-
-
-def test_the_token_goes_to_the_host_itself_whatever_proxy_the_environment_names(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with Hostile() as server:
-        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-            monkeypatch.setenv(name, server.elsewhere.url)
-        settings = settings_for(server.url)
-        for driver in DRIVERS.values():
-            driver(settings, send(settings, RetryLimits(attempts=1)))
-        assert len(server.created) == 2
-        assert server.elsewhere.requests == []

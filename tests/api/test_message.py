@@ -153,10 +153,10 @@ def test_quotes_in_text_cannot_leave_an_attribute() -> None:
         (in_app(to={"type": "contact", "id": 1}), "to.type", "user or lead"),
         (in_app(to={"type": ["user"], "id": 1}), "to.type", "user or lead"),
         (in_app(to={"id": "ada"}), "to.type", "missing"),
-        (in_app(to={"type": "user", "id": True}), "to.id", "no id"),
-        (in_app(to={"type": "user", "id": 1.5}), "to.id", "no id"),
+        (in_app(to={"type": "user", "id": True}), "to.id", "not an id"),
+        (in_app(to={"type": "user", "id": 1.5}), "to.id", "not an id"),
         (in_app(to={"type": "user", "email": 5}), "to.email", "render_template_as_native_obj"),
-        (in_app(to={"type": "user", "id": "a", "phone": "+447700900123"}), "to.phone", "no field|not permitted|remove"),
+        (in_app(to={"type": "user", "id": "a", "phone": "+447700900123"}), "to.phone", "not a field"),
         (in_app(to=[ADA, BOB]), "to", "SendMessageBatchOperator"),
         (in_app(to=(ADA,)), "to", "shared_conversation=True"),
         (in_app(to=json.dumps([ADA])), "to", "shared_conversation=True"),
@@ -166,23 +166,23 @@ def test_quotes_in_text_cannot_leave_an_attribute() -> None:
         (in_app(body="  "), "body", "missing"),
         (in_app(body=42), "body", "render_template_as_native_obj"),
         (in_app(body=["a"]), "body", "render_template_as_native_obj"),
-        (in_app(subject="News"), "subject", "no field"),
-        (in_app(template="plain"), "template", "no field"),
-        (in_app(components=COMPONENTS), "components", "no field"),
+        (in_app(subject="News"), "subject", "not a field"),
+        (in_app(template="plain"), "template", "not a field"),
+        (in_app(components=COMPONENTS), "components", "not a field"),
         (in_app(body_format="markdown"), "body_format", "html"),
-        (in_app(from_admin_id=True), "from_admin_id", "no id"),
-        (in_app(from_admin_id=ADMIN), "from_admin_id", "no id"),
-        (in_app(key=1.5), "key", "no id"),
-        (in_app(colour="red"), "colour", "no field"),
+        (in_app(from_admin_id=True), "from_admin_id", "not an id"),
+        (in_app(from_admin_id=ADMIN), "from_admin_id", "not an id"),
+        (in_app(key=1.5), "key", "not an id"),
+        (in_app(colour="red"), "colour", "not a field"),
         (in_app(create_conversation_without_contact_reply="perhaps"),
          "create_conversation_without_contact_reply", "boolean"),
-        (in_app(created_at="yesterday-ish"), "created_at", "no time"),
-        (in_app(created_at=True), "created_at", "no time"),
-        (in_app(created_at=[1]), "created_at", "no time"),
-        (in_app(created_at="P1D"), "created_at", "no time"),
-        (in_app(created_at=float("nan")), "created_at", "no time"),
-        (in_app(created_at=float("inf")), "created_at", "no time"),
-        (in_app(created_at=10**30), "created_at", "no time"),
+        (in_app(created_at="yesterday-ish"), "created_at", "not a time"),
+        (in_app(created_at=True), "created_at", "not a time"),
+        (in_app(created_at=[1]), "created_at", "not a time"),
+        (in_app(created_at="P1D"), "created_at", "not a time"),
+        (in_app(created_at=float("nan")), "created_at", "not a time"),
+        (in_app(created_at=float("inf")), "created_at", "not a time"),
+        (in_app(created_at=10**30), "created_at", "not a time"),
         (email(subject=None), "subject", "needs a subject"),
         (email(subject=7), "subject", "render_template_as_native_obj"),
         (email(template="fancy"), "template", "plain"),
@@ -192,7 +192,7 @@ def test_quotes_in_text_cannot_leave_an_attribute() -> None:
         (whatsapp(template=None), "template", "approved template"),
         (whatsapp(template=5), "template", "render_template_as_native_obj"),
         (whatsapp(body="Hello"), "body", "template"),
-        (whatsapp(cc=ADA), "cc", "no field"),
+        (whatsapp(cc=ADA), "cc", "not a field"),
         (whatsapp(to=ADA), "to.phone", "missing"),
         (whatsapp(to="+447700900123"), "to", "phone"),
         (whatsapp(to={"phone": 447700900123}), "to.phone", "render_template_as_native_obj"),
@@ -208,28 +208,14 @@ def test_quotes_in_text_cannot_leave_an_attribute() -> None:
         (in_app(body="half a character: \ud800"), "body", "character|text|unicode"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_by_its_field(fields: dict[str, Any], field: str, words: str) -> None:
+def test_an_error_names_the_wrong_field(fields: dict[str, Any], field: str, words: str) -> None:
     problems = problems_of(fields)
     named = next((name for name in problems if name in field.split("|")), None)
     assert named is not None, problems
     assert any(word in problems[named] for word in words.split("|")), problems
 
 
-@pytest.mark.parametrize(
-    "phone",
-    [
-        "447700900123", "+0447700900123", "00447700900123", "+44 7700 900123", "+44-7700-900123", "+44", "+",
-        "+4477009001234567890", "+44770090012x", " +447700900123", "+447700900123\n", "tel:+447700900123",
-        "+44\u0667\u0667\u0660\u0660900123", "+4\uff14\uff17\uff17\uff10\uff10\uff19\uff10\uff10\uff11\uff12\uff13",
-    ],
-)  # fmt: skip
-def test_a_phone_that_is_not_e164_is_refused_without_being_repeated(phone: str) -> None:
-    [(field, text)] = problems_of(whatsapp(to={"phone": phone})).items()
-    assert (field, "E.164" in text) == ("to.phone", True)
-    assert "900123" not in text.replace("+447900123456", "")
-
-
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_wrong_fields_are_reported_at_once() -> None:
     problems = problems_of(email(to={"type": "admin", "id": 1}, subject=None, body=5, created_at="soon"))
     assert set(problems) == {"to.type", "subject", "body", "created_at"}
 
@@ -247,18 +233,9 @@ def test_no_error_of_a_field_repeats_its_value(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("missing", [None, "", "  ", "None"])
-def test_what_is_missing_counts_as_not_given(kind: str, missing: object) -> None:
+def test_missing_fields_count_as_not_given(kind: str, missing: object) -> None:
     fields = KINDS[kind]()
     assert parsed(dict.fromkeys(MESSAGE_FIELDS, missing) | fields) == parsed(fields)
-
-
-@pytest.mark.parametrize("missing", [None, "", "None"])
-def test_what_is_missing_in_a_recipient_counts_as_not_given(missing: object) -> None:
-    assert wire_of(in_app(to={"type": "user", "id": missing, "user_id": "ada", "email": missing}))["to"] == {
-        "type": "user",
-        "user_id": "ada",
-    }
-    assert "name" not in wire_of(whatsapp(to={"phone": "+447700900123", "name": missing}))["to"]
 
 
 @pytest.mark.parametrize("write", [json.dumps, repr, lambda data: f"\n {json.dumps(data, indent=2)} "])
@@ -274,7 +251,7 @@ def test_a_body_that_looks_like_json_is_a_body_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("broken", ['{"type": "user", "id": ', "[" * 100_000, "{" * 100_000, "{__import__('os')}"])
-def test_text_that_is_no_data_is_told_so(broken: str) -> None:
+def test_text_that_is_not_data_is_an_error_that_names_tojson(broken: str) -> None:
     assert "tojson" in problems_of(in_app(to=broken))["to"]
 
 
@@ -327,7 +304,7 @@ def test_a_message_cannot_be_scheduled(ahead: timedelta) -> None:
     assert (field, "future" in text) == ("created_at", True)
 
 
-def test_milliseconds_are_told_to_be_seconds() -> None:
+def test_milliseconds_are_refused_with_a_hint_at_seconds() -> None:
     [(field, text)] = problems_of(in_app(created_at=1714564800_000)).items()
     assert (field, "milliseconds" in text) == ("created_at", True)
 
@@ -336,7 +313,7 @@ def test_clocks_may_differ_a_little() -> None:
     assert problems_of(in_app(created_at=datetime.now(UTC) + timedelta(minutes=1))) == {}
 
 
-def test_a_message_without_a_sender_names_both_places() -> None:
+def test_a_message_without_a_sender_is_an_error_that_names_both_fields() -> None:
     with pytest.raises(InvalidInputError, match=r"from_admin_id.*admin_id in the connection"):
         parsed(in_app()).wire()
 
@@ -358,7 +335,7 @@ def test_the_senders_own_field_comes_first() -> None:
         (email(bcc=[ADA, BOB]), "2.13", "bcc"),
     ],
 )
-def test_what_a_version_lacks_is_told(fields: dict[str, Any], version: str, field: str) -> None:
+def test_a_version_that_is_too_old_is_an_error(fields: dict[str, Any], version: str, field: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         check_version(parsed(fields), version)
     [problem] = caught.value.problems
@@ -379,7 +356,7 @@ def test_what_a_version_lacks_is_told(fields: dict[str, Any], version: str, fiel
         (in_app(to=[ADA, BOB], shared_conversation=True), "2.14"),
     ],
 )
-def test_what_a_version_has_passes(fields: dict[str, Any], version: str) -> None:
+def test_a_version_that_is_new_enough_passes(fields: dict[str, Any], version: str) -> None:
     check_version(parsed(fields), version)
 
 
@@ -404,7 +381,7 @@ def _anything(chance: random.Random, depth: int = 2) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_whatever_is_given_is_a_message_that_can_travel_or_an_error_of_its_fields(seed: int) -> None:
+def test_any_input_is_a_message_that_can_be_sent_or_an_error_that_names_fields(seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311
     for kind in itertools.islice(itertools.cycle(KINDS.values()), 500):
         fields = kind()

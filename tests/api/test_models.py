@@ -1,4 +1,4 @@
-"""What Intercom answers, read tolerantly."""
+"""Intercom's answers, read tolerantly."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def test_an_event_without_a_whatsapp_id_goes_by_its_own() -> None:
 
 
 @pytest.mark.parametrize("kind", ["error.list", "error", "conversation.list", "admin", "contact"])
-def test_an_object_that_is_no_message_is_not_taken_for_one(kind: str) -> None:
-    with pytest.raises(ValueError, match="no message"):
+def test_another_object_is_not_taken_for_a_message(kind: str) -> None:
+    with pytest.raises(ValueError, match="not a message"):
         SentMessage.model_validate({"type": kind, "id": "7"})
 
 
 @pytest.mark.parametrize("kind", ["admin_message", "user_message", "message", "whatsapp", None])
-def test_a_message_may_call_itself_as_it_likes(kind: str | None) -> None:
+def test_a_message_may_have_any_type_of_its_own(kind: str | None) -> None:
     assert SentMessage.model_validate({"type": kind, "id": "7"}).id == "7"
 
 
 @pytest.mark.parametrize(
-    ("told", "replied_at"),
+    ("fields", "replied_at"),
     [
         ({}, None),
         ({"first_contact_reply": None, "statistics": None}, None),
@@ -43,8 +43,8 @@ def test_a_message_may_call_itself_as_it_likes(kind: str | None) -> None:
         ({"statistics": {"last_contact_reply_at": 1_700_000_000}}, 1_700_000_000),
     ],
 )
-def test_a_conversation_tells_in_several_places_whether_the_contact_has_answered(
-    told: dict[str, object], replied_at: int | None
+def test_an_answer_of_the_contact_is_found_in_every_field_that_may_show_it(
+    fields: dict[str, object], replied_at: int | None
 ) -> None:
-    conversation = Conversation.model_validate({"id": 55, **told})
+    conversation = Conversation.model_validate({"id": 55, **fields})
     assert (conversation.id, conversation.replied_at) == ("55", replied_at)

@@ -1,3 +1,5 @@
+"""The pacer alone, and many of them with a server that counts, in simulated time."""
+
 from __future__ import annotations
 
 import itertools
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from intercom_provider.api.pacing import MAX_DELAY_SECONDS, Pacer, Reservation, seconds_until_open, server_time
-from tests.support.simulated import START, Server, World
+from tests.support.simulated import START, Server, Simulation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,11 +115,11 @@ def test_no_header_makes_it_fail_or_hold_longer_than_a_minute(seed: int, budget:
 def test_threads_may_share_it() -> None:
     pacer = Pacer()
 
-    def hear() -> None:
+    def observe() -> None:
         for second in range(1_000):
             pacer.observe(200, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + second % 30:.0f}"}, NOW)
 
-    threads = [threading.Thread(target=hear) for _ in range(4)]
+    threads = [threading.Thread(target=observe) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -139,16 +141,16 @@ def test_a_429_closes_whatever_is_left(headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("budget", [0, -0.1, 1.01, float("nan")])
-def test_a_budget_that_is_no_share_is_refused(budget: float) -> None:
+def test_a_budget_that_is_not_a_share_is_refused(budget: float) -> None:
     with pytest.raises(ValueError, match="budget"):
         Pacer(budget)
 
 
-TOLD: Final = {"x-ratelimit-limit": "1000", "x-ratelimit-remaining": "999", "x-ratelimit-reset": f"{NOW + 10:.0f}"}
+ANNOUNCED: Final = {"x-ratelimit-limit": "1000", "x-ratelimit-remaining": "999", "x-ratelimit-reset": f"{NOW + 10:.0f}"}
 
 
 def _going(pacer: Pacer, now: float, turns: int = 50) -> int:
-    """Count the requests that may go at once; they stay under way."""
+    """Count the requests that may go at once; they stay in flight."""
     return sum(pacer.delay_for(Reservation(), now) == 0 for _ in range(turns))
 
 
@@ -156,12 +158,12 @@ def test_one_request_goes_alone_until_the_limit_is_known() -> None:
     pacer = Pacer(0.8)
     assert _going(pacer, NOW) == 1
     assert _going(pacer, NOW + 20) == 0
-    pacer.observe(200, {"date": DATE, **TOLD}, NOW + 0.1)
+    pacer.observe(200, {"date": DATE, **ANNOUNCED}, NOW + 0.1)
     assert 1 <= _going(pacer, NOW + 0.1) <= 9
 
 
 @pytest.mark.parametrize("status", [None, 429, 502])
-def test_another_one_goes_alone_when_the_first_learned_nothing(status: int | None) -> None:
+def test_another_request_goes_alone_when_the_first_one_learned_nothing(status: int | None) -> None:
     pacer = Pacer(0.8)
     reservation = Reservation()
     assert pacer.delay_for(reservation, NOW) == 0
@@ -177,22 +179,22 @@ def test_nothing_is_spaced_where_no_limit_is_announced() -> None:
     assert _going(pacer, NOW) == 1
     pacer.observe(200, {"date": DATE}, NOW)
     assert _going(pacer, NOW) == 50
-    pacer.observe(200, {"date": DATE, **TOLD}, NOW)
+    pacer.observe(200, {"date": DATE, **ANNOUNCED}, NOW)
     assert _going(pacer, NOW) < 5
 
 
 def test_without_a_budget_nothing_is_spaced() -> None:
     pacer = Pacer()
     assert _going(pacer, NOW) == 50
-    pacer.observe(200, {"date": DATE, **TOLD}, NOW)
+    pacer.observe(200, {"date": DATE, **ANNOUNCED}, NOW)
     assert _going(pacer, NOW) == 50
 
 
-def test_those_that_may_use_a_share_are_spaced_and_the_others_are_not() -> None:
+def test_requests_with_a_share_are_spaced_and_others_are_not() -> None:
     pacer = Pacer()
     assert pacer.delay_for(Reservation(share=0.5), NOW) == 0
     assert pacer.delay_for(Reservation(share=0.5), NOW) > 0
-    pacer.observe(200, {"date": DATE, **TOLD}, NOW)
+    pacer.observe(200, {"date": DATE, **ANNOUNCED}, NOW)
     turns = [Reservation(share=0.5) for _ in range(100)]
     for reservation in turns:
         pacer.delay_for(reservation, NOW)
@@ -201,10 +203,10 @@ def test_those_that_may_use_a_share_are_spaced_and_the_others_are_not() -> None:
     assert _going(pacer, NOW) == 50
 
 
-def test_lanes_that_wait_are_spaced_and_none_is_promised_a_moment_far_ahead() -> None:
+def test_waiting_requests_are_spaced_and_no_slot_is_far_ahead() -> None:
     pacer = Pacer(0.8)
     assert _going(pacer, NOW, turns=1) == 1
-    pacer.observe(200, {"date": DATE, **TOLD}, NOW)
+    pacer.observe(200, {"date": DATE, **ANNOUNCED}, NOW)
     turns = [Reservation() for _ in range(100)]
     waits = [pacer.delay_for(reservation, NOW) for reservation in turns]
     assert max(waits) <= 0.25
@@ -214,9 +216,9 @@ def test_lanes_that_wait_are_spaced_and_none_is_promised_a_moment_far_ahead() ->
     assert all(0.012 < later - before < 0.014 for before, later in itertools.pairwise(moments))
 
 
-def test_a_moment_is_lost_when_the_window_closes_and_nobody_bursts_when_it_opens() -> None:
+def test_slots_are_lost_when_the_window_closes_and_there_is_no_burst_when_it_opens() -> None:
     pacer = Pacer(0.8)
-    pacer.observe(200, {"date": DATE, **TOLD}, NOW)
+    pacer.observe(200, {"date": DATE, **ANNOUNCED}, NOW)
     turns = [Reservation() for _ in range(100)]
     assert sum(pacer.delay_for(reservation, NOW) == 0 for reservation in turns) <= 9
     pacer.observe(429, {"date": DATE, "retry-after": "2"}, NOW + 0.1)
@@ -224,7 +226,7 @@ def test_a_moment_is_lost_when_the_window_closes_and_nobody_bursts_when_it_opens
     assert sum(pacer.delay_for(reservation, NOW + 2.3) == 0 for reservation in turns) <= 9
 
 
-def test_a_request_waits_first_for_what_it_wants_itself() -> None:
+def test_a_request_waits_for_its_own_due_time_first() -> None:
     pacer = Pacer(0.8)
     late = Reservation(due=NOW + 3)
     assert pacer.delay_for(late, NOW) == 3
@@ -234,32 +236,32 @@ def test_a_request_waits_first_for_what_it_wants_itself() -> None:
     assert 5 <= pacer.delay_for(late, NOW) <= 5.5
 
 
-def test_a_closed_window_is_news_once_and_so_is_each_wait_of_a_requests_own() -> None:
+def test_a_closed_window_is_news_once_and_so_is_each_delay_of_a_request_itself() -> None:
     pacer = Pacer()
     turns = [Reservation(due=NOW + 9) for _ in range(20)]
 
-    def tellers(now: float) -> int:
+    def news_count(now: float) -> int:
         for reservation in turns:
             assert pacer.delay_for(reservation, now) > 0
         return sum(reservation.news for reservation in turns)
 
     pacer.observe(429, {"retry-after": "7"}, NOW)
-    assert [tellers(NOW), tellers(NOW + 1), tellers(NOW + 8)] == [1, 0, 0]
+    assert [news_count(NOW), news_count(NOW + 1), news_count(NOW + 8)] == [1, 0, 0]
     pacer.observe(429, {"retry-after": "9"}, NOW + 8)
     pacer.observe(429, {"retry-after": "9"}, NOW + 8.1)
-    assert [tellers(NOW + 8.2), tellers(NOW + 8.3)] == [1, 0]
+    assert [news_count(NOW + 8.2), news_count(NOW + 8.3)] == [1, 0]
     own = Reservation(due=NOW + 60)
     assert [pacer.delay_for(own, NOW + second) > 0 and own.news for second in (30, 31, 32)] == [True, False, False]
 
 
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize(("lanes", "latency"), [(50, 0.3), (100, 0.3), (20, 0.05)])
-def test_alone_it_uses_its_budget_and_never_more(seed: int, lanes: int, latency: float) -> None:
+@pytest.mark.parametrize(("threads", "latency"), [(50, 0.3), (100, 0.3), (20, 0.05)])
+def test_alone_it_uses_its_budget_and_never_more(seed: int, threads: int, latency: float) -> None:
     server = Server(starts=3 * seed)
-    world = World(server, 60, seed)
-    world.add_lanes("a", Pacer(0.8), lanes, latency=latency, clock=lambda now: now + 0.7 * seed - 1.5)
-    world.run()
-    for number in world.whole_windows():
+    simulation = Simulation(server, 60, seed)
+    simulation.add_threads("a", Pacer(0.8), threads, latency=latency, clock=lambda now: now + 0.7 * seed - 1.5)
+    simulation.run()
+    for number in simulation.whole_windows():
         assert 0.95 * 0.8 * server.limit < server.by_owner["a", number] <= 0.8 * server.limit
     assert server.refused == 0
 
@@ -268,10 +270,10 @@ def test_alone_it_uses_its_budget_and_never_more(seed: int, lanes: int, latency:
 @pytest.mark.parametrize("budget", [0.1, 0.5, 0.8, 1.0])
 def test_a_small_limit_is_kept_as_well(limit: int, budget: float) -> None:
     server = Server(limit=limit)
-    world = World(server, 60)
-    world.add_lanes("a", Pacer(budget), 5, latency=0.1, clock=lambda now: now + 0.4)
-    world.run()
-    for number in world.whole_windows():
+    simulation = Simulation(server, 60)
+    simulation.add_threads("a", Pacer(budget), 5, latency=0.1, clock=lambda now: now + 0.4)
+    simulation.run()
+    for number in simulation.whole_windows():
         assert 0 <= server.by_owner["a", number] <= max(1, budget * limit)
     assert server.refused == 0
     assert server.by_owner.total() >= 5 * 0.9 * min(int(budget * limit), 5 / 0.1 * 10)
@@ -279,38 +281,38 @@ def test_a_small_limit_is_kept_as_well(limit: int, budget: float) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("limit", "pacers"), [(1667, 2), (1667, 3), (83, 2)])
-def test_several_that_share_a_limit_use_it_up_and_hardly_run_into_it(seed: int, limit: int, pacers: int) -> None:
+def test_several_pacers_that_share_a_limit_use_it_up_and_rarely_exceed_it(seed: int, limit: int, pacers: int) -> None:
     chance = random.Random(seed)  # noqa: S311
     server = Server(limit, starts=seed)
-    world = World(server, 60, seed)
+    simulation = Simulation(server, 60, seed)
     skews = [chance.uniform(-3, 3) for _ in range(pacers)]
     for number, skew in enumerate(skews):
-        world.add_lanes(f"{number}", Pacer(0.8), 50, clock=partial(operator.add, skew))
-    world.run()
-    for window in world.whole_windows():
+        simulation.add_threads(f"{number}", Pacer(0.8), 50, clock=partial(operator.add, skew))
+    simulation.run()
+    for window in simulation.whole_windows():
         assert server.taken[window] > 0.95 * limit
         assert all(server.by_owner[f"{each}", window] > 0.8 / pacers * limit for each in range(pacers))
     assert server.refused < 0.005
 
 
-def test_it_gives_way_to_who_does_not_pace() -> None:
+def test_it_gives_way_to_programs_that_do_not_pace() -> None:
     server = Server()
-    world = World(server, 60)
-    world.add_lanes("paced", Pacer(0.8), 50)
-    world.add_lanes("free", Pacer(), 30)
-    world.run()
-    assert sum(server.by_owner["paced", window] for window in world.whole_windows()) > 0
-    assert all(server.taken[window] > 0.95 * server.limit for window in world.whole_windows())
+    simulation = Simulation(server, 60)
+    simulation.add_threads("paced", Pacer(0.8), 50)
+    simulation.add_threads("free", Pacer(), 30)
+    simulation.run()
+    assert sum(server.by_owner["paced", window] for window in simulation.whole_windows()) > 0
+    assert all(server.taken[window] > 0.95 * server.limit for window in simulation.whole_windows())
     assert server.refused_by_owner["paced"] < 0.01 * sum(server.by_owner["paced", window] for window in server.taken)
 
 
 @pytest.mark.parametrize("window", [1, 2, 5, 30, 60])
 def test_a_window_of_another_length_is_noticed(window: int) -> None:
     server = Server(limit=50 * window, window=window, starts=window // 3)
-    world = World(server, 6 * window)
-    world.add_lanes("a", Pacer(0.8), 20, latency=0.1)
-    world.run()
-    counts = [server.by_owner["a", number] for number in world.whole_windows()]
+    simulation = Simulation(server, 6 * window)
+    simulation.add_threads("a", Pacer(0.8), 20, latency=0.1)
+    simulation.run()
+    counts = [server.by_owner["a", number] for number in simulation.whole_windows()]
     assert max(counts) <= 40 * window
     assert min(counts[1:]) >= 0.9 * 40 * window
     assert server.refused == 0
@@ -318,13 +320,13 @@ def test_a_window_of_another_length_is_noticed(window: int) -> None:
 
 def test_a_limit_that_changes_is_followed() -> None:
     server = Server()
-    world = World(server, 40)
-    world.add_lanes("a", Pacer(0.8), 50)
-    world.run()
+    simulation = Simulation(server, 40)
+    simulation.add_threads("a", Pacer(0.8), 50)
+    simulation.run()
     server.limit = 300
-    world.seconds = 80
-    world.run()
-    counts = [server.by_owner["a", number] for number in world.whole_windows()]
+    simulation.seconds = 80
+    simulation.run()
+    counts = [server.by_owner["a", number] for number in simulation.whole_windows()]
     assert counts[0] > 1200
     assert all(0.95 * 240 < count <= 240 for count in counts[-3:])
 
@@ -341,17 +343,17 @@ def test_a_limit_that_changes_is_followed() -> None:
 )
 def test_a_clock_that_is_set_or_wrong_costs_a_window_at_most(clock: Callable[[float], float]) -> None:
     server = Server()
-    world = World(server, 90)
+    simulation = Simulation(server, 90)
     for owner in ("a", "b"):
-        world.add_lanes(owner, Pacer(0.8), 50, clock=clock)
-    world.run()
-    windows = world.whole_windows()
+        simulation.add_threads(owner, Pacer(0.8), 50, clock=clock)
+    simulation.run()
+    windows = simulation.whole_windows()
     assert sum(server.taken[window] < 0.95 * server.limit for window in windows) <= 1
     assert server.refused < 0.02
 
 
 @pytest.mark.parametrize("headers", [{"x-ratelimit-reset": "5"}, {"x-ratelimit-reset": f"{NOW - 50:.0f}"}])
-def test_a_reset_that_never_comes_closer_spaces_all_the_same(headers: dict[str, str]) -> None:
+def test_requests_are_spaced_although_the_reset_never_comes_closer(headers: dict[str, str]) -> None:
     pacer = Pacer(0.8)
     sent = 0
     now = NOW
@@ -360,14 +362,14 @@ def test_a_reset_that_never_comes_closer_spaces_all_the_same(headers: dict[str, 
         while hold := pacer.delay_for(reservation, now):
             now += hold
         sent += 1
-        pacer.observe(200, TOLD | headers, now)
+        pacer.observe(200, ANNOUNCED | headers, now)
         pacer.release(reservation)
     assert 0.9 * 2_400 < sent <= 2_400
 
 
-def test_asking_is_rare_while_the_window_is_closed() -> None:
+def test_a_pacer_is_asked_rarely_while_the_window_is_closed() -> None:
     server = Server(limit=1)
-    world = World(server, 10)
-    world.add_lanes("free", Pacer(), 100)
-    world.run()
-    assert world.asked < 100 * 10 * 5
+    simulation = Simulation(server, 10)
+    simulation.add_threads("free", Pacer(), 100)
+    simulation.run()
+    assert simulation.asked < 100 * 10 * 5

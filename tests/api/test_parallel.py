@@ -1,4 +1,4 @@
-"""Calls side by side: how many at once, in what order they are taken, and how they end, in every driver."""
+"""Calls side by side: how many at once, in what order results are taken, and how they end, in every driver."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 class InFlight:
     """
-    Answers well after a while, and counts how many requests it has at once.
+    Answers after a while, and counts the requests that it has at the same time.
 
-    :param seconds: How long an answer takes, by the message's number.
+    :param seconds: Seconds until a reply, by the message's number.
     """
 
     def __init__(self, seconds: Callable[[int], float]) -> None:
@@ -61,7 +61,7 @@ def number_of(request: Any) -> int:
 
 
 def statuses(number: int, limits: RetryLimits | None = None, first: int = 0) -> ParallelFlow[list[int]]:
-    """Ask for so many messages; gives their numbers in the order in which the answers were taken."""
+    """Get the statuses of so many messages; return their numbers in the order in which results were taken."""
     taken: list[int] = []
     asked = (
         calls.whatsapp_status(f"wamid.{each}", limits or RetryLimits(attempts=1))
@@ -121,7 +121,7 @@ def settings(server: Hostile) -> Settings:
     return settings_for(server.url, timeout=10.0)
 
 
-def test_as_many_are_in_flight_as_may_be_and_no_more(server: Hostile, settings: Settings, run: Any) -> None:
+def test_the_requests_in_flight_reach_the_maximum_and_not_more(server: Hostile, settings: Settings, run: Any) -> None:
     in_flight = InFlight(lambda _: 0.1)
     server.always(in_flight.act())
     assert run(settings, statuses(100)) == list(range(100))
@@ -129,16 +129,14 @@ def test_as_many_are_in_flight_as_may_be_and_no_more(server: Hostile, settings: 
     assert max(request.connection for request in server.requests) <= MAX_IN_FLIGHT
 
 
-def test_they_are_taken_in_their_order_whichever_is_answered_first(
-    server: Hostile, settings: Settings, run: Any
-) -> None:
+def test_results_are_taken_in_the_order_of_the_calls(server: Hostile, settings: Settings, run: Any) -> None:
     in_flight = InFlight(lambda number: 0.03 * (7 - number % 7))
     server.always(in_flight.act())
     assert run(settings, statuses(60)) == list(range(60))
     assert in_flight.answered != sorted(in_flight.answered)
 
 
-def test_one_that_takes_long_holds_up_those_far_behind_it_alone(server: Hostile, settings: Settings, run: Any) -> None:
+def test_a_slow_call_holds_up_only_calls_far_behind_it(server: Hostile, settings: Settings, run: Any) -> None:
     in_flight = InFlight(lambda number: 1.5 if number == 1 else 0.0)
     server.always(in_flight.act())
     assert run(settings, statuses(MAX_UNTAKEN_RESULTS + 60)) == list(range(MAX_UNTAKEN_RESULTS + 60))
@@ -146,13 +144,13 @@ def test_one_that_takes_long_holds_up_those_far_behind_it_alone(server: Hostile,
     assert MAX_IN_FLIGHT < before <= MAX_UNTAKEN_RESULTS
 
 
-def test_none_are_as_good_as_some(server: Hostile, settings: Settings, run: Any) -> None:
+def test_no_calls_and_one_call_work_as_well(server: Hostile, settings: Settings, run: Any) -> None:
     assert run(settings, statuses(0)) == []
     assert run(settings, statuses(1)) == [0]
     assert len(server.requests) == 1
 
 
-def test_each_is_tried_again_on_its_own(server: Hostile, settings: Settings, run: Any) -> None:
+def test_each_call_is_repeated_on_its_own(server: Hostile, settings: Settings, run: Any) -> None:
     tried: list[int] = []
 
     def sometimes(number: int) -> Act:
@@ -164,7 +162,7 @@ def test_each_is_tried_again_on_its_own(server: Hostile, settings: Settings, run
     assert len(server.requests) == 33
 
 
-def test_a_limit_that_is_used_up_is_waited_for_by_all_of_them(server: Hostile, settings: Settings, run: Any) -> None:
+def test_all_calls_wait_for_a_limit_that_is_used_up(server: Hostile, settings: Settings, run: Any) -> None:
     opens: list[float] = []
     refused: list[int] = []
 
@@ -178,12 +176,12 @@ def test_a_limit_that_is_used_up_is_waited_for_by_all_of_them(server: Hostile, s
 
     server.always(InFlight(lambda _: 0.02).act(limited))
     assert run(settings, statuses(120, RetryLimits(attempts=4))) == list(range(120))
-    # Those that were in flight, and nobody after them.
+    # Requests that were in flight, and none after them.
     assert 1 <= len(refused) <= MAX_IN_FLIGHT
     assert not [request for request in server.requests if opens[0] - 0.7 < request.time < opens[0]]
 
 
-def test_an_error_of_one_ends_all_and_nothing_goes_on(server: Hostile, settings: Settings, run: Any) -> None:
+def test_an_error_of_one_call_ends_all_of_them(server: Hostile, settings: Settings, run: Any) -> None:
     def refused(number: int) -> Act:
         return error(401, "token_revoked") if number == 30 else healthy()
 
@@ -198,7 +196,7 @@ def test_an_error_of_one_ends_all_and_nothing_goes_on(server: Hostile, settings:
     assert len(server.requests) == made
 
 
-def test_a_flow_may_make_something_of_an_error(server: Hostile, settings: Settings, run: Any) -> None:
+def test_a_flow_may_catch_the_error_of_a_call(server: Hostile, settings: Settings, run: Any) -> None:
     server.always(error(500, "server_error"), path="/messages/whatsapp/status")
 
     def careful() -> ParallelFlow[str]:
@@ -211,18 +209,18 @@ def test_a_flow_may_make_something_of_an_error(server: Hostile, settings: Settin
     assert run(settings, careful()) == "814860"
 
 
-def test_whoever_is_told_to_stop_waits_for_no_reply(server: Hostile, settings: Settings) -> None:
+def test_a_stopped_client_does_not_wait_for_replies(server: Hostile, settings: Settings) -> None:
     server.always(InFlight(lambda number: 5.0 if number else 0.0).act())
-    told = threading.Event()
-    threading.Timer(0.5, told.set).start()
+    stopped_event = threading.Event()
+    threading.Timer(0.5, stopped_event.set).start()
     began = time.monotonic()
-    with IntercomClient(settings, stopped=told.is_set) as client, pytest.raises(StoppedError):
+    with IntercomClient(settings, stopped=stopped_event.is_set) as client, pytest.raises(StoppedError):
         client.run(statuses(100))
     assert time.monotonic() - began < 2.5
     assert len(server.requests) <= MAX_IN_FLIGHT + 1
 
 
-def test_a_time_out_of_the_task_breaks_off_what_is_in_flight(server: Hostile, settings: Settings) -> None:
+def test_a_time_out_of_the_task_aborts_the_requests_in_flight(server: Hostile, settings: Settings) -> None:
     class TaskTimeoutError(BaseException):
         """As Airflow raises it, from a signal handler in the midst of anything."""
 
@@ -241,7 +239,7 @@ def test_a_time_out_of_the_task_breaks_off_what_is_in_flight(server: Hostile, se
     assert MAX_IN_FLIGHT < len(server.requests) < 2 * MAX_IN_FLIGHT
 
 
-def test_whoever_is_cancelled_leaves_nothing_in_flight(server: Hostile, settings: Settings) -> None:
+def test_a_cancelled_task_leaves_nothing_in_flight(server: Hostile, settings: Settings) -> None:
     server.always(InFlight(lambda number: 5.0 if number else 0.0).act())
 
     async def cancelled() -> None:
@@ -259,7 +257,7 @@ def test_whoever_is_cancelled_leaves_nothing_in_flight(server: Hostile, settings
     assert len(server.requests) == MAX_IN_FLIGHT + 1
 
 
-def test_those_who_have_much_to_ask_share_what_there_is(server: Hostile, settings: Settings) -> None:
+def test_long_lists_of_calls_share_the_requests_in_flight(server: Hostile, settings: Settings) -> None:
     in_flight = InFlight(lambda _: 0.03)
     server.always(in_flight.act())
 
@@ -277,7 +275,7 @@ def test_those_who_have_much_to_ask_share_what_there_is(server: Hostile, setting
     assert 50 < len(others) < 180
 
 
-def test_whoever_has_much_to_ask_does_not_hold_up_those_with_little(server: Hostile, settings: Settings) -> None:
+def test_long_lists_of_calls_do_not_hold_up_single_calls(server: Hostile, settings: Settings) -> None:
     in_flight = InFlight(lambda _: 0.02)
     server.always(in_flight.act())
     few = range(10_000, 10_300)
@@ -294,11 +292,11 @@ def test_whoever_has_much_to_ask_does_not_hold_up_those_with_little(server: Host
     assert in_flight.most <= MAX_IN_FLIGHT
     small = [index for index, number in enumerate(in_flight.answered) if number >= few[0]]
     between = small[-1] - small[0] + 1 - len(few)
-    # What is in flight when they come, and what comes behind them in the line.
+    # Requests that are in flight when they come, and requests that are queued behind them.
     assert between <= 4 * MAX_IN_FLIGHT
 
 
-def test_errors_that_no_call_raises_end_it_as_well(server: Hostile, settings: Settings, run: Any) -> None:
+def test_an_error_of_the_iterator_of_calls_ends_them_as_well(server: Hostile, settings: Settings, run: Any) -> None:
     def asked() -> Iterator[Any]:
         yield from (calls.whatsapp_status(f"wamid.{each}") for each in range(30))
         raise IntercomError("the ids can not be read")

@@ -24,14 +24,14 @@ PHONE, EMAIL, BODY = "+447900900905", "ada@example.com", "the secret of the surp
         "the body 'secret of the surprise' is bad",
     ],
 )
-def test_nothing_that_was_sent_is_repeated_in_any_spelling(said: str) -> None:
-    told = redact(said, [BODY, EMAIL, PHONE])
-    assert "***" in told
+def test_private_texts_are_hidden_in_every_spelling(said: str) -> None:
+    quoted = redact(said, [BODY, EMAIL, PHONE])
+    assert "***" in quoted
     for private in ("900905", "900 905", "ada@", "ADA@", "ada%40", "surprise"):
-        assert private not in told
+        assert private not in quoted
 
 
-def test_what_is_nobodys_stays_as_it_was() -> None:
+def test_text_that_is_not_private_stays_as_it_was() -> None:
     said = "Contact 6762f2391bb69f9f2193bc19 not found (code 131026), try 2026-11-21"
     assert redact(said, [BODY, EMAIL, PHONE]) == said
 

@@ -1,1 +1,1 @@
-"""Tests of what `make bench` makes of its numbers."""
+"""Tests of the tables of `make bench`."""

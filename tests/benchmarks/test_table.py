@@ -25,12 +25,12 @@ def test_a_target_is_met_or_missed(ratio: float, target: dict[str, float], holds
     assert row(ratio, **target).holds is holds
 
 
-def test_what_is_allowed_is_compared_with_the_median() -> None:
+def test_a_limit_is_compared_with_the_median() -> None:
     found = allowed("memory", Sample((90.0, 120.0, 95.0)), 100, "{:.0f} KiB")
     assert found.cells == ("memory", "95 KiB (90 KiB to 120 KiB)", "100 KiB allowed", "0.95", "at most 1", "yes")
 
 
-def test_the_table_names_what_is_missed() -> None:
+def test_the_table_marks_a_missed_target() -> None:
     lines = markdown("Sending", [row(3.5, at_least=4), row(2.0)]).splitlines()
     assert lines[0] == "## Sending"
     assert [cell.strip() for cell in lines[4].split("|")[1:-1]] == [
@@ -44,7 +44,7 @@ def test_the_table_names_what_is_missed() -> None:
     assert [cell.strip() for cell in lines[5].split("|")[1:-1]] == ["sending", "900", "200", "2", "", ""]
 
 
-def test_contenders_take_turns_and_swap_places_every_other_round() -> None:
+def test_contenders_take_turns_in_the_opposite_order_every_other_round() -> None:
     called: list[str] = []
 
     def contender(name: str) -> float:

@@ -1,1 +1,1 @@
-"""Airflow's pages as a person sees them; they need a browser, and so have a target of their own."""
+"""Tests of Airflow's pages in a browser: `make test-browser`."""

@@ -1,4 +1,4 @@
-"""Chromium without a window, and what a person does in it."""
+"""Chromium without a window, with the actions of a person."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
-from tests.support.airflow_instance import until
+from tests.support.eventually import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,11 +45,11 @@ HEIGHT: Final = 900
 
 class Browser:
     """
-    A browser in which Airflow's pages are looked at.
+    A browser for Airflow's pages.
 
-    :param driver: Steers it.
-    :param url: Where Airflow is.
-    :param pictures: The folder for pictures; None takes none.
+    :param driver: The driver that controls it.
+    :param url: The URL of Airflow.
+    :param pictures: The folder for pictures; None for no pictures.
     """
 
     def __init__(self, driver: Any, url: str, pictures: Path | None) -> None:
@@ -58,37 +58,37 @@ class Browser:
         self._pictures = pictures
 
     def open(self, path: str) -> None:
-        """Open one of Airflow's pages, in a view of the usual size."""
+        """Open one of Airflow's pages, in a view of the default size."""
         self.resize(HEIGHT)
         self._driver.get(f"{self._url}{path}")
 
     def resize(self, height: int) -> None:
-        """Give the view another height, in pixels."""
-        # The window has a frame even if nobody sees it.
+        """Set the height of the view, in pixels."""
+        # The window has a frame even without a screen.
         frame = self._driver.execute_script("return window.outerHeight - window.innerHeight")
         self._driver.set_window_size(WIDTH, height + frame)
 
     def see(self, xpath: str, *, within: float = 30.0) -> Any:
-        """Give the first such element that can be seen, as soon as there is one."""
+        """Wait for a visible element, and return the first one."""
         return until(lambda: next(iter(self.all(xpath)), None), f"{xpath} on the page", within=within)
 
     def all(self, xpath: str) -> list[Any]:
-        """Give all such elements that can be seen at this moment."""
+        """Return all elements that are visible at this moment."""
         try:
             return [found for found in self._driver.find_elements(By.XPATH, xpath) if found.is_displayed()]
         except StaleElementReferenceException:
-            # The page was drawn anew in between.
+            # The page was redrawn in between.
             return []
 
     def click(self, xpath: str) -> None:
-        """Click on an element, once it holds still."""
+        """Click on an element once it can be clicked."""
         until(lambda: self._clicked(xpath), f"{xpath} to click on", within=30)
 
     def _clicked(self, xpath: str) -> bool:
         try:
             self.see(xpath).click()
         except (ElementClickInterceptedException, ElementNotInteractableException, StaleElementReferenceException):
-            # Something is folded, or the page is drawn anew.
+            # A part is still unfolding, or the page is being redrawn.
             return False
         return True
 
@@ -98,11 +98,11 @@ class Browser:
 
     @property
     def text(self) -> str:
-        """All that can be read on the page."""
+        """The visible text of the page."""
         return str(self._driver.find_element(By.TAG_NAME, "body").text)
 
     def read(self, *words: str, within: float = 30.0) -> str:
-        """Wait until all these words can be read on the page, and give all its text."""
+        """Wait until the page shows all these words, and return its text."""
         return until(
             lambda: text if all(word in (text := self.text) for word in words) else "",
             f"{words} on the page",
@@ -111,11 +111,11 @@ class Browser:
 
     @property
     def source(self) -> str:
-        """The page as it is drawn, and what its fields hold."""
+        """The HTML of the page as it is drawn, with the values of its fields."""
         return str(self._driver.page_source)
 
     def picture(self, name: str, element: Any = None) -> None:
-        """Take a picture of an element, or of what can be seen of the page."""
+        """Take a picture of an element, or of the visible part of the page."""
         if self._pictures is None:
             return
         self._pictures.mkdir(parents=True, exist_ok=True)
@@ -126,19 +126,19 @@ class Browser:
 @contextmanager
 def browser(packages: Packages, folder: Path, url: str, pictures: Path | None) -> Iterator[Browser]:
     """
-    Start a browser that nobody has used before.
+    Start a browser with a new profile.
 
-    :param packages: Where it is fetched from, if this machine has none.
-    :param folder: An empty folder for all that it leaves.
-    :param url: Where Airflow is.
-    :param pictures: The folder for pictures; None takes none.
+    :param packages: The packages to fetch it from, if it is not on this machine.
+    :param folder: An empty folder for its profile.
+    :param url: The URL of Airflow.
+    :param pictures: The folder for pictures; None for no pictures.
     :return: The browser.
-    :raises MissingError: When it is neither on this machine nor to be had.
+    :raises MissingError: When it is not on this machine and cannot be fetched.
     """
     driver = packages.find("chromedriver", "chromium-driver")
     program = packages.find("chromium", "chromium")
     options = webdriver.ChromeOptions()
-    # Debian's own script looks for the program in the machine's folders only.
+    # Debian's own start script searches for the program in the machine's folders only.
     itself = program.path.parent.parent / "lib" / "chromium" / "chromium"
     options.binary_location = str(itself if itself.is_file() else program.path)
     for flag in (*_FLAGS, f"--user-data-dir={folder}", f"--window-size={WIDTH},{HEIGHT}"):

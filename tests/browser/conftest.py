@@ -10,8 +10,9 @@ import pytest
 
 from intercom_provider.sandbox import Sandbox
 from tests.browser.chromium import Browser, browser
-from tests.support.airflow_instance import PROJECT, AirflowInstance, end_on_signals
+from tests.support.airflow_instance import AirflowInstance, end_on_signals
 from tests.support.debian import MissingError, Packages
+from tests.support.project import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,28 +22,28 @@ DAGS: Final = Path(__file__).parent / "dags"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let pictures be taken where they are wanted."""
-    parser.addoption("--pictures", type=Path, help="a folder for pictures of what the tests see")
+    """Add the option for a folder of pictures."""
+    parser.addoption("--pictures", type=Path, help="a folder for pictures of the tested pages")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
-    """Name the logs where they are needed."""
+    """Print the folder of the logs if a test failed."""
     if exitstatus and HOME.is_dir():
         terminalreporter.write_line(f"The logs: {HOME.relative_to(PROJECT)}/airflow/logs")
 
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
-    """Start an Intercom whose workspace is in Europe, where WhatsApp is quick."""
+    """Start a fast sandbox whose workspace is in Europe."""
     with Sandbox(region="eu", speed=100, failures=0) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def airflow(sandbox: Sandbox) -> Iterator[AirflowInstance]:
-    """Start an Airflow in which connections may be tested."""
+    """Start an Airflow that allows the test of connections."""
     end_on_signals()
-    # No region: for a conversation Intercom's own word counts, and of values as short as that Airflow warns each time.
+    # Without a region, because Airflow warns at every use of a secret value as short as that one.
     connection = {**sandbox.connection, "extra": {"admin_id": "814860"}}
     settings = {"AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
     with AirflowInstance(HOME / "airflow", DAGS, {"intercom_shop": connection}, settings=settings) as instance:
@@ -55,7 +56,7 @@ def _browser(
 ) -> Iterator[Browser]:
     pictures: Path | None = request.config.getoption("--pictures")
     with pytest.MonkeyPatch.context() as patch:
-        # Nothing between this machine and itself is a proxy's business.
+        # Requests to this machine must not go through a proxy.
         for name in ("NO_PROXY", "no_proxy"):
             patch.setitem(os.environ, name, "127.0.0.1,localhost")
         try:
@@ -67,5 +68,5 @@ def _browser(
 
 @pytest.fixture
 def page(_browser: Browser) -> Browser:
-    """Give the browser, which shows what the last test has left there."""
+    """Return the browser, which still shows the last page of the previous test."""
     return _browser

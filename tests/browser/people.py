@@ -1,4 +1,4 @@
-"""Whom the messages go to, and what they say: not for everybody who may look at a task."""
+"""Names, phones and texts of the messages, which the pages of a task must not show."""
 
 from __future__ import annotations
 

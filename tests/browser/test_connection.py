@@ -1,4 +1,4 @@
-"""The form in which a connection is made, and the button that tests it."""
+"""The form of a connection, and the button that tests it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from intercom_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
-from tests.support.airflow_instance import until
+from tests.support.eventually import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ TOAST: Final = "//*[@data-scope='toast' and @data-part='root']"
 
 @pytest.fixture
 def form(page: Browser, airflow: AirflowInstance) -> Iterator[Browser]:
-    """Open the form for a connection to Intercom, as if there were none yet."""
+    """Open the form for a new connection to Intercom."""
     page.open("/connections")
     page.click("//button[contains(.,'Add Connection')]")
     page.see(f"{FORM}//input[@name='connection_id']").send_keys(CONN_ID)
@@ -39,11 +39,13 @@ def form(page: Browser, airflow: AirflowInstance) -> Iterator[Browser]:
 
 
 def are_labelled(form: Browser, *labels: str) -> bool:
-    # A field that is being unfolded is there before its text can be seen.
-    def told() -> list[str]:
+    # A field that is unfolding is on the page before its text is visible.
+    def shown() -> list[str]:
         return [found.text.removesuffix("*").strip() for found in form.all(f"{FORM}//label[normalize-space()]")]
 
-    return until(lambda: told() == ["Connection ID", "Connection Type", *labels], f"{labels}, not {told()}", within=10)
+    return until(
+        lambda: shown() == ["Connection ID", "Connection Type", *labels], f"{labels}, not {shown()}", within=10
+    )
 
 
 def dropdown(name: str) -> str:
@@ -62,17 +64,17 @@ def save(form: Browser) -> None:
     form.see(f"//tr[contains(.,'{CONN_ID}')]")
 
 
-def told_by_the_test(page: Browser) -> Any:
+def run_connection_test(page: Browser) -> Any:
     page.open("/connections")
     page.resize(480)
     page.click(f"//tr[contains(.,'{CONN_ID}')]//button[@aria-label='Test Connection']")
     toast = page.see(TOAST)
-    # It would be gone after two seconds.
+    # Without the pointer over it, it disappears after two seconds.
     page.hover(toast)
     return toast
 
 
-def test_airflows_own_fields_say_what_goes_into_them(form: Browser, sandbox: Sandbox) -> None:
+def test_airflows_own_fields_have_labels_and_placeholders(form: Browser, sandbox: Sandbox) -> None:
     assert are_labelled(form, "Description", "Base URL", "Access token", "Port")
     placeholders: Any = FIELD_BEHAVIOUR["placeholders"]
     for name in ("host", "password", "port"):
@@ -84,7 +86,7 @@ def test_airflows_own_fields_say_what_goes_into_them(form: Browser, sandbox: San
     form.picture("connection-form", form.see(FORM))
 
 
-def test_the_providers_fields_are_labelled_and_have_their_defaults(form: Browser) -> None:
+def test_the_providers_fields_have_labels_and_defaults(form: Browser) -> None:
     form.click(EXTRA)
     form.see(dropdown("region"))
     form.resize(1200)
@@ -109,7 +111,7 @@ def test_the_providers_fields_are_labelled_and_have_their_defaults(form: Browser
     assert form.see("//*[@id='switch:element_dry_run']").get_attribute("data-state") == "unchecked"
 
 
-def test_a_connection_made_there_works_and_keeps_its_token_to_itself(
+def test_a_connection_made_in_the_form_works_and_hides_its_token(
     form: Browser, airflow: AirflowInstance, sandbox: Sandbox
 ) -> None:
     fill_in(form, sandbox)
@@ -129,10 +131,10 @@ def test_a_connection_made_there_works_and_keeps_its_token_to_itself(
     }
 
     seen = len(sandbox.requests)
-    toast = told_by_the_test(form)
-    title, told = toast.text.splitlines()
+    toast = run_connection_test(form)
+    title, text = toast.text.splitlines()
     assert title == "Test Connection Successful"
-    assert told == (
+    assert text == (
         "Connected to workspace 'Sandbox' (id sandbox1, region Europe) with API version 2.17; "
         "the token belongs to admin 814860."
     )
@@ -141,7 +143,7 @@ def test_a_connection_made_there_works_and_keeps_its_token_to_itself(
 
     sandbox.settings.token, token = "another", sandbox.settings.token
     try:
-        toast = told_by_the_test(form)
+        toast = run_connection_test(form)
         assert "Test Connection Failed" in toast.text
         assert "does not accept this access token" in toast.text
     finally:

@@ -1,4 +1,4 @@
-"""What the pages of a task tell, and to where its button leads."""
+"""The pages of a task: its logs, its rendered fields and the target of its button."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.browser.people import BODY, CODE, NAME, PHONE
-from tests.support.airflow_instance import Task, until
+from tests.support.airflow_instance import Task
+from tests.support.eventually import until
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox
@@ -19,7 +20,7 @@ BUTTON: Final = "//a[.='Open in Intercom']"
 
 @pytest.fixture(scope="module")
 def ended(airflow: AirflowInstance) -> dict[str, Task]:
-    """Run each of the DAGs, all at a time."""
+    """Run all DAGs at the same time."""
     tasks = {
         "sent": Task(airflow, "order_shipped", "order-1001", "tell_customer"),
         "refused": Task(airflow, "order_refunded", "order-1002", "tell_customer"),
@@ -31,7 +32,7 @@ def ended(airflow: AirflowInstance) -> dict[str, Task]:
     over = ("success", "failed", "upstream_failed", "deferred")
     states = {name: task.reach(*over, within=180) for name, task in tasks.items()}
     assert states == {"sent": "success", "refused": "failed", "waited": "success", "waiting": "deferred"}
-    return {**tasks, "batch": tasks["waited"].sibling("send")}
+    return {**tasks, "batch": tasks["waited"].in_same_run("send")}
 
 
 def open_task(page: Browser, task: Task, tab: str = "") -> None:
@@ -51,12 +52,12 @@ def test_the_button_leads_to_the_conversation(page: Browser, ended: dict[str, Ta
     page.picture("task-button")
 
 
-def test_the_log_of_a_message_tells_its_id_and_not_its_body(page: Browser, ended: dict[str, Task]) -> None:
+def test_the_log_of_a_message_shows_its_id_and_not_its_body(page: Browser, ended: dict[str, Task]) -> None:
     open_task(page, ended["sent"])
     assert BODY not in page.read(f"Message sent: {ended['sent'].xcom('id')}")
 
 
-def test_a_task_that_failed_says_why_and_what_to_do(page: Browser, ended: dict[str, Task]) -> None:
+def test_the_log_of_a_failed_task_shows_the_cause_and_the_remedy(page: Browser, ended: dict[str, Task]) -> None:
     open_task(page, ended["refused"])
     text = page.read("ContactNotFoundError: Intercom answered 404")
     assert "is it a contact of this workspace, with this role?" in text
@@ -65,7 +66,7 @@ def test_a_task_that_failed_says_why_and_what_to_do(page: Browser, ended: dict[s
     assert page.see(BUTTON).get_attribute("href") == "https://app.intercom.com/a/inbox"
 
 
-def test_the_pages_of_a_batch_show_nobody(page: Browser, ended: dict[str, Task]) -> None:
+def test_the_pages_of_a_batch_show_no_personal_data(page: Browser, ended: dict[str, Task]) -> None:
     tabs = {"": "20 of 20: 20 sent", "rendered_templates": "20 messages", "xcom": "whatsapp_message_ids"}
     for tab, words in tabs.items():
         open_task(page, ended["batch"], tab)
@@ -77,10 +78,10 @@ def test_the_pages_of_a_batch_show_nobody(page: Browser, ended: dict[str, Task])
     page.picture("batch-log")
 
 
-def test_a_wait_that_holds_no_worker_tells_how_far_it_is(page: Browser, ended: dict[str, Task]) -> None:
-    # First told by the worker, then by the triggerer.
-    told = "5 WhatsApp messages: 4 of 5 settled"
-    until(lambda: shown(page, ended["waiting"]).count(told) > 1, "the triggerer's look", within=60, every=3)
+def test_the_log_of_a_deferred_wait_shows_its_progress(page: Browser, ended: dict[str, Task]) -> None:
+    # Logged by the worker first, then by the triggerer.
+    progress = "5 WhatsApp messages: 4 of 5 settled"
+    until(lambda: shown(page, ended["waiting"]).count(progress) > 1, "the triggerer's poll", within=60, every=3)
     page.read("Deferred")
     page.picture("wait-deferred")
     open_task(page, ended["waiting"], "details")
@@ -93,6 +94,6 @@ def shown(page: Browser, task: Task) -> str:
     return page.read("trigger", "starting")
 
 
-def test_the_log_of_a_wait_tells_the_counts(page: Browser, ended: dict[str, Task]) -> None:
+def test_the_log_of_a_wait_shows_the_counts(page: Browser, ended: dict[str, Task]) -> None:
     open_task(page, ended["waited"])
     page.read("20 WhatsApp messages: 20 of 20 settled")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import io
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended, and what it said."""
+    """The exit status of a command, and its output."""
 
     code: int
     out: str
@@ -23,17 +24,25 @@ class Ended:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Give what runs `python -m intercom_provider ...`."""
+    """Return a function that runs `python -m intercom_provider ...`."""
     from intercom_provider.__main__ import main
 
-    # A command says in what kind of process it runs; the next test is none.
+    # A command sets this for its process, which here goes on with the next test.
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")
 
     def run(*arguments: str, stdin: str = "") -> Ended:
         monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
         capsys.readouterr()
         code = main(arguments)
-        said = capsys.readouterr()
-        return Ended(code, said.out, said.err)
+        output = capsys.readouterr()
+        return Ended(code, output.out, output.err)
 
     return run
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGINT, which a shell ignores in the processes that it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

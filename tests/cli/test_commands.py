@@ -1,4 +1,4 @@
-"""What the commands do, say, and leave undone."""
+"""The commands `check`, `send`, `status` and `unconfirmed`, against a sandbox or a faulty server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WHATSAPP = ("send", "--type", "whatsapp", "--template", "hello", "--components",
 REFUSED = hostile.error(403, "forbidden", "You do not have the required scope (read_conversations)")
 
 
-def test_check_tells_whose_token_it_is_and_what_it_may_do(run: Run, sandbox: Sandbox) -> None:
+def test_check_shows_the_tokens_admin_and_permissions(run: Run, sandbox: Sandbox) -> None:
     ended = run("check", "--probe-send")
     assert ended.code == 0, ended.err
     assert "workspace 'Sandbox' (id sandbox1, region US) with API version 2.17" in ended.out
@@ -40,7 +40,7 @@ def test_check_tells_whose_token_it_is_and_what_it_may_do(run: Run, sandbox: San
     assert sandbox.token not in ended.out + ended.err
 
 
-def test_a_probe_asks_for_what_can_not_become_a_message(run: Run, sandbox: Sandbox) -> None:
+def test_the_probe_posts_what_cannot_become_a_message(run: Run, sandbox: Sandbox) -> None:
     run("check", "--probe-send")
     (probe,) = [request for request in sandbox.requests if request.path == "/messages" and request.method == "POST"]
     assert probe.json == {"message_type": "inapp"}
@@ -68,7 +68,7 @@ def test_a_token_that_may_not_send_shows_in_the_probe(run: Run, server: Hostile)
     assert "  no   send messages\n" in ended.out
 
 
-def test_what_can_not_be_told_is_no_yes(run: Run, server: Hostile) -> None:
+def test_a_permission_that_cannot_be_found_out_is_a_question_mark(run: Run, server: Hostile) -> None:
     server.script(hostile.healthy(), *[hostile.html(502)] * 2)
     ended = run("check")
     assert ended.code == 1
@@ -90,10 +90,10 @@ def test_a_wrong_token_ends_the_check(run: Run, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("_airflow")
-def test_a_connection_that_nobody_knows_is_told_in_a_line(run: Run) -> None:
+def test_an_unknown_connection_is_an_error_of_one_line(run: Run) -> None:
     ended = run("check", "--conn-id", "nobodys")
     assert ended.code == 1
-    assert "Airflow knows no connection nobodys" in ended.err
+    assert "Airflow has no connection nobodys" in ended.err
     assert "Traceback" not in ended.err
 
 
@@ -186,7 +186,9 @@ def test_a_lost_answer_is_told_as_such_and_not_sent_again(run: Run, server: Host
     assert len(server.created) == 1
 
 
-def test_status_tells_how_far_a_ruleset_is_with_a_line_a_message(run: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_status_shows_the_counts_of_a_ruleset_and_writes_a_line_a_message(
+    run: Run, sandbox: Sandbox, tmp_path: Path
+) -> None:
     sandbox.settings.speed = 10_000
     sandbox.add_ruleset("4711", 148)
     events: list[dict[str, Any]] = [
@@ -197,13 +199,13 @@ def test_status_tells_how_far_a_ruleset_is_with_a_line_a_message(run: Run, sandb
     ended = run("status", "--ruleset-id", "4711", "--output", str(tmp_path / "rows.jsonl"))
     assert ended.code == 0, ended.err
     assert ended.out.startswith("150 messages: ")
-    assert ", 1 failed, 1 still sent\n" in ended.out
+    assert ", 1 failed, 1 still pending\n" in ended.out
     assert ": Blocked: by her\n" in ended.out
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert len({row["whatsapp_message_id"] for row in rows}) == 150
 
 
-def test_lines_on_the_standard_output_stand_there_alone(run: Run, sandbox: Sandbox) -> None:
+def test_with_output_to_the_standard_output_the_counts_are_on_standard_error(run: Run, sandbox: Sandbox) -> None:
     sandbox.settings.speed = 10_000
     sandbox.add_ruleset("4711", 3)
     ended = run("status", "--ruleset-id", "4711", "--output", "-")
@@ -219,24 +221,24 @@ def sent(phone: str) -> str:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_a_wait_ends_when_all_have_arrived(run: Run) -> None:
+def test_status_with_wait_ends_when_all_have_settled(run: Run) -> None:
     ids = [sent("+447900123456"), sent("+447900199901")]
     ended = run("status", "--whatsapp-message-id", *ids, "--wait", "--poll", "1")
     assert ended.code == 0, ended.err
     assert "2 messages: " in ended.out
-    assert " 1 failed, 0 still sent\n" in ended.out
+    assert " 1 failed, 0 still pending\n" in ended.out
     assert f"  {ids[1]}: " in ended.out
     assert "of 2 settled" in ended.err
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_a_wait_that_is_given_up_says_how_far_it_came(run: Run) -> None:
+def test_status_shows_the_counts_when_a_wait_times_out(run: Run) -> None:
     ended = run("status", "--whatsapp-message-id", sent("+447900199902"), "--wait", "--poll", "1", "--timeout", "1.2")
     assert ended.code == 1
-    assert "1 messages: 0 delivered, 0 read, 0 failed, 1 still sent\n" in ended.out
+    assert "1 messages: 0 delivered, 0 read, 0 failed, 1 still pending\n" in ended.out
 
 
-def test_people_see_a_bar(run: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_shows_a_bar_in_a_terminal(run: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
     sandbox.settings.speed = 10_000
@@ -276,6 +278,7 @@ def test_a_status_of_nothing_in_particular_is_refused(
     assert not sandbox.requests
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("written", [True, False])
 def test_a_send_that_is_interrupted_says_whether_the_message_may_be_out(
     run: Run, server: Hostile, monkeypatch: pytest.MonkeyPatch, written: bool
@@ -323,7 +326,7 @@ def test_a_try_that_was_cut_short_does_not_pass_for_the_whole(run: Run, tmp_path
     write_try(tmp_path, 2, "already_sent")
     ended = run("unconfirmed", str(tmp_path))
     assert "0 of 1 messages" in ended.out
-    assert "An earlier try tells of 3" in ended.out
+    assert "An earlier try has 3" in ended.out
 
 
 def test_a_folder_without_results_or_with_others_is_told_in_a_line(run: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What became of a batch's unconfirmed messages, as far as Intercom's conversations tell."""
+"""Find the unconfirmed messages of a batch that were sent, from Intercom's conversations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEFAULTS: Final = {"from_admin_id": "814860"}
 
 
 class Batch:
-    """A batch that lost its answers: what it was given, what it left, and how to ask about it."""
+    """A batch that lost its answers: its input, its results, and a way to ask the command about them."""
 
     def __init__(self, run: Run, folder: Path, server: Sandbox | Hostile) -> None:
         self.since = str(int(time.time()) - 1)
@@ -39,19 +39,19 @@ class Batch:
         self._left: list[dict[str, Any]] = []
 
     def send(self, message: dict[str, Any], *, answered: bool, lost: bool = True) -> str:
-        """Send a message of the batch; gives the id of the conversation, where its contact answered."""
+        """Send a message of the batch; return the id of the conversation, where its contact answered."""
         receipt = IntercomHook().send_message({**DEFAULTS, **message})
         self.add(message, outcome="unconfirmed" if lost else "sent", id_=None if lost else receipt.id)
         return self.server.reply(str(receipt.id)) if answered and isinstance(self.server, Sandbox) else ""
 
     def add(self, message: dict[str, Any], *, outcome: str = "unconfirmed", id_: str | None = None) -> None:
-        """Take a message into the batch."""
+        """Add a message to the batch."""
         self.given.append(message)
         line = {"index": len(self._left), "key": message.get("key"), "outcome": outcome, "id": id_}
         self._left.append({**line, "whatsapp_message_id": None, "reason": "its answer was lost"})
 
     def ask(self, *options: str, defaults: str | None = None) -> Ended:
-        """Ask what became of it."""
+        """Run the command."""
         given, left = self._folder / "given.jsonl", self._folder / "left"
         left.mkdir(exist_ok=True)
         given.write_text("".join(f"{json.dumps(each)}\n" for each in self.given))
@@ -61,7 +61,7 @@ class Batch:
         return self._run("unconfirmed", str(left), *files, *options)
 
     def findings(self) -> list[tuple[str, str | None]]:
-        """Tell what is found of each unconfirmed message, once everything can be searched."""
+        """Return the finding of each unconfirmed message."""
         ended = self.ask("--output", "-")
         assert ended.code == 0, ended.err
         rows = [json.loads(line) for line in ended.out.splitlines()]
@@ -90,7 +90,7 @@ def batch(run: Run, tmp_path: Path, sandbox: Sandbox) -> Batch:
     ],
     ids=["by id", "by your own id", "by email, as text", "an email", "whatsapp"],
 )
-def test_a_message_that_its_contact_has_answered_did_go_out(batch: Batch, message: dict[str, Any]) -> None:
+def test_a_message_that_its_contact_has_answered_is_found(batch: Batch, message: dict[str, Any]) -> None:
     conversation_id = batch.send(message, answered=True)
     [(finding, found)] = batch.findings()
     assert found == conversation_id
@@ -118,7 +118,7 @@ SHIPPED: Final = {
         ([], ["<p>All is on its way</p>"], 0),
     ],
 )
-def test_by_the_words_that_it_brought_into_its_template_a_whatsapp_message_is_known_perhaps(
+def test_a_whatsapp_message_is_perhaps_found_by_the_words_of_its_parameters(
     run: Run, server: Hostile, tmp_path: Path, components: list[Any], bodies: list[str | None], place: int
 ) -> None:
     author = {"type": "admin", "id": "814860"}
@@ -136,7 +136,7 @@ def test_by_the_words_that_it_brought_into_its_template_a_whatsapp_message_is_kn
     assert batch.findings() == [("perhaps", str(place))]
 
 
-def test_a_permission_that_is_missing_is_told_with_what_to_do(run: Run, server: Hostile, tmp_path: Path) -> None:
+def test_a_missing_permission_is_an_error_with_advice(run: Run, server: Hostile, tmp_path: Path) -> None:
     server.always(hostile.error(403, "forbidden", "no scope"), path="/conversations/search")
     batch = Batch(run, tmp_path, server)
     batch.add(IN_APP)
@@ -145,29 +145,29 @@ def test_a_permission_that_is_missing_is_told_with_what_to_do(run: Run, server: 
     assert "the token must be regenerated" in ended.err
 
 
-def test_of_what_nobody_has_answered_nothing_is_known(batch: Batch) -> None:
+def test_messages_without_an_answer_are_unknown(batch: Batch) -> None:
     batch.send(IN_APP, answered=False)
     batch.add({**IN_APP, "to": {"type": "user", "user_id": "unknown-1"}})
     assert batch.findings() == [("unknown", None)] * 2
     ended = batch.ask()
-    assert "0 of them did go out" in ended.out
+    assert "0 of them were sent" in ended.out
     assert "  message 0: unknown: no conversation began with it\n" in ended.out
-    assert "whatever is unknown may have arrived as well as not" in ended.out
+    assert 'an "unknown" message may have arrived or not' in ended.out
 
 
-def test_a_conversation_stands_for_one_message(batch: Batch) -> None:
+def test_a_conversation_is_matched_with_one_message(batch: Batch) -> None:
     conversation_id = batch.send({**IN_APP, "key": "first"}, answered=True)
     batch.send({**IN_APP, "key": "second"}, answered=False)
     assert batch.findings() == [("found", conversation_id), ("unknown", None)]
 
 
-def test_a_conversation_that_began_with_another_message_of_the_batch_proves_nothing(batch: Batch) -> None:
+def test_a_conversation_of_a_confirmed_message_is_not_matched(batch: Batch) -> None:
     batch.send({**IN_APP, "key": "first"}, answered=True, lost=False)
     batch.add({**IN_APP, "key": "second"})
     assert batch.findings() == [("unknown", None)]
 
 
-def test_other_words_are_told_as_such_and_leave_the_conversation_to_whom_it_belongs(
+def test_other_words_are_perhaps_a_match_and_leave_the_conversation_to_its_own_message(
     batch: Batch, sandbox: Sandbox
 ) -> None:
     batch.add({**IN_APP, "key": "first", "body": "Goodbye"})
@@ -180,7 +180,7 @@ def test_other_words_are_told_as_such_and_leave_the_conversation_to_whom_it_belo
     assert f"  message 2: perhaps: conversation {other} (" in batch.ask().out
 
 
-def test_another_sender_another_kind_or_an_earlier_time_is_no_trace(batch: Batch) -> None:
+def test_another_sender_another_type_or_an_earlier_time_is_not_a_match(batch: Batch) -> None:
     batch.send({**IN_APP, "from_admin_id": "814861"}, answered=True)
     batch.send({**IN_APP, "message_type": "email", "subject": "News", "template": "plain"}, answered=True)
     batch.given[:] = [{**IN_APP, "key": None}, IN_APP]
@@ -191,31 +191,31 @@ def test_another_sender_another_kind_or_an_earlier_time_is_no_trace(batch: Batch
     assert batch.findings() == [("unknown", None)] * 3
 
 
-def test_many_are_looked_for_in_their_order(batch: Batch) -> None:
+def test_many_messages_are_searched_in_their_order(batch: Batch) -> None:
     found = [batch.send({**IN_APP, "to": {"type": "user", "id": f"u{n}"}}, answered=n % 2 == 0) for n in range(30)]
     assert batch.findings() == [("found", each) if each else ("unknown", None) for each in found]
 
 
-def test_nothing_is_said_that_is_private(batch: Batch, tmp_path: Path) -> None:
+def test_nothing_private_is_printed(batch: Batch, tmp_path: Path) -> None:
     conversation_id = batch.send({**IN_APP, "to": {"type": "lead", "email": "lead@example.com"}}, answered=True)
     (tmp_path / "defaults.json").write_text(json.dumps(DEFAULTS))
     ended = batch.ask(defaults=str(tmp_path / "defaults.json"))
-    assert ended.out.startswith("1 of 1 messages are unconfirmed (try 1)\n1 of them did go out\n  message 0: found: ")
+    assert ended.out.startswith("1 of 1 messages are unconfirmed (try 1)\n1 of them were sent\n  message 0: found: ")
     assert f"conversation {conversation_id} began with it (20" in ended.out
     for private in ("Hello", "lead@example.com", "sandbox-token"):
         assert private not in ended.out + ended.err
 
 
-def test_a_search_in_other_messages_is_refused_before_any_request(run: Run, batch: Batch, sandbox: Sandbox) -> None:
+def test_another_list_of_messages_is_refused_before_any_request(run: Run, batch: Batch, sandbox: Sandbox) -> None:
     batch.add({**IN_APP, "key": "first"})
     batch.given[0] = {**IN_APP, "key": "other"}
     assert "--messages: has another message at 0" in batch.ask().err
     batch.given.append(IN_APP)
-    assert "--messages: holds 2 messages, and the results tell of 1" in batch.ask().err
+    assert "--messages: holds 2 messages, and the results have 1" in batch.ask().err
     assert "--defaults: must be JSON" in batch.ask(defaults="{").err
     batch.since = "lately"
     ended = batch.ask()
     assert (ended.code, ended.out) == (1, "")
-    assert "--since: is missing, or no time" in ended.err
+    assert "--since: is missing, or not a time" in ended.err
     assert "--messages: is missing" in run("unconfirmed", "/nowhere", "--since", "2026-11-20").err
     assert not sandbox.requests

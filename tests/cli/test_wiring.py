@@ -1,4 +1,4 @@
-"""The same commands, as Airflow's own and as Python's."""
+"""The same commands, run by Airflow and by Python."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from airflow.cli.cli_config import ActionCommand, GroupCommand
 
 from intercom_provider.__main__ import main
 from intercom_provider.cli import COMMANDS, get_commands
-from tests.docs.pages import ROOT
+from tests.support.project import PROJECT
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox
 
 
 def start(*command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - the test's own words
+    return subprocess.run(  # noqa: S603 - our own command
         [sys.executable, "-m", *command], input=stdin, capture_output=True, text=True, timeout=90, check=False
     )
 
@@ -35,7 +35,7 @@ def parser_of(command: ActionCommand) -> argparse.ArgumentParser:
     return parser
 
 
-def test_airflow_offers_what_python_does_with_the_same_options(capsys: pytest.CaptureFixture[str]) -> None:
+def test_airflow_has_the_same_commands_and_options_as_python(capsys: pytest.CaptureFixture[str]) -> None:
     (group,) = get_commands()
     assert isinstance(group, GroupCommand)
     assert [each.name for each in group.subcommands] == [command.name for command in COMMANDS]
@@ -54,7 +54,7 @@ def test_airflows_own_command_line_runs_a_command(sandbox: Sandbox) -> None:
     assert sandbox.requests
 
 
-def test_python_runs_a_command_and_prints_nothing_but_its_result(sandbox: Sandbox, monkeypatch: Any) -> None:
+def test_python_runs_a_command_and_prints_only_its_result(sandbox: Sandbox, monkeypatch: Any) -> None:
     with_noise = {**sandbox.connection, "extra": {**sandbox.connection["extra"], "unknown": 1}}
     monkeypatch.setenv("AIRFLOW_CONN_INTERCOM_DEFAULT", json.dumps(with_noise))
     ended = start("intercom_provider", "send", "--type", "in_app", "--to", "user:ada", "--body", "Hi", stdin="y\n")
@@ -77,7 +77,7 @@ def test_the_sandbox_starts_without_airflow() -> None:
     assert not re.search(r"\| +airflow", imported)
 
 
-def test_offering_the_commands_loads_nothing_that_airflow_has_not_loaded() -> None:
+def test_get_commands_imports_nothing_that_airflow_has_not_imported() -> None:
     code = """
 import sys
 import airflow.cli.cli_config
@@ -104,7 +104,7 @@ print("ADDED", sorted(name for name in set(sys.modules) - before))
 
 
 def test_the_page_names_every_command_and_option() -> None:
-    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    page = (PROJECT / "docs" / "cli.md").read_text(encoding="utf-8")
     (group,) = get_commands()
     assert isinstance(group, GroupCommand)
     for command in group.subcommands:

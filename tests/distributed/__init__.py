@@ -1,1 +1,1 @@
-"""What only several machines show, here several workers on one: a campaign that goes on when one of them dies."""
+"""Tests with several workers on one machine: `make test-distributed`."""

@@ -1,4 +1,4 @@
-"""What a campaign runs on: an Airflow on PostgreSQL, two Celery workers, and an Intercom with one limit for all."""
+"""An Airflow on PostgreSQL, two Celery workers, and a sandbox with one rate limit for all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 
 from demo.machinery import Sandbox, sandbox
 from tests.distributed.servers import serving
-from tests.support.airflow_instance import PROJECT, AirflowInstance, end_on_signals
+from tests.support.airflow_instance import AirflowInstance, end_on_signals
 from tests.support.debian import MissingError
+from tests.support.project import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,18 +25,18 @@ DAG_ID: Final = "whatsapp_campaign_over_workers"
 WORKERS: Final = ("worker-1", "worker-2")
 SLOTS: Final = 2
 LIMIT: Final = 1_000
-"""Requests that Intercom takes in each 10 seconds, from all together."""
+"""The requests that the sandbox allows in each 10 seconds, from all workers together."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
-    """Name the logs where they are needed."""
+    """Print the folder of the logs if a test failed."""
     if exitstatus and HOME.is_dir():
         terminalreporter.write_line(f"The logs: {HOME.relative_to(PROJECT)}/*.log, and in airflow/logs there")
 
 
 @pytest.fixture(scope="session")
 def home() -> Path:
-    """Give the folder for all that these tests leave."""
+    """Return the folder for all files of these tests."""
     HOME.mkdir(parents=True, exist_ok=True)
     end_on_signals()
     return HOME
@@ -43,7 +44,7 @@ def home() -> Path:
 
 @pytest.fixture(scope="session")
 def intercom(home: Path) -> Iterator[Sandbox]:
-    """Start an Intercom, a process of its own; some messages fail, and WhatsApp takes its time to deliver."""
+    """Start a sandbox in a process of its own, in which some messages fail and deliveries take minutes."""
     options = {"rate-limit": LIMIT, "latency": 0.01, "failures": 0.01, "speed": 0.1}
     words = [word for option, value in options.items() for word in (f"--{option}", str(value))]
     with home.joinpath("intercom.log").open("w") as log, sandbox(*words, log=log) as server:
@@ -52,7 +53,7 @@ def intercom(home: Path) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="session")
 def servers(home: Path) -> Iterator[Servers]:
-    """Start PostgreSQL and Redis; where one of them is not to be had, that is all there is to say."""
+    """Start PostgreSQL and Redis, or end the whole run if one of them cannot be fetched."""
     with ExitStack() as stack:
         log = stack.enter_context(home.joinpath("servers.log").open("wb"))
         try:
@@ -64,8 +65,8 @@ def servers(home: Path) -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def airflow(home: Path, servers: Servers, intercom: Sandbox) -> Iterator[AirflowInstance]:
-    """Start an Airflow with its workers, for one of the examples."""
-    # This one alone: others have a schedule.
+    """Start an Airflow with its workers and one of the examples."""
+    # Only this example, because others have a schedule.
     dags = home / "dags"
     dags.mkdir(exist_ok=True)
     shutil.copy(PROJECT / "example_dags" / f"{DAG_ID}.py", dags)
@@ -97,7 +98,7 @@ def _settings(servers: Servers) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": f"postgresql+asyncpg://{servers.postgres}",
         "AIRFLOW__CELERY__BROKER_URL": servers.redis,
         "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{database}",
-        # A worker's death is noticed within half a minute instead of five, and its tasks are not held back further.
+        # Airflow notices a dead worker within half a minute instead of five, and retries its tasks at once.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "90",

@@ -1,4 +1,4 @@
-"""A PostgreSQL and a Redis on loopback, for as long as a `with` block, of which nothing is left."""
+"""A PostgreSQL and a Redis on loopback that run for the length of a `with` block."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from tests.support.airflow_instance import free_port, until
+from tests.support.airflow_instance import free_port
 from tests.support.debian import Packages
+from tests.support.eventually import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.debian import Program
 
-_PATIENCE: Final = 120.0
+_MAX_START_SECONDS: Final = 120.0
 _OWNER: Final = "airflow"
 
 
 @dataclass(frozen=True, slots=True)
 class Servers:
     """
-    Where they are.
+    The addresses of the servers.
 
     :param postgres: The database's address, without its scheme.
     :param redis: The address of Redis.
@@ -43,20 +44,20 @@ class Servers:
 @contextmanager
 def serving(folder: Path, log: IO[bytes]) -> Iterator[Servers]:
     """
-    Run both.
+    Run both servers.
 
-    :param folder: The folder for all that they need, made anew and removed afterwards.
-    :param log: Where their output goes.
-    :return: Where they are.
-    :raises MissingError: When one is neither on this machine nor to be had.
+    :param folder: The folder for their files, which is emptied first and removed afterwards.
+    :param log: The file for their output.
+    :return: Their addresses.
+    :raises MissingError: When one is not on this machine and cannot be fetched.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o755, parents=True)
-    user = _servant()
+    user = _server_user()
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         if subprocess.run(["test", "-x", folder], check=False, **user).returncode:  # noqa: S603, S607 - a plain test
-            # A clone in root's own home: whom root hands a server to cannot enter it.
+            # The clone is in root's home, which the servers' user cannot enter.
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="servers-")))
             folder.chmod(0o755)
         packages = Packages(folder)
@@ -66,8 +67,8 @@ def serving(folder: Path, log: IO[bytes]) -> Iterator[Servers]:
         )
 
 
-def _servant() -> dict[str, Any]:
-    """Choose who runs the servers, as `subprocess` wants to be told: PostgreSQL will not be root."""
+def _server_user() -> dict[str, Any]:
+    """Return the user of the servers as arguments of `subprocess`, because PostgreSQL refuses to run as root."""
     if os.geteuid():
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -75,7 +76,7 @@ def _servant() -> dict[str, Any]:
 
 
 class _Home:
-    """A folder that one server alone may enter."""
+    """The folder of one server, which only its user may enter."""
 
     def __init__(self, folder: Path, log: IO[bytes], user: dict[str, Any]) -> None:
         self.folder = folder
@@ -91,7 +92,7 @@ class _Home:
         return str(path)
 
     def start(self, program: Program, *arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(  # noqa: S603 - the commands stand below
+        return subprocess.Popen(  # noqa: S603 - our own commands
             [str(program.path), *arguments],
             cwd=self.folder,
             env={**os.environ, **program.env},
@@ -108,7 +109,7 @@ class _Home:
         try:
             yield process
         finally:
-            process.send_signal(signal.SIGINT)  # PostgreSQL waits for nobody then, nor does Redis
+            process.send_signal(signal.SIGINT)  # both then stop without waiting for their clients
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=10)
             with suppress(ProcessLookupError):
@@ -130,13 +131,13 @@ def _postgres(packages: Packages, home: _Home) -> Iterator[str]:
         "--no-locale",
         "--no-sync",
     )
-    assert making.wait(timeout=_PATIENCE) == 0, "PostgreSQL could not make its database"
+    assert making.wait(timeout=_MAX_START_SECONDS) == 0, "PostgreSQL could not create its database"
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": port,
         "unix_socket_directories": "",
         "max_connections": 200,
-        # What is removed after the tests need not survive a power cut.
+        # The database is removed after the tests and need not survive a power cut.
         "fsync": "off",
         "synchronous_commit": "off",
         "full_page_writes": "off",
@@ -146,12 +147,12 @@ def _postgres(packages: Packages, home: _Home) -> Iterator[str]:
 
         def ready() -> bool:
             assert process.poll() is None, "PostgreSQL ended"
-            # Its own word; it listens before it can be talked to.
+            # Its own status file, because it listens before it accepts queries.
             with suppress(FileNotFoundError):
                 return data.joinpath("postmaster.pid").read_text(encoding="utf-8").rstrip().endswith("ready")
             return False
 
-        until(ready, "PostgreSQL", within=_PATIENCE)
+        until(ready, "PostgreSQL", within=_MAX_START_SECONDS)
         yield f"{_OWNER}:{password}@127.0.0.1:{port}/postgres"
 
 
@@ -170,5 +171,5 @@ def _redis(packages: Packages, home: _Home) -> Iterator[str]:
                 return True
             return False
 
-        until(ready, "Redis", within=_PATIENCE)
+        until(ready, "Redis", within=_MAX_START_SECONDS)
         yield f"redis://:{password}@127.0.0.1:{port}/0"

@@ -1,4 +1,4 @@
-"""What the documentation's own examples run against."""
+"""The sandbox that the documentation's examples run against."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def sandbox(running: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """Give a local Intercom in which everything has arrived by the first look, with the ruleset of the pages."""
+    """Return a local Intercom with the ruleset of the pages, in which all messages arrive by the first poll."""
     as_new(running, speed=10_000.0, rate_limit=0)
     running.add_ruleset("4711", 250)
     connect(monkeypatch, running.connection)

@@ -9,9 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-# Stands before a block that asks Intercom, or whose DAGs are to be run: it gets a sandbox.
+# Marks a block that asks Intercom, or whose DAGs the tests run: it gets a sandbox.
 RUNS = "<!-- runs -->"
-# Stands before a block that is a file of its own, in a folder that a reader makes.
+# Marks a block that is a file of its own, in a folder that a reader makes.
 _FILE = re.compile(r"<!-- file: (\S+) -->$")
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -30,7 +30,7 @@ class Block:
 
 
 def blocks(page: Path, *languages: str) -> list[Block]:
-    """Find a page's blocks of code in these languages."""
+    """Return a page's blocks of code in these languages."""
     text = page.read_text(encoding="utf-8")
     return [
         Block(
@@ -51,7 +51,7 @@ def prose(page: Path) -> str:
 
 
 def section(page: Path, heading: str) -> str:
-    """Read what stands between a heading and the next."""
+    """Return the text between a heading and the next one."""
     # A comment in a block of code begins as a heading does.
     text = _FENCE.sub(lambda block: re.sub(r"(?m)^#", " #", block[0]), page.read_text(encoding="utf-8"))
     _, _, rest = text.partition(f"# {heading}\n")
@@ -60,7 +60,7 @@ def section(page: Path, heading: str) -> str:
 
 
 def table(text: str, first_column: str) -> list[list[str]]:
-    """Read the cells of the table whose first column has this title, without its head."""
+    """Return the rows of the table whose first column has this title, without its head."""
     _, _, rest = text.partition(f"| {first_column} |")
     assert rest, f"no table has the column {first_column}"
     rows = []
@@ -72,20 +72,20 @@ def table(text: str, first_column: str) -> list[list[str]]:
 
 
 def names(cell: str) -> list[str]:
-    """Read what is set in code in a cell."""
+    """Return the names in a cell that are set as code."""
     return re.findall(r"`([^`]+)`", cell)
 
 
 def links(page: Path) -> list[str]:
-    """Find where a page's links lead."""
+    """Return the targets of a page's links."""
     return find_links(prose(page))
 
 
 def find_links(text: str) -> list[str]:
-    """Find where the links of a text lead."""
+    """Return the targets of the links in a text."""
     return re.findall(r"\]\(([^)\s]+)\)", text)
 
 
 def anchors(page: Path) -> set[str]:
-    """Name a page's headings as a link to one of them does."""
+    """Return the anchors of a page's headings."""
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(prose(page))}

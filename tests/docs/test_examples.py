@@ -1,4 +1,4 @@
-"""What the documentation shows works: code runs, JSON parses, connections lead where they say, links exist."""
+"""Check that the documentation's code runs, its JSON parses, its connections are valid and its links exist."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from intercom_provider.api.settings import Settings
     from intercom_provider.sandbox import Sandbox
 
-# What a page imports that not every Airflow has.
+# Pages whose imports not every Airflow has.
 NEEDS = {"docs/alerts.md": "deadline_imports", "docs/hook.md": "async_tasks", "docs/reliability.md": "retry_policy"}
 
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -1,4 +1,4 @@
-"""The documentation's tables say what the code says."""
+"""Check the documentation's tables against the code."""
 
 from __future__ import annotations
 
@@ -38,12 +38,14 @@ if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox
     from tests.support.hostile import Hostile
 
-README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 ALERTS = DOCS / "alerts.md"
 BATCHES = DOCS / "batches.md"
+CONNECTION = DOCS / "connection.md"
 EVENTS = DOCS / "events.md"
 REPLIES = DOCS / "replies.md"
+SENDING = DOCS / "sending.md"
+WAITING = DOCS / "waiting.md"
 
 
 def fields(owner: type) -> dict[str, Any]:
@@ -67,8 +69,8 @@ def written_default(cell: str) -> Any:
 @pytest.mark.parametrize(
     ("owner", "page", "heading"),
     [
-        (SendMessageOperator, README, "SendMessageOperator"),
-        (MessageStatusSensor, README, "MessageStatusSensor"),
+        (SendMessageOperator, SENDING, "Fields"),
+        (MessageStatusSensor, WAITING, "Fields"),
         (SendMessageBatchOperator, BATCHES, "Fields"),
         (MessageReplySensor, REPLIES, "Fields"),
         (RulesetSettledTrigger, EVENTS, "Arguments"),
@@ -92,13 +94,13 @@ def test_every_field_stands_in_its_table_with_its_default(owner: type, page: Pat
 @pytest.mark.parametrize(
     ("owner", "page", "heading"),
     [
-        (SendMessageOperator, README, "SendMessageOperator"),
+        (SendMessageOperator, SENDING, "Fields"),
         (SendMessageBatchOperator, BATCHES, "Fields"),
         (MessageReplySensor, REPLIES, "Fields"),
         (IntercomNotifier, ALERTS, "Fields"),
     ],
 )
-def test_the_fields_that_are_no_templates_are_named(owner: Any, page: Path, heading: str) -> None:
+def test_the_fields_that_are_not_templates_are_named(owner: Any, page: Path, heading: str) -> None:
     _, _, sentence = section(page, heading).partition("All are templated but ")
     assert set(names(sentence.partition(".")[0])) == fields(owner).keys() - set(owner.template_fields)
 
@@ -114,8 +116,8 @@ def test_the_xcom_of_all_is_listed(run_dag: Any, sandbox: Sandbox) -> None:
     run = run_dag(dag)
     assert len(sandbox.messages) == 2
     for task_id, page, heading in (
-        ("send", README, "SendMessageOperator"),
-        ("wait", README, "MessageStatusSensor"),
+        ("send", SENDING, "XCom"),
+        ("wait", WAITING, "XCom"),
         ("batch", BATCHES, "XCom"),
         ("reply", REPLIES, "XCom"),
     ):
@@ -141,7 +143,7 @@ def test_what_a_batch_says_of_its_input_and_of_failures_is_what_is_shown(
     shown = re.sub(
         r" Message by message: \S+\.(?= )", "", section(BATCHES, "What fails the task, and what a retry does")
     )
-    (text,) = [line for line in shown.splitlines() if " messages failed " in line]
+    (text,) = [line for line in shown.splitlines() if " messages failed: " in line]
     assert text in capfd.readouterr().out
 
 
@@ -158,13 +160,13 @@ def test_a_line_of_a_batchs_results_is_as_it_is_shown(run_dag: Any, sandbox: San
     (part,) = tmp_path.rglob("*.jsonl")
     assert list(json.loads(line.text)) == list(json.loads(part.read_text()))
     where = shown.partition("`{")[2].partition("}`")[0]
-    folder = f"{{{where}}}".format(run_id=run.run_id, task_id="send", map_index=-1)
+    folder = f"{{{where}}}".format(dag_id=run.dag_id, run_id=run.run_id, task_id="send", map_index=-1)
     assert run.xcom("send", "results_path") == f"{tmp_path}/{folder}" == str(part.parent)
     assert f"/send/-1/{part.name}\n" in shown
 
 
 def test_the_connections_fields_have_the_defaults_that_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = table(section(README, "The connection"), "field")
+    rows = table(section(CONNECTION, "Fields"), "field")
     defaults = {names(cell)[0]: (where, default) for cell, where, default, _ in rows}
     in_extra = {name: written_default(default) for name, (where, default) in defaults.items() if where == "extra"}
     assert defaults.keys() - in_extra.keys() == {"password", "host", "port"}
@@ -176,13 +178,13 @@ def test_the_connections_fields_have_the_defaults_that_are_written(monkeypatch: 
 
 
 def test_the_regions_are_listed() -> None:
-    rows = table(section(DOCS / "connection.md", "Region"), "`region`")
+    rows = table(section(CONNECTION, "Region"), "`region`")
     assert {names(region)[0]: names(url)[0] for region, url, _ in rows} == REGIONS
     assert {names(region)[0]: names(app)[0] for region, _, app in rows} == APPS
 
 
 def call(name: str) -> str:
-    """Write a method of the hook as its table does: without types."""
+    """Return a method's signature as the hook's table has it: without types."""
     found = inspect.signature(getattr(IntercomHook, name))
     parameters = [
         field.replace(annotation=inspect.Parameter.empty) for field in found.parameters.values() if field.name != "self"
@@ -230,18 +232,18 @@ def test_every_error_of_a_task_is_listed() -> None:
 
 
 ERRORS = DOCS / "errors.md"
-# Errors that one part of the code raises for another: who uses the provider reads other words.
+# Errors that one part of the code raises for another; users read other texts.
 _INTERNAL = {"AttributeError", "IndexError", "KeyError", "RuntimeError", "TypeError", "ValueError"}
 
 
 def sources() -> Iterator[ast.Module]:
     for path in (ROOT / "intercom_provider").rglob("*.py"):
-        if "sandbox" not in path.parts:
+        if "sandbox" not in path.relative_to(ROOT).parts:
             yield ast.parse(path.read_text(encoding="utf-8"))
 
 
 def explained(*columns: str) -> set[str]:
-    """Read what the page explains, in whichever section."""
+    """Return the texts that the page explains, in whichever section."""
     page = ERRORS.read_text(encoding="utf-8")
     titles = [title for title in re.findall(r"^## (.+)$", page, re.MULTILINE) if title != "What tasks raise"]
     rows = [
@@ -255,7 +257,7 @@ def explained(*columns: str) -> set[str]:
 
 
 def texts(node: ast.expr) -> Iterator[str]:
-    """Read the texts in an argument; what is put into them is left out."""
+    """Yield the texts in an argument, without the values that are put into them."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.JoinedStr):
@@ -266,7 +268,7 @@ def texts(node: ast.expr) -> Iterator[str]:
 
 
 def raised() -> set[str]:
-    """Find the texts of errors that whoever uses the provider may read."""
+    """Return the texts of errors that a user of the provider may read."""
     return {
         text
         for module in sources()
@@ -305,7 +307,7 @@ def test_every_code_and_status_that_has_advice_is_listed() -> None:
     assert errors._ADVICE_BY_STATUS.keys() <= {int(number) for cell in cells for number in re.findall(r"\d{3}", cell)}  # noqa: SLF001
 
 
-def test_every_public_class_has_its_place_in_the_reference() -> None:
+def test_every_public_class_stands_in_the_reference() -> None:
     page = (DOCS / "reference.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"^### (\w+)$", page, re.MULTILINE))
     info: Any = get_provider_info()

@@ -1,4 +1,4 @@
-"""What the documentation tells users of testing their DAGs works in a folder of theirs."""
+"""Check that the page about testing DAGs works in a user's folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from intercom_provider.sandbox import Sandbox
-from intercom_provider.sandbox.settings import Settings
+from intercom_provider.sandbox.settings import SandboxSettings
 
 from .pages import ROOT, blocks
 
@@ -22,7 +22,7 @@ PAGE = ROOT / "docs" / "testing.md"
 
 
 def run_pytest(folder: Path, *arguments: str, **variables: str) -> str:
-    """Run pytest as a user does, with nothing of this project's own tests."""
+    """Run pytest as a user does, without this project's own tests and settings."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "PYTEST_"))}
     ended = subprocess.run(  # noqa: S603 - the test's own words
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--strict-markers", *arguments],
@@ -37,7 +37,7 @@ def run_pytest(folder: Path, *arguments: str, **variables: str) -> str:
 
 
 def lay_out(folder: Path) -> int:
-    """Write the page's files into a folder; tell how many tests are in them."""
+    """Write the page's files into a folder and return the number of their tests."""
     files = [block for block in blocks(PAGE, "python") if block.file]
     for block in files:
         assert block.file
@@ -73,7 +73,7 @@ def test_a_secrets_backend_that_knows_the_connection_fails_the_test_before_it_ru
 
 def test_the_page_names_every_option_of_the_sandbox() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    for name in Settings.__slots__:
+    for name in SandboxSettings.__slots__:
         assert f"`{name}`" in text
 
 
@@ -82,7 +82,7 @@ def test_a_dags_test_is_ten_lines() -> None:
     assert len(test.text.splitlines()) <= 10
 
 
-def test_the_fixture_is_no_plugin_of_every_run_of_pytest_and_needs_pytest_only_where_it_is_used() -> None:
+def test_the_fixture_is_not_a_plugin_of_every_pytest_run_and_only_its_module_imports_pytest() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert "pytest11" not in project
     users = [

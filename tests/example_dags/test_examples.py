@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import runpy
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
 
+from tests.support.project import PROJECT
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from intercom_provider.sandbox import Sandbox
 
-FOLDER = Path(__file__).resolve().parents[2] / "example_dags"
+FOLDER = PROJECT / "example_dags"
 
 
 def example(name: str, **fields: Any) -> DAG:
-    """Load an example, and let its sensors look often: the sandbox's hours are seconds."""
+    """Load an example, and let its sensors poll often, because the sandbox runs faster than real time."""
     loaded = runpy.run_path(str(FOLDER / f"{name}.py"))
     (dag,) = [value for value in loaded.values() if isinstance(value, DAG)] or [loaded[name]()]
     for each in dag.tasks:
@@ -33,7 +36,7 @@ def example(name: str, **fields: Any) -> DAG:
     [("+447900900905", 0), ("+447900999901", 1), ("+447900999903", 1)],
     ids=["read", "fails", "refused"],
 )
-def test_an_email_goes_out_only_where_whatsapp_did_not_arrive(
+def test_an_email_is_sent_only_if_the_whatsapp_message_did_not_arrive(
     run_dag: Any, sandbox: Sandbox, phone: str, emails: int
 ) -> None:
     sandbox.settings.speed = 100.0
@@ -43,7 +46,9 @@ def test_an_email_goes_out_only_where_whatsapp_did_not_arrive(
     assert "failed" not in run.states.values()
 
 
-def test_whom_a_campaign_failed_is_emailed_once(run_dag: Any, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_each_recipient_whom_a_campaign_did_not_reach_is_emailed_once(
+    run_dag: Any, sandbox: Sandbox, tmp_path: Path
+) -> None:
     sandbox.settings.speed = 1000.0
     statuses = ["delivered", "failed", "read", "failed"]
     sandbox.add_ruleset(
@@ -74,13 +79,13 @@ def test_a_campaign_reaches_everybody_once_chunk_by_chunk(run_dag: Any, sandbox:
     assert run.xcoms("wait_for_campaign")["reached"] == len(people)
 
 
-def test_each_of_a_handful_gets_a_message_of_their_own(run_dag: Any, sandbox: Sandbox) -> None:
+def test_each_of_a_few_contacts_gets_one_message(run_dag: Any, sandbox: Sandbox) -> None:
     run = run_dag(example("daily_lifecycle"))
     assert [state for task, state in run.states.items() if task.startswith("send[")] == ["success"] * 3
     assert len({m.wire["to"]["user_id"] for m in sandbox.messages}) == len(sandbox.messages) == 3
 
 
-def test_a_days_batch_reaches_everybody_by_their_name_and_is_reported(
+def test_a_daily_batch_addresses_everybody_by_name_and_is_reported(
     run_dag: Any, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     run = run_dag(example("lifecycle_batch"), {"results_folder": str(tmp_path)})
@@ -102,19 +107,21 @@ def test_an_alert_goes_out_only_when_the_pipeline_fails(run_dag: Any, sandbox: S
 
 
 @pytest.mark.needs("deadline_imports")
-@pytest.mark.parametrize(("rows", "told"), [(100, []), (0, ["data-on-call", "shop-owner-7"])])
-def test_a_watched_pipeline_tells_each_of_them_once(run_dag: Any, sandbox: Sandbox, rows: int, told: list[str]) -> None:
+@pytest.mark.parametrize(("rows", "alerted"), [(100, []), (0, ["data-on-call", "shop-owner-7"])])
+def test_a_watched_pipeline_alerts_each_of_them_once(
+    run_dag: Any, sandbox: Sandbox, rows: int, alerted: list[str]
+) -> None:
     dag = example("pipeline_watched")
-    # dag.test() cannot end a run that has a deadline: it takes the alert for its id (Airflow 3.3.2).
+    # dag.test() fails on a run with a deadline, because it uses the alert as its id (Airflow 3.3.2).
     dag.deadline = None
     for each in dag.tasks:
         each.retry_delay = timedelta(seconds=0.1)
     run_dag(dag, {"rows": rows})
-    assert [message.wire["to"]["user_id"] for message in sandbox.messages] == told
+    assert [message.wire["to"]["user_id"] for message in sandbox.messages] == alerted
 
 
 @pytest.mark.parametrize(("phone", "nudges"), [("+447900999905", 0), ("+447900999904", 1)], ids=["read", "never read"])
-def test_who_has_not_read_in_time_is_nudged(run_dag: Any, sandbox: Sandbox, phone: str, nudges: int) -> None:
+def test_a_customer_who_has_not_read_in_time_is_nudged(run_dag: Any, sandbox: Sandbox, phone: str, nudges: int) -> None:
     sandbox.settings.speed = 100.0
     run = run_dag(example("whatsapp_until_read", timeout=2.0), {"phone": phone, "user_id": "customer-1001"})
     assert "failed" not in run.states.values()

@@ -1,4 +1,4 @@
-"""Connections given as Airflow reads them from the environment, and what the hook says in its log."""
+"""Connections in the environment, as Airflow reads them, and the log of the hook."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Logged:
-    """Give what was logged since it was last asked, wherever Airflow's logging sends it."""
+    """Return a function that reads what was logged since its last call, wherever Airflow's logging sends it."""
     caplog.set_level("INFO")
 
     def read() -> str:

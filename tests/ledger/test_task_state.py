@@ -1,4 +1,4 @@
-"""The ledger of a batch: what a retry, a killed worker and a cleared task find."""
+"""The ledgers in the task state store: what a retry, a killed worker and a cleared task find."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from intercom_provider.ledger.ledger import Attempt
-from intercom_provider.ledger.task_state import KEY, BatchLedger, Record, SupersededError
+from intercom_provider.ledger.ledger import Attempt, Entry, Ids, StatelessLedger, SupersededError
+from intercom_provider.ledger.task_state import BATCH_KEY, MESSAGE_KEY, BatchLedger, MessageLedger
 from tests.support.stores import Store
 
 FIRST = Attempt(number=1, max_tries=2, retries=2)
@@ -17,13 +17,13 @@ SECOND = Attempt(number=2, max_tries=2, retries=2)
 CLEARED = Attempt(number=3, max_tries=4, retries=2)
 
 
-def opened(store: Store | None, attempt: Attempt = FIRST) -> BatchLedger:
+def opened(store: Store, attempt: Attempt = FIRST) -> BatchLedger:
     ledger = BatchLedger(store, attempt)
-    ledger.open()
+    ledger.begin_try()
     return ledger
 
 
-def state(ledger: BatchLedger, digest: str) -> str | None:
+def state(ledger: BatchLedger | StatelessLedger, digest: str) -> str | None:
     found = ledger.find(digest)
     return found.state if found else None
 
@@ -32,9 +32,9 @@ def test_a_retry_finds_what_was_sent_and_what_was_only_intended() -> None:
     store = Store()
     ledger = opened(store)
     ledger.commit({}, ["ada", "bob", "cid"])
-    ledger.commit({"ada": ("7", "wamid.7"), "cid": None}, ["dan"])
+    ledger.commit({"ada": Ids("7", "wamid.7"), "cid": None}, ["dan"])
     retry = opened(store, SECOND)
-    assert retry.find("ada") == Record("sent", ("7", "wamid.7"), attempt=1, max_tries=2)
+    assert retry.find("ada") == Entry("sent", attempt=1, max_tries=2, ids=Ids("7", "wamid.7"))
     assert [state(retry, name) for name in ("bob", "cid", "dan", "eve")] == ["intent", None, "intent", None]
 
 
@@ -47,7 +47,7 @@ def test_many_messages_take_several_values_none_above_64_kb_and_all_are_found() 
         results: dict[str, Any] = {}
         numbers.shuffle(open_now)
         for name in open_now[: numbers.randint(0, 90)]:
-            results[name] = (name, f"wamid.{name:0>56}") if numbers.random() < 0.8 else None
+            results[name] = Ids(name, f"wamid.{name:0>56}") if numbers.random() < 0.8 else None
             truth[name] = "sent" if results[name] else None
             open_now.remove(name)
         names = [f"{number:024}" for number in range(start, start + 50)]
@@ -68,8 +68,8 @@ def test_an_intent_that_was_carried_into_the_next_value_can_still_be_taken_back(
     for number in range(0, 1_000, 100):
         names = [f"{each:024}" for each in range(number, number + 100)]
         ledger.commit({}, names)
-        ledger.commit({name: (name, "wamid" * 12) for name in names}, [])
-    ledger.commit({"slow": None, "late": ("8", None)}, [])
+        ledger.commit({name: Ids(name, "wamid" * 12) for name in names}, [])
+    ledger.commit({"slow": None, "late": Ids("8")}, [])
     retry = opened(store, SECOND)
     assert (state(retry, "slow"), state(retry, "late")) == (None, "sent")
 
@@ -92,7 +92,7 @@ def test_what_may_be_sent_again_is_decided_as_for_a_single_message(
     store = Store()
     ledger = opened(store)
     ledger.commit({}, ["ada", "bob"])
-    ledger.commit({"ada": ("7", None)}, [])
+    ledger.commit({"ada": Ids("7")}, [])
     later = opened(store, attempt)
     answers = []
     for name in ("ada", "bob"):
@@ -106,12 +106,12 @@ def test_what_was_to_be_sent_once_more_and_was_not_stands_as_before() -> None:
     store = Store()
     ledger = opened(store)
     ledger.commit({}, ["ada", "bob"])
-    ledger.commit({"ada": ("7", None)}, [])
+    ledger.commit({"ada": Ids("7")}, [])
     again = opened(store, SECOND)
     again.commit({}, ["ada", "bob"])
     again.commit({"ada": None, "bob": None}, [])
     third = opened(store, Attempt(number=3, max_tries=2, retries=2))
-    assert third.find("ada") == Record("sent", ("7", None), attempt=1, max_tries=2)
+    assert third.find("ada") == Entry("sent", attempt=1, max_tries=2, ids=Ids("7"))
     assert state(third, "bob") == "intent"
 
 
@@ -120,18 +120,18 @@ def test_what_a_cleared_task_was_to_send_again_and_did_not_is_left_to_its_retry(
     store = Store()
     ledger = opened(store)
     ledger.commit({}, ["ada", "bob"])
-    ledger.commit({"ada": ("7", None)}, [])
+    ledger.commit({"ada": Ids("7")}, [])
     cleared = opened(store, CLEARED)
     cleared.commit({}, ["ada", "bob"])
     for number in range(0, between, 100):
         names = [f"{each:024}" for each in range(number, number + 100)]
         cleared.commit({}, names)
-        cleared.commit({name: (name, "wamid" * 12) for name in names}, [])
+        cleared.commit({name: Ids(name, "wamid" * 12) for name in names}, [])
     cleared.commit({"ada": None, "bob": None}, [])
     retry = opened(store, Attempt(number=4, max_tries=4, retries=2))
-    records = [retry.find(name) for name in ("ada", "bob")]
-    assert records == [Record("sent", ("7", None), 1, 2), Record("intent", (None, None), 1, 2)]
-    assert [record and retry.may_send(record, "on_clear", "fail") for record in records] == [True, True]
+    entries = [retry.find(name) for name in ("ada", "bob")]
+    assert entries == [Entry("sent", 1, 2, Ids("7")), Entry("intent", 1, 2)]
+    assert [entry and retry.may_send(entry, "on_clear", "fail") for entry in entries] == [True, True]
 
 
 @pytest.mark.parametrize("lost", [1, 2])
@@ -156,7 +156,7 @@ def test_an_attempt_that_was_given_up_for_dead_stops_before_it_sends() -> None:
     zombie.commit({}, ["ada"])
     retry = opened(store, SECOND)
     with pytest.raises(SupersededError):
-        zombie.commit({"ada": ("7", None)}, ["bob"])
+        zombie.commit({"ada": Ids("7")}, ["bob"])
     assert (state(retry, "ada"), state(retry, "bob")) == ("intent", None)
     retry.commit({}, ["bob"])
     third = opened(store, Attempt(number=3, max_tries=2, retries=2))
@@ -174,7 +174,7 @@ def test_the_same_attempt_that_starts_anew_adds_to_what_it_wrote() -> None:
 
 
 @pytest.mark.parametrize("edited", ["nonsense", ["a"], {"sent": 3}, {"max_tries": 1, "sent": {"a": []}}, 7])
-@pytest.mark.parametrize("key", [f"{KEY}/1", f"{KEY}/1/1"])
+@pytest.mark.parametrize("key", [f"{BATCH_KEY}/1", f"{BATCH_KEY}/1/1"])
 def test_what_was_edited_beyond_recognition_cannot_say_that_nothing_was_sent(key: str, edited: Any) -> None:
     store = Store()
     opened(store).commit({}, ["ada"])
@@ -188,7 +188,7 @@ def test_whatever_is_killed_cleared_and_fails_the_ledger_says_of_each_message_wh
     store, chance = Store(), random.Random(seed)  # noqa: S311 - no secret
     # Long names, so that a part is full after some writes.
     names = [f"{number:0500}" for number in range(60)]
-    truth: dict[str, Record | None] = dict.fromkeys(names)
+    truth: dict[str, Entry | None] = dict.fromkeys(names)
     number, max_tries = 0, 2
     for _ in range(chance.randint(2, 6)):
         # Seldom Airflow starts a try anew; now and then somebody clears the task.
@@ -197,7 +197,7 @@ def test_whatever_is_killed_cleared_and_fails_the_ledger_says_of_each_message_wh
         ledger = opened(store, Attempt(number, max_tries, 2))
         assert {name: ledger.find(name) for name in names} == truth
         before, under_way = dict(truth), set[str]()
-        results: dict[str, tuple[str, None] | None] = {}
+        results: dict[str, Ids | None] = {}
         for _ in range(chance.randint(1, 25)):
             idle = [name for name in names if name not in under_way and truth[name] == before[name]]
             intents = [name for name in chance.sample(idle, min(len(idle), 8)) if results.get(name) is None]
@@ -208,23 +208,23 @@ def test_whatever_is_killed_cleared_and_fails_the_ledger_says_of_each_message_wh
                 results |= dict.fromkeys(intents)
             else:
                 truth |= {
-                    name: Record("sent", ids, number, max_tries) if ids else before[name]
+                    name: Entry("sent", number, max_tries, ids) if ids else before[name]
                     for name, ids in results.items()
                 }
-                truth |= {name: Record("intent", (None, None), number, max_tries) for name in intents}
+                truth |= {name: Entry("intent", number, max_tries) for name in intents}
                 under_way.update(intents)
                 results = {}
             done = {name for name in sorted(under_way) if chance.random() < 0.4}
             under_way -= done
-            results |= {name: (name[-2:], None) if chance.random() < 0.6 else None for name in sorted(done)}
+            results |= {name: Ids(name[-2:]) if chance.random() < 0.6 else None for name in sorted(done)}
         store.fail_after = None
 
 
 def test_without_a_store_a_retry_takes_every_message_for_an_intent() -> None:
-    assert opened(None).find("ada") is None
-    retry = opened(None, SECOND)
+    assert StatelessLedger(FIRST).find("ada") is None
+    retry = StatelessLedger(SECOND)
     assert state(retry, "ada") == "intent"
-    cleared = opened(None, Attempt(number=3, max_tries=4, retries=2))
+    cleared = StatelessLedger(Attempt(number=3, max_tries=4, retries=2))
     found = cleared.find("ada")
     assert found is not None
     assert cleared.may_send(found, "on_clear", "fail")
@@ -238,9 +238,81 @@ def test_ten_thousand_messages_cost_a_known_number_of_calls_and_bytes() -> None:
     names = [f"{number:024}" for number in range(10_000)]
     for start in range(0, 10_000, 75):
         done = names[max(0, start - 75) : start]
-        ledger.commit({name: (f"1{name[-9:]}", f"wamid.{name:0>56}") for name in done}, names[start : start + 75])
-    ledger.commit({name: (f"1{name[-9:]}", f"wamid.{name:0>56}") for name in names[-75:]}, [])
+        ledger.commit({name: Ids(f"1{name[-9:]}", f"wamid.{name:0>56}") for name in done}, names[start : start + 75])
+    ledger.commit({name: Ids(f"1{name[-9:]}", f"wamid.{name:0>56}") for name in names[-75:]}, [])
     assert len(store.sets) <= 200
     assert store.gets <= 150
     assert sum(store.sets) <= 4_000_000
     assert sum(map(len, store.values.values())) <= 1_800_000
+
+
+def begun(store: Store, attempt: Attempt = FIRST) -> MessageLedger:
+    ledger = MessageLedger(store, attempt)
+    ledger.begin_try()
+    return ledger
+
+
+def test_one_message_costs_one_read_and_two_writes() -> None:
+    store = Store()
+    ledger = begun(store)
+    assert ledger.find("ada") is None
+    ledger.commit({}, ["ada"])
+    ledger.commit({"ada": Ids("7", conversation_id="8", created_at=9)}, [])
+    assert (store.gets, len(store.sets)) == (1, 2)
+    found = begun(store, SECOND).find("ada")
+    assert found is not None
+    assert (found.state, found.ids, found.attempt) == ("sent", Ids("7", None, "8", 9), 1)
+
+
+def test_reading_for_a_try_that_may_not_come_to_send_leaves_no_record() -> None:
+    store = Store()
+    MessageLedger(store, FIRST).begin_try(read_only=True)
+    BatchLedger(store, FIRST).begin_try(read_only=True)
+    assert store.sets == []
+
+
+def test_an_intent_that_is_withdrawn_leaves_what_stood_before() -> None:
+    store = Store()
+    begun(store).commit({"ada": Ids("7")}, [])
+    again = begun(store, SECOND)
+    again.commit({}, ["ada", "bob"])
+    again.commit({"ada": None, "bob": None}, [])
+    third = begun(store, Attempt(number=3, max_tries=2, retries=2))
+    ada = third.find("ada")
+    assert ada is not None
+    assert (ada.ids.id, ada.attempt) == ("7", 1)
+    assert third.find("bob") is None
+
+
+@pytest.mark.parametrize(
+    "edited",
+    ["sent, I think", ["ada"], {"ada": 1}, {"ada": {"state": "sent"}}, {"ada": {"state": "sent", "receipt": {}}}],
+)
+def test_an_edited_entry_lets_a_message_be_sent_again_once_and_not_with_every_try(edited: Any) -> None:
+    store = Store()
+    store.set(MESSAGE_KEY, edited)
+    ledger = begun(store, SECOND)
+    found = ledger.find("ada")
+    assert found is not None
+    assert not ledger.may_send(found, "never", "fail")
+    assert ledger.may_send(found, "never", "resend")
+    ledger.commit({}, ["ada"])
+    ledger.commit({"ada": Ids("7")}, [])
+    again = begun(store, SECOND)
+    found = again.find("ada")
+    assert found is not None
+    assert not again.may_send(found, "never", "resend")
+
+
+def test_a_try_that_was_given_up_for_dead_withdraws_nothing_of_the_next_one() -> None:
+    store = Store()
+    first = begun(store)
+    first.commit({}, ["ada"])
+    second = begun(store, SECOND)
+    second.commit({}, ["ada"])
+    second.commit({"ada": Ids("7")}, [])
+    first.commit({"ada": None}, [])
+    assert (first.is_current(), second.is_current()) == (False, True)
+    found = begun(store, SECOND).find("ada")
+    assert found is not None
+    assert found.ids.id == "7"

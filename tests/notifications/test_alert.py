@@ -1,4 +1,4 @@
-"""When an alert is given: by what a callback is told, and by what is remembered."""
+"""When an alert is given: by the context of a callback, and by what is recorded."""
 
 from __future__ import annotations
 
@@ -8,24 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from intercom_provider.api.errors import UnconfirmedError, UnreachableError
-from intercom_provider.api.models import Receipt
-from intercom_provider.ledger.ledger import Attempt
+from intercom_provider.ledger.ledger import Attempt, Ids
+from intercom_provider.ledger.task_state import MessageLedger
 from intercom_provider.notifications.alert import Alert, read_alert
-from intercom_provider.notifications.once import KEY, AlertRecord, reason_to_skip
+from intercom_provider.notifications.once import ALERTS_KEY, AlertLedger, reason_to_skip
+from tests.support.stores import Store as MemoryStore
 
 if TYPE_CHECKING:
-    from intercom_provider.ledger.ledger import Store
+    from intercom_provider.ledger.task_state import Store
 
 LOG = logging.getLogger(__name__)
-SENT = Receipt(outcome="sent", id="403", message_type="in_app")
-
-
-class Kept(dict[str, Any]):
-    """A store that keeps all."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = value
+SENT = Ids("403")
+UNKNOWN = Ids()
 
 
 class Refusing:
@@ -65,11 +59,11 @@ def task_context(state: str | None, *, number: int = 1, max_tries: int = 3, **mo
 def test_where_the_state_is_not_told_the_callback_tells(number: int, will_retry: bool | None, kind: str) -> None:
     alert = read_alert(task_context(None, number=number), will_retry=will_retry)
     assert (alert.kind, alert.from_dag_processor) == (kind, True)
-    assert "Airflow knows of no exception" in alert.text
+    assert "There is no exception" in alert.text
 
 
 def test_an_unknown_context_alerts_all_the_same() -> None:
-    assert read_alert({}).text == "Airflow asked for an alert, and did not say why"
+    assert read_alert({}).text == "Airflow asked for an alert, and gave no reason"
 
 
 def test_a_dag_whose_last_task_is_gone_alerts_without_it() -> None:
@@ -95,46 +89,52 @@ def test_of_all_tries_one_alerts_and_where_nobody_may_hear_of_the_last_one_two()
     assert alerting_tries("up_for_retry", is_covered=False, from_dag_processor=True) == [1]
 
 
-def memory(store: Store | None, *, max_tries: int = 0) -> AlertRecord:
-    return AlertRecord(store, Attempt(1, max_tries=max_tries, retries=0), "identity", LOG)
-
-
-def given(each: AlertRecord, outcome: str = "sent") -> bool:
-    if not each.may_alert():
+def give(store: Store, ids: Ids | None = SENT, *, max_tries: int = 0) -> bool:
+    """Give an alert, unless the ledger knows that it was given; None for ids: it is certainly not sent."""
+    ledger = AlertLedger(MessageLedger(store, Attempt(1, max_tries, retries=0), key=ALERTS_KEY), LOG)
+    ledger.begin_try()
+    entry = ledger.find("alert")
+    if entry is not None and not ledger.may_send(entry, "on_clear", "fail"):
         return False
-    with each.alerting():
-        each.record(SENT.model_copy(update={"outcome": outcome}))
+    ledger.commit({}, ["alert"])
+    if ids is not UNKNOWN:
+        ledger.commit({"alert": ids}, [])
     return True
 
 
 def test_what_was_given_is_given_again_only_when_somebody_cleared_the_task() -> None:
-    store = Kept()
-    assert given(memory(store))
-    assert store.keys() == {KEY}
-    assert not given(memory(store))
-    assert given(memory(store, max_tries=1))
+    store = MemoryStore()
+    assert give(store)
+    assert store.values.keys() == {ALERTS_KEY}
+    assert not give(store)
+    assert give(store, max_tries=1)
 
 
 def test_what_certainly_was_not_given_is_given_by_the_next() -> None:
-    store = Kept()
-    assert given(memory(store), "rejected")
-    failing = memory(store)
-    assert failing.may_alert()
-    with pytest.raises(UnreachableError), failing.alerting():
-        raise UnreachableError("nobody there")
-    assert given(memory(store))
+    store = MemoryStore()
+    assert give(store, None)
+    assert give(store)
 
 
 def test_what_may_have_been_given_is_not_repeated() -> None:
-    store = Kept()
-    unsure = memory(store)
-    assert unsure.may_alert()
-    with pytest.raises(UnconfirmedError), unsure.alerting():
-        raise UnconfirmedError("no reply")
-    assert not memory(store).may_alert()
+    store = MemoryStore()
+    assert give(store, UNKNOWN)
+    assert not give(store)
 
 
-@pytest.mark.parametrize("store", [None, Refusing()])
-def test_without_a_store_the_alert_is_given(store: Store | None) -> None:
-    assert given(memory(store))
-    assert given(memory(store))
+def test_a_store_that_refuses_keeps_no_alert_back(caplog: pytest.LogCaptureFixture) -> None:
+    assert give(Refusing())
+    assert give(Refusing())
+    assert caplog.text.count("This alert cannot be recorded, so it may be sent once more: no intercom/alerts here") == 2
+
+
+@pytest.mark.parametrize("writes", [0, 1])
+def test_a_store_that_cannot_be_written_keeps_no_alert_back(writes: int, caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryStore()
+    store.fail_after = writes
+    if writes:
+        with pytest.raises(ConnectionError):
+            give(store)
+    else:
+        assert give(store)
+        assert "This alert cannot be recorded" in caplog.text

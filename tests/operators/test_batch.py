@@ -11,8 +11,11 @@ import pytest
 from airflow.sdk import DAG, task
 
 from intercom_provider.exceptions import InvalidFieldError
-from intercom_provider.ledger.task_state import KEY
+from intercom_provider.ledger.task_state import BATCH_KEY
 from intercom_provider.operators.message import SendMessageBatchOperator
+from intercom_provider.results.reader import TryResults
+from intercom_provider.sending.batch.counts import COUNT_NAMES
+from intercom_provider.sending.batch.recorder import STOPPED_BEFORE
 from intercom_provider.sensors.message_status import MessageStatusSensor
 from tests.support import hostile
 from tests.support.dags import connect
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from tests.support.hostile import Hostile
 
 DEFAULTS = {"message_type": "whatsapp", "template": "hello"}
-COUNTS = ("total", "sent", "already_sent", "rejected", "unconfirmed", "expired", "duplicates", "dry_run")
+COUNTS = ("total", *COUNT_NAMES)
 
 
 def phones(number: int, start: int = 0) -> list[dict[str, Any]]:
@@ -64,14 +67,16 @@ def test_a_campaign_is_sent_and_waited_for(run_dag: Any, sandbox: Sandbox, tmp_p
     run = run_dag(dag)
     assert run.states == {"send": "success", "wait": "success"}
     told = run.xcoms("send")
-    assert set(told) == {*COUNTS, "reasons", "whatsapp_message_ids", "results_path", "return_value"}
+    assert set(told) == {*COUNTS, "reasons", "whatsapp_message_ids", "results_path", "results_try", "return_value"}
     assert counts(run) == {"total": 120, "sent": 120}
     assert set(told["whatsapp_message_ids"]) == {each.whatsapp_message_id for each in sandbox.messages}
     assert run.xcom("wait", "total") == 120
-    assert told["results_path"] == f"{tmp_path}/{run.run_id}/send/-1"
+    assert told["results_path"] == f"{tmp_path}/campaign/{run.run_id}/send/-1"
+    assert told["results_try"] == 1
+    assert TryResults.of_try(told["results_path"], told["results_try"], told["total"]).is_complete()
     written = lines(tmp_path)
     assert sorted(line["index"] for line in written) == list(range(120))
-    assert set(written[0]) == {"index", "key", "outcome", "id", "whatsapp_message_id", "reason"}
+    assert set(written[0]) == {"index", "key", "outcome", "id", "conversation_id", "whatsapp_message_id", "reason"}
     assert all(line["key"] == line["index"] and line["outcome"] == "sent" for line in written)
 
 
@@ -133,7 +138,9 @@ def test_the_messages_are_not_among_what_airflow_shows(run_dag: Any, server: Hos
     assert len(server.created) == 3
 
 
-def test_an_empty_list_succeeds_and_says_so(run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_list_succeeds_with_a_warning(
+    run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]
+) -> None:
     with DAG("empty") as dag:
         in_app([])
     run = run_dag(dag)
@@ -220,23 +227,26 @@ def test_max_failed_is_judged_after_everything_was_sent(
     assert run.xcom("send", "total") == 10
 
 
-def test_the_error_tells_how_many_why_and_what_to_do(
-    run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]
+def test_the_error_names_the_cause_and_the_log_has_it_line_by_line(
+    run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     server.script(hostile.error(422, "parameter_invalid", "Body is required"), hostile.drop())
     with DAG("told") as dag:
         in_app(users(10))
     assert run_dag(dag).states == {"send": "failed"}
     said = capfd.readouterr().out
-    assert "2 of 10 messages failed (1 rejected, 1 unconfirmed), and max_failed allows 0" in said
-    assert "Body is required" in said
+    refused = "1 x Intercom answered 422 parameter_invalid to POST /messages: Body is required"
+    assert f"2 of 10 messages failed: {refused}; 1 x it may have been sent or not" in said
+    assert "The batch failed: 2 of 10 messages failed" in caplog.messages
+    assert f"  {refused} (index " in caplog.text
+    assert "(8 sent, 1 rejected, 1 unconfirmed; max_failed allows 0)" in said
     assert 'on_unconfirmed="resend"' in said
 
 
 @pytest.mark.parametrize(
     "on_unconfirmed", [pytest.param("resend", marks=pytest.mark.needs("task_state_store")), "assume_sent"]
 )
-def test_what_is_unconfirmed_follows_what_was_asked_for(run_dag: Any, server: Hostile, on_unconfirmed: str) -> None:
+def test_on_unconfirmed_decides_about_unconfirmed_messages(run_dag: Any, server: Hostile, on_unconfirmed: str) -> None:
     server.script(hostile.drop())
     with DAG("unconfirmed") as dag:
         in_app(users(5), on_unconfirmed=on_unconfirmed, retries=1)
@@ -246,8 +256,8 @@ def test_what_is_unconfirmed_follows_what_was_asked_for(run_dag: Any, server: Ho
     assert counts(run) == {"total": 5, **expected[on_unconfirmed]}
 
 
-def test_a_wrong_token_is_told_at_once_and_not_retried(
-    run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]
+def test_a_wrong_token_stops_the_batch_at_once_and_is_not_retried(
+    run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     server.always(hostile.error(401, "token_unauthorized", "no"))
     with DAG("token") as dag:
@@ -256,7 +266,10 @@ def test_a_wrong_token_is_told_at_once_and_not_retried(
     assert run.states == {"send": "failed"}
     assert len(server.requests) <= 10
     assert "regenerated" in capfd.readouterr().out
-    assert run.xcom("send", "total") == 300
+    assert "The batch failed: Intercom answered 401 token_unauthorized to POST /messages" in caplog.text
+    told = counts(run)
+    assert told == {"total": 300, "rejected": len(server.requests), "not_sent": 300 - len(server.requests)}
+    assert f"  {told['not_sent']} x {STOPPED_BEFORE} (index " in caplog.text
 
 
 def test_each_instance_of_a_mapped_batch_has_a_ledger_of_its_own(run_dag: Any, sandbox: Sandbox) -> None:
@@ -280,7 +293,7 @@ class Overtaken:
         self._is_overtaken = False
 
     def get(self, key: str) -> Any:
-        return self._finds if self._is_overtaken and key == KEY else self._store.get(key)
+        return self._finds if self._is_overtaken and key == BATCH_KEY else self._store.get(key)
 
     def set(self, key: str, value: Any, **how: Any) -> None:
         self._store.set(key, value, **how)
@@ -289,7 +302,7 @@ class Overtaken:
 
 @pytest.mark.needs("task_state_store")
 @pytest.mark.parametrize("finds", [{"writer": "another"}, None])
-def test_a_try_that_another_one_has_overtaken_says_nothing_more(run_dag: Any, server: Hostile, finds: Any) -> None:
+def test_a_try_that_another_one_has_overtaken_pushes_no_counts(run_dag: Any, server: Hostile, finds: Any) -> None:
     def overtake(context: Context) -> None:
         context["task_state_store"] = Overtaken(context["task_state_store"], finds)  # type: ignore[typeddict-item]
 
@@ -301,7 +314,7 @@ def test_a_try_that_another_one_has_overtaken_says_nothing_more(run_dag: Any, se
     assert run.states == {"send[0]": "failed"}
     assert server.requests == []
     told = run.xcoms("send", 0)
-    assert told["ledger"]["is_all"] is False
+    assert told["ledger"]["is_final"] is False
     assert "total" not in told
 
 
@@ -345,7 +358,7 @@ def test_a_literal_mistake_is_named_when_the_dag_is_parsed(fields: dict[str, Any
     assert named in str(caught.value)
 
 
-def test_a_results_path_that_cannot_be_used_is_told_before_anything_is_sent(
+def test_a_results_path_that_cannot_be_used_is_an_error_before_anything_is_sent(
     run_dag: Any, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with DAG("nowhere") as dag:
@@ -365,7 +378,7 @@ def test_the_log_names_no_recipient(run_dag: Any, capfd: pytest.CaptureFixture[s
 
 @pytest.mark.needs("task_state_store")
 def test_an_execution_timeout_leaves_nothing_unconfirmed_and_the_retry_sends_the_rest(
-    run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]
+    run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     server.always(hostile.late(0.1, created=True))
     with DAG("timeout") as dag:
@@ -373,6 +386,7 @@ def test_an_execution_timeout_leaves_nothing_unconfirmed_and_the_retry_sends_the
     run = run_dag(dag)
     assert run.states == {"send": "success"}
     assert "AirflowTaskTimeout" in capfd.readouterr().out
+    assert STOPPED_BEFORE in caplog.text
     told = counts(run)
     assert told["already_sent"] > 0
     assert told.get("sent", 0) + told["already_sent"] == 150

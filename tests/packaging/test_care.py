@@ -1,21 +1,22 @@
-"""The files that keep the project in order name what there is."""
+"""Workflows, hooks, Makefile, changelog and pages agree with each other."""
 
 from __future__ import annotations
 
 import re
-import tomllib
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 import intercom_provider
+from tests.support.project import PROJECT, declared_pythons, metadata
 from tools.release import mistakes
 
-ROOT = Path(__file__).resolve().parents[2]
-WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
+TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 by_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 
@@ -34,23 +35,17 @@ def steps(path: Path) -> list[dict[str, Any]]:
 
 
 def made(path: Path) -> set[str]:
-    """Name the targets that a workflow makes, also those that come from a matrix."""
+    """Return the targets that a workflow makes, including those of a matrix."""
     called = {word for step in steps(path) for word in re.findall(r"\bmake ([a-z-]+)", step.get("run", ""))}
     listed = (job.get("strategy", {}).get("matrix", {}).get("target", ()) for job in jobs(path).values())
     return called.union(*listed)
 
 
-def pythons() -> list[str]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    prefix = "Programming Language :: Python :: 3."
-    minors = sorted(int(line.removeprefix(prefix)) for line in project["classifiers"] if line.startswith(prefix))
-    assert project["requires-python"] == f">=3.{minors[0]}"
-    return [f"3.{minor}" for minor in minors]
-
-
-def test_the_workflow_of_ci_makes_what_a_person_makes() -> None:
-    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert made(ROOT / ".github" / "workflows" / "ci.yml") == set(re.findall(r"^make ([a-z-]+)", script, re.MULTILINE))
+def test_the_ci_workflow_makes_the_same_targets_as_the_ci_script() -> None:
+    script = (PROJECT / ".ci" / "run").read_text(encoding="utf-8")
+    assert made(PROJECT / ".github" / "workflows" / "ci.yml") == set(
+        re.findall(r"^make ([a-z-]+)", script, re.MULTILINE)
+    )
 
 
 @by_workflow
@@ -60,8 +55,9 @@ def test_every_target_that_a_workflow_makes_exists(path: Path) -> None:
 
 
 def test_the_tests_run_on_the_lowest_and_the_highest_python() -> None:
-    lowest, *_, highest = pythons()
-    ci, release = (jobs(ROOT / ".github" / "workflows" / name) for name in ("ci.yml", "release.yml"))
+    lowest, *_, highest = declared_pythons()
+    assert metadata()["requires-python"] == f">={lowest}"
+    ci, release = (jobs(PROJECT / ".github" / "workflows" / name) for name in ("ci.yml", "release.yml"))
     assert ci["test"]["strategy"]["matrix"]["python"] == [lowest, highest]
     fixed = {
         step["with"]["python-version"].split()[-1]
@@ -73,10 +69,10 @@ def test_the_tests_run_on_the_lowest_and_the_highest_python() -> None:
 
 
 @by_workflow
-def test_a_workflow_may_do_no_more_than_it_needs(path: Path) -> None:
+def test_a_workflow_has_only_the_permissions_it_needs(path: Path) -> None:
     assert read(path)["permissions"] == {"contents": "read"}
     asked = {name: job["permissions"] for name, job in jobs(path).items() if "permissions" in job}
-    # What is published proves with an identity token which workflow it comes from; that job runs no code of ours.
+    # The publishing job proves its identity with a token, so it must not run code of ours.
     assert asked == ({"publish": {"id-token": "write"}} if path.stem == "release" else {})
     assert all("run" not in step for step in jobs(path).get("publish", {}).get("steps", ()))
 
@@ -92,54 +88,54 @@ def test_every_action_has_a_major_version(path: Path) -> None:
             assert step["with"] == {"persist-credentials": False}
 
 
-def test_a_release_is_published_when_everything_was_tried() -> None:
-    release = jobs(ROOT / ".github" / "workflows" / "release.yml")
+def test_a_release_is_published_only_after_all_other_jobs() -> None:
+    release = jobs(PROJECT / ".github" / "workflows" / "release.yml")
     assert release["ci"] == {"uses": "./.github/workflows/ci.yml"}
     assert set(release["publish"]["needs"]) == release.keys() - {"publish"}
-    assert made(ROOT / ".github" / "workflows" / "release.yml") == {"check-release", "test-wheel"}
+    assert made(PROJECT / ".github" / "workflows" / "release.yml") == {"check-release", "test-wheel"}
     # In YAML 1.1 the key "on" is read as true.
-    assert "workflow_call" in read(ROOT / ".github" / "workflows" / "ci.yml")[True]
+    assert "workflow_call" in read(PROJECT / ".github" / "workflows" / "ci.yml")[True]
 
 
 def test_the_hooks_before_a_commit_are_targets_and_need_no_network() -> None:
     hooks = [
         hook
-        for repo in read(ROOT / ".pre-commit-config.yaml")["repos"]
+        for repo in read(PROJECT / ".pre-commit-config.yaml")["repos"]
         for hook in repo["hooks"]
         if repo["repo"] == "local"
     ]
     assert {hook["language"] for hook in hooks} == {"system"}
     assert {hook["entry"].removeprefix("make ") for hook in hooks} <= TARGETS
-    assert {repo["repo"] for repo in read(ROOT / ".pre-commit-config.yaml")["repos"]} == {"local"}
+    assert {repo["repo"] for repo in read(PROJECT / ".pre-commit-config.yaml")["repos"]} == {"local"}
 
 
-def test_updates_are_asked_for_python_and_for_actions() -> None:
-    updates = read(ROOT / ".github" / "dependabot.yml")["updates"]
+def test_dependabot_updates_python_packages_and_actions() -> None:
+    updates = read(PROJECT / ".github" / "dependabot.yml")["updates"]
     assert {update["package-ecosystem"] for update in updates} == {"pip", "github-actions"}
 
 
 def test_every_target_that_a_page_names_exists() -> None:
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    pages = [*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md")]
     named = {name for page in pages for name in re.findall(r"[`$] ?make ([a-z-]+)", page.read_text(encoding="utf-8"))}
     assert {"test", "demo", "reference"} <= named
     assert named <= TARGETS
 
 
 def test_contributing_names_four_commands_and_folders_that_exist() -> None:
-    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    page = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     commands = re.findall(r"^\$ make ([a-z-]+) ", page, re.MULTILINE)
     assert len(commands) == 4
     named = re.findall(r"`((?:\w+/)+(?:\w+\.\w+)?)`", page)
     assert named
     for name in named:
-        assert (ROOT / name).exists() or (ROOT / "intercom_provider" / name).exists(), name
+        assert (PROJECT / name).exists() or (PROJECT / "intercom_provider" / name).exists(), name
 
 
 CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n\n- All.\n\n## [1.2.2] - 2026-11-01\n"
 
 
 @pytest.mark.parametrize(
-    ("tag", "version", "changelog", "told"),
+    ("tag", "version", "changelog", "expected"),
     [
         ("v1.2.3", "1.2.3", CHANGELOG, []),
         ("v1.2.3", "1.2.3", CHANGELOG.replace("## [Unreleased]\n\n", ""), []),
@@ -152,16 +148,16 @@ CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n\n- All.
         ("v1.2.3", "1.2.3", "# Changelog\n", ["no heading '## [1.2.3]"]),
     ],
 )
-def test_a_tag_is_released_when_version_and_changelog_say_the_same(
-    tag: str, version: str, changelog: str, told: list[str]
+def test_a_tag_may_be_released_only_if_version_and_changelog_match(
+    tag: str, version: str, changelog: str, expected: list[str]
 ) -> None:
     found = mistakes(tag, version, changelog)
-    assert len(found) == len(told)
-    for mistake, part in zip(found, told, strict=True):
+    assert len(found) == len(expected)
+    for mistake, part in zip(found, expected, strict=True):
         assert part in mistake
 
 
-def test_the_project_as_it_stands_has_a_changelog_that_can_be_read() -> None:
-    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+def test_the_changelog_of_this_project_can_be_released() -> None:
+    changelog = (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8")
     released = changelog.replace("## [Unreleased]", f"## [{intercom_provider.__version__}] - 2026-12-01")
     assert not mistakes(f"v{intercom_provider.__version__}", intercom_provider.__version__, released)

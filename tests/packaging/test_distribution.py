@@ -1,4 +1,4 @@
-"""What is built and what Airflow finds of it."""
+"""The wheel and the source distribution, and what Airflow discovers of the provider."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import re
 import subprocess
 import sys
 import tarfile
-import tomllib
 import zipfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from airflow.providers_manager import ProvidersManager
 
 import intercom_provider
+from tests.support.project import PROJECT, metadata, pins
 
-ROOT = Path(__file__).resolve().parents[2]
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_the_wheel_holds_the_package_and_no_tests(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own project
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(PROJECT)]
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own command
     (wheel,) = tmp_path.glob("airflow_provider_intercom-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {
@@ -28,26 +29,26 @@ def test_the_wheel_holds_the_package_and_no_tests(tmp_path: Path) -> None:
     }
     assert "intercom_provider/py.typed" in names
     assert any(name.endswith("/licenses/LICENSE") for name in names)
-    package = {str(path.relative_to(ROOT)) for path in (ROOT / "intercom_provider").rglob("*.py")}
+    package = {str(path.relative_to(PROJECT)) for path in (PROJECT / "intercom_provider").rglob("*.py")}
     assert package <= names
 
 
-def test_the_source_distribution_holds_all_that_make_test_needs(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own project
+def test_the_source_distribution_holds_every_file_of_the_project(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(PROJECT)]
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own command
     (archive,) = tmp_path.glob("airflow_provider_intercom-*.tar.gz")
     with tarfile.open(archive) as opened:
         held = {name.partition("/")[2] for name in opened.getnames()}
     assert not [name for name in held if "__pycache__" in name or name.endswith(".pyc")]
     assert {"CONTRIBUTING.md", "Makefile", "requirements.lock", "tests/packaging/test_distribution.py"} <= held
-    if not (ROOT / ".git").exists():
-        # This is what was unpacked from one.
+    if not (PROJECT / ".git").exists():
+        # These tests run from an unpacked source distribution.
         return
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S607 - wherever git is
-    assert {name for name in tracked.stdout.splitlines() if (ROOT / name).exists()} <= held
+    tracked = subprocess.run(["git", "ls-files"], cwd=PROJECT, check=True, capture_output=True, text=True)  # noqa: S607 - wherever git is
+    assert {name for name in tracked.stdout.splitlines() if (PROJECT / name).exists()} <= held
 
 
-def test_airflow_finds_the_provider_and_what_it_offers() -> None:
+def test_airflow_discovers_the_provider_and_its_classes() -> None:
     manager = ProvidersManager()  # type: ignore[no-untyped-call]  # Airflow has no annotation here
     manager.initialize_providers_list()
     provider = manager.providers["airflow-provider-intercom"]
@@ -74,19 +75,16 @@ def test_airflow_finds_the_provider_and_what_it_offers() -> None:
 
 
 def test_only_the_named_libraries_are_needed_at_run_time() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = {re.split(r"[<>=]", requirement)[0] for requirement in project["dependencies"]}
+    names = {re.split(r"[<>=]", requirement)[0] for requirement in metadata()["dependencies"]}
     assert names == {"apache-airflow", "httpx", "pendulum", "pydantic"}
 
 
-def test_everything_installed_for_the_tests_is_pinned_with_its_hash() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
-    pins = re.findall(r"^([a-z0-9._-]+)==\S+.*?\\\n    --hash=sha256:", lock, flags=re.MULTILINE)
-    assert {"apache-airflow", "httpx", "pydantic", "pendulum", "pytest", "ruff", "mypy"} <= set(pins)
-    assert len(pins) == len(re.findall(r"^[a-z0-9]", lock, flags=re.MULTILINE))
+def test_the_lock_pins_every_package_of_the_tests_with_its_hash() -> None:
+    pinned = pins("requirements.lock").keys()
+    assert {"apache-airflow", "httpx", "pydantic", "pendulum", "pytest", "ruff", "mypy"} <= pinned
 
 
-def test_what_airflow_imports_everywhere_imports_nothing() -> None:
+def test_provider_info_which_every_airflow_process_imports_imports_nothing_else() -> None:
     code = (
         "import sys; before = set(sys.modules); import intercom_provider, intercom_provider.get_provider_info as info;"
         "info.get_provider_info(); print(sorted(set(sys.modules) - before))"

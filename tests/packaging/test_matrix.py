@@ -1,22 +1,21 @@
-"""The versions that are tested are those that are declared, pinned, and written down."""
+"""The tested versions are those that are declared, pinned and documented."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
-import tomllib
 
 import pytest
 
 from tests.docs.pages import ROOT, anchors, section, table
 from tests.support.features import FEATURES, Feature
+from tests.support.project import declared_pythons, metadata, pins
 from tools.matrix import CELLS, LOCKS, NEXT, PYTHONS
 
 
 def run(*cells: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own words
+    return subprocess.run(  # noqa: S603 - our own command
         [sys.executable, "-m", "tools.matrix", *cells],
         cwd=ROOT,
         env={**os.environ, **variables},
@@ -26,22 +25,9 @@ def run(*cells: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def pins(lock: str) -> dict[str, str]:
-    """Read a lock; what has no hash is not among them."""
-    text = (ROOT / lock).read_text(encoding="utf-8")
-    found = dict(re.findall(r"^([a-z0-9._-]+)==(\S+).*?\\\n    --hash=sha256:", text, flags=re.MULTILINE))
-    assert len(re.findall(r"^[a-z0-9]", text, flags=re.MULTILINE)) == len(
-        re.findall(r"^[a-z0-9].*\\\n    --hash=sha256:", text, flags=re.MULTILINE)
-    )
-    return found
-
-
 def test_the_pythons_are_those_that_are_declared() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    prefix = "Programming Language :: Python :: "
-    declared = [line.removeprefix(prefix) for line in project["classifiers"] if line.startswith(f"{prefix}3.")]
-    assert list(PYTHONS) == declared
-    assert project["requires-python"] == f">={PYTHONS[0]}"
+    assert list(PYTHONS) == declared_pythons()
+    assert metadata()["requires-python"] == f">={PYTHONS[0]}"
 
 
 def test_every_release_is_pinned_with_its_hash() -> None:
@@ -50,8 +36,8 @@ def test_every_release_is_pinned_with_its_hash() -> None:
         assert pins(lock)["apache-airflow"] == pins(lock)["apache-airflow-core"]
 
 
-def test_the_readme_says_what_is_tested() -> None:
-    rows = table(section(ROOT / "README.md", "Versions"), "Airflow")
+def test_the_page_of_versions_lists_what_is_tested() -> None:
+    rows = table(section(ROOT / "docs" / "versions.md", "What is tested"), "Airflow")
     lines = [".".join(airflow.split(".")[:2]) for airflow, *_ in rows]
     assert [f"{line}-py{python}" for line, (_, python, *_) in zip(lines, rows, strict=True)] == list(CELLS)
     for line, (airflow, *_) in zip(lines, rows, strict=True):
@@ -60,14 +46,14 @@ def test_the_readme_says_what_is_tested() -> None:
 
 
 @pytest.mark.parametrize("feature", FEATURES.values(), ids=FEATURES)
-def test_the_page_says_what_becomes_of_what_an_airflow_does_not_have(feature: Feature) -> None:
+def test_a_page_explains_every_feature_that_an_airflow_may_lack(feature: Feature) -> None:
     page, _, anchor = feature.documented.partition("#")
     assert (ROOT / page).is_file()
     if anchor:
         assert anchor in anchors(ROOT / page)
 
 
-def test_a_cell_whose_python_is_not_there_is_left_out_and_says_so() -> None:
+def test_a_cell_whose_python_is_missing_is_reported_as_not_run() -> None:
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
     other = next(version for version in PYTHONS if version != own)
     ended = run(f"3.3-py{other}", PATH="")
@@ -76,7 +62,7 @@ def test_a_cell_whose_python_is_not_there_is_left_out_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("name", ["2.11-py3.11", "3.3", "3.3-py3.9", "everything"])
-def test_what_is_no_cell_is_refused(name: str) -> None:
+def test_a_name_that_is_not_a_cell_is_refused(name: str) -> None:
     ended = run(name)
     assert ended.returncode == 2
-    assert f"{name!r} is no cell such as 3.1-py3.11, nor lowest, nor highest" in ended.stderr
+    assert f"{name!r} is not a cell such as 3.1-py3.11, nor lowest, nor highest" in ended.stderr

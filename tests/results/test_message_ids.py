@@ -1,4 +1,4 @@
-"""Ids of many messages: read from where batches left them, whenever they are wanted."""
+"""Read the ids of many messages from the results of batches, whenever they are needed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def line(number: int, **more: Any) -> str:
 
 @pytest.fixture
 def ids(tmp_path: Path) -> StreamedIds:
-    """Give eleven ids: ten in two parts, between a message that was refused, and one by itself."""
+    """Return eleven ids: ten in two parts beside a rejected message, and one in memory."""
     refused = line(99, outcome="rejected", whatsapp_message_id=None)
     tmp_path.joinpath("try-2-part-1.jsonl").write_text("".join(map(line, range(5))) + refused)
     tmp_path.joinpath("try-2-part-2.jsonl").write_text("".join(map(line, range(5, 10))))
@@ -32,7 +32,7 @@ def ids(tmp_path: Path) -> StreamedIds:
 ALL = [f"wamid.{number}" for number in range(11)]
 
 
-def test_they_are_a_sequence_like_any_other(ids: StreamedIds) -> None:
+def test_ids_are_a_sequence_like_any_other(ids: StreamedIds) -> None:
     assert len(ids) == 11
     assert list(ids) == list(ids) == ALL
     assert [ids[index] for index in (3, 3, 9, 10, 0, 7)] == [ALL[index] for index in (3, 3, 9, 10, 0, 7)]
@@ -43,7 +43,7 @@ def test_they_are_a_sequence_like_any_other(ids: StreamedIds) -> None:
             ids[outside]
 
 
-def test_the_key_is_known_of_those_that_were_looked_at_lately(ids: StreamedIds) -> None:
+def test_the_keys_of_recently_read_ids_are_known(ids: StreamedIds) -> None:
     assert [ids.get(id_) for id_ in ids] == [f"k{number}" for number in range(11)]
     ids.close()
     assert [ids[9], ids[3]] == ["wamid.9", "wamid.3"]
@@ -53,22 +53,22 @@ def test_the_key_is_known_of_those_that_were_looked_at_lately(ids: StreamedIds) 
     assert ids[3] == "wamid.3"
 
 
-def test_another_process_reads_the_same_and_is_told_no_key(ids: StreamedIds) -> None:
+def test_the_stored_state_restores_the_ids_and_holds_no_key(ids: StreamedIds) -> None:
     stored = json.dumps(ids.state())
     assert "k1" not in stored
     assert "wamid.3" not in stored
     assert list(StreamedIds.resume(json.loads(stored))) == ALL
 
 
-def test_a_try_that_came_later_changes_nothing(ids: StreamedIds, tmp_path: Path) -> None:
+def test_a_later_try_changes_nothing(ids: StreamedIds, tmp_path: Path) -> None:
     tmp_path.joinpath("try-3-part-1.jsonl").write_text(line(77))
     assert list(ids) == ALL
 
 
-def test_what_is_gone_is_told_and_what_may_come_back_is_not_given_up(ids: StreamedIds, tmp_path: Path) -> None:
+def test_missing_parts_are_permanent_and_unreadable_ones_may_pass(ids: StreamedIds, tmp_path: Path) -> None:
     second = tmp_path / "try-2-part-2.jsonl"
     second.rename(tmp_path / "kept")
-    with pytest.raises(InvalidInputError, match="tell of 6 messages, the batch of 11"):
+    with pytest.raises(InvalidInputError, match="have 6 messages, the batch has 11"):
         list(ids)
     second.mkdir()
     with pytest.raises(UnreachableError, match="can not be read"):
@@ -78,13 +78,13 @@ def test_what_is_gone_is_told_and_what_may_come_back_is_not_given_up(ids: Stream
     assert list(ids) == ALL
 
 
-def test_fewer_ids_than_there_were_are_not_taken_for_all(ids: StreamedIds) -> None:
+def test_fewer_ids_than_before_are_an_error(ids: StreamedIds) -> None:
     more = StreamedIds.resume({**ids.state(), "number": 12})
     with pytest.raises(InvalidInputError, match="fewer ids than before"):
         list(more)
 
 
-def test_only_so_many_keys_are_held_as_calls_may_be_under_way() -> None:
+def test_no_more_keys_are_held_than_calls_may_be_under_way() -> None:
     many = StreamedIds(
         [{f"wamid.{number}": number for number in range(3 * MAX_UNTAKEN_RESULTS)}], 3 * MAX_UNTAKEN_RESULTS
     )

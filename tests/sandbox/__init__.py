@@ -1,1 +1,1 @@
-"""Tests of the local Intercom, over its socket."""
+"""Tests of the sandbox, over its socket."""

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import httpx
@@ -9,7 +8,7 @@ import pytest
 from tests.support.sandbox import as_new
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from intercom_provider.sandbox import Sandbox
 
@@ -23,7 +22,7 @@ def sandbox(running: Sandbox) -> Sandbox:
 
 @pytest.fixture
 def api(sandbox: Sandbox) -> Iterator[httpx.Client]:
-    """Send what Intercom asks for."""
+    """Return a client that sends the headers that Intercom requires."""
     headers = {
         "Authorization": f"Bearer {sandbox.token}",
         "Accept": "application/json",
@@ -31,11 +30,3 @@ def api(sandbox: Sandbox) -> Iterator[httpx.Client]:
     }
     with httpx.Client(base_url=sandbox.url, headers=headers) as client:
         yield client
-
-
-def eventually(look: Callable[[], bool], within: float = 3.0) -> bool:
-    """Look again and again, until it is so or the time is over."""
-    end = time.monotonic() + within
-    while not (seen := look()) and time.monotonic() < end:
-        time.sleep(0.005)
-    return seen

@@ -32,7 +32,7 @@ def test_a_request_without_the_token_is_unauthorized(api: httpx.Client, header: 
     )
 
 
-def test_a_token_that_is_changed_while_it_runs_locks_the_old_one_out(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_the_old_token_is_refused_after_a_change(sandbox: Sandbox, api: httpx.Client) -> None:
     assert api.get("/me").status_code == 200
     sandbox.settings.token = "regenerated"
     assert api.get("/me").status_code == 401
@@ -62,7 +62,7 @@ def test_an_unknown_version_is_refused(api: httpx.Client, version: str) -> None:
         ("POST", "/messages", sms()),
     ],
 )
-def test_what_a_version_does_not_have_is_refused(
+def test_a_request_for_a_feature_of_a_later_version_is_refused(
     sandbox: Sandbox, api: httpx.Client, *, version: str | None, method: str, path: str, json: object
 ) -> None:
     request = api.build_request(method, path, json=json)
@@ -103,7 +103,7 @@ def test_a_known_path_with_another_method_is_not_found(api: httpx.Client) -> Non
     assert error_of(api.get("/messages"))[:2] == (404, "not_found")
 
 
-def test_every_reply_tells_the_rate_limit_and_the_date(api: httpx.Client) -> None:
+def test_every_reply_has_the_headers_of_the_rate_limit_and_the_date(api: httpx.Client) -> None:
     for response in (api.get("/me"), api.get("/nothing"), api.get("/me", headers={"Authorization": "no"})):
         reset = int(response.headers["X-RateLimit-Reset"])
         assert response.headers["X-RateLimit-Limit"] == "1667"
@@ -115,7 +115,7 @@ def test_every_reply_tells_the_rate_limit_and_the_date(api: httpx.Client) -> Non
 
 def test_requests_above_the_limit_are_refused_until_the_window_ends(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.settings.rate_limit = 3
-    # Twice the limit and one more: a window may end in between.
+    # Twice the limit and one more, because a window may end in between.
     responses = [api.post("/messages", json=in_app()) for _ in range(7)]
     refused = [each for each in responses if each.status_code != 200]
     assert error_of(refused[0])[:2] == (429, "rate_limit_exceeded")
@@ -123,19 +123,19 @@ def test_requests_above_the_limit_are_refused_until_the_window_ends(sandbox: San
     assert len(sandbox.messages) == len(responses) - len(refused)
 
 
-def test_without_a_limit_there_are_no_headers_of_it(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_without_a_limit_replies_have_no_rate_limit_headers(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.settings.rate_limit = 0
     assert "X-RateLimit-Limit" not in api.get("/me").headers
 
 
-def test_latency_holds_replies_back_but_not_the_work(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_latency_delays_the_reply_but_not_the_message(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.settings.latency = 0.5
     with pytest.raises(httpx.ReadTimeout):
         api.post("/messages", json=in_app(), timeout=0.3)
     assert len(sandbox.messages) == 1
 
 
-def test_me_tells_the_workspace_and_its_region(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_me_returns_the_workspace_and_its_region(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.settings.region = "eu"
     me = api.get("/me").json()
     assert me["type"] == "admin"

@@ -9,32 +9,32 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from intercom_provider.sandbox import Sandbox
+from tests.support.eventually import eventually
+from tests.support.project import PROJECT
 from tests.support.tls import write_certificate
-
-from .conftest import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 COMMAND = [sys.executable, "-W", "error", "-m", "intercom_provider.sandbox"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 (the test's own words)
+    return subprocess.run(  # noqa: S603 - our own command
         [*COMMAND, *arguments], capture_output=True, text=True, timeout=20, check=False
     )
 
 
 @contextmanager
 def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(  # noqa: S603 (the test's own words)
+    with subprocess.Popen(  # noqa: S603 - our own command
         [*COMMAND, "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
@@ -49,15 +49,15 @@ def line(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_listens_and_ends_cleanly(number: signal.Signals) -> None:
+def test_it_prints_its_address_and_ends_cleanly_on_a_signal(number: signal.Signals) -> None:
     with started("--print-json", "--region", "au", "--ruleset", "77:5", "--ruleset", "78:9:60") as process:
-        said = json.loads(line(process))
+        address = json.loads(line(process))
         headers = {
-            "Authorization": f"Bearer {said['token']}",
+            "Authorization": f"Bearer {address['token']}",
             "Accept": "application/json",
             "Intercom-Version": "2.17",
         }
-        with httpx.Client(base_url=said["url"], headers=headers) as client:
+        with httpx.Client(base_url=address["url"], headers=headers) as client:
             assert client.get("/me").json()["app"]["region"] == "AU"
             assert client.get("/messages/status?ruleset_id=77").json()["total_count"] == 5
             assert client.get("/messages/status?ruleset_id=78").json()["total_count"] < 9
@@ -66,7 +66,7 @@ def test_it_says_where_it_listens_and_ends_cleanly(number: signal.Signals) -> No
     assert (process.returncode, out, err) == (0, "", "")
 
 
-def test_it_greets_with_a_connection_for_the_shell() -> None:
+def test_it_prints_an_export_of_its_connection_for_the_shell() -> None:
     with started("--token", "it's mine") as process:
         greeting = [line(process) for _ in range(4)]
     exported = shlex.split(greeting[3])
@@ -79,7 +79,7 @@ def test_it_greets_with_a_connection_for_the_shell() -> None:
     assert connection["host"] in greeting[0]
 
 
-def test_with_a_certificate_it_speaks_https(tmp_path: Path) -> None:
+def test_with_a_certificate_it_serves_https(tmp_path: Path) -> None:
     certificate = write_certificate(tmp_path / "https.pem")
     with started("--certificate", str(certificate), "--print-json") as process:
         url = json.loads(line(process))["connection"]["host"]
@@ -88,14 +88,14 @@ def test_with_a_certificate_it_speaks_https(tmp_path: Path) -> None:
             assert client.get(f"{url}/_sandbox/report").status_code == 200
 
 
-def test_help_tells_the_options_and_the_magic_recipients() -> None:
+def test_help_lists_the_options_and_the_magic_recipients() -> None:
     text = run("--help").stdout
     for word in ("--speed", "--failures", "--seed", "99901", "99905", "unknown", "soon-SECONDS", "lead"):
         assert word in text
 
 
 def test_the_documentation_names_every_option_and_magic_phone() -> None:
-    documented = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
+    documented = (PROJECT / "docs" / "sandbox.md").read_text()
     for word in re.findall(r"--[a-z-]+|999\d\d", run("--help").stdout):
         assert word in documented or word == "--help"
 
@@ -111,7 +111,7 @@ def test_the_documentation_names_every_option_and_magic_phone() -> None:
         ("--certificate", __file__),
     ],
 )
-def test_a_value_that_makes_no_sense_is_refused(arguments: tuple[str, str]) -> None:
+def test_an_invalid_value_is_refused(arguments: tuple[str, str]) -> None:
     ended = run(*arguments)
     assert ended.returncode == 2
     assert arguments[0] in ended.stderr
@@ -123,19 +123,19 @@ def test_a_port_in_use_is_reported_in_one_line(sandbox: Sandbox) -> None:
     assert re.fullmatch(r"Cannot listen on 127\.0\.0\.1:\d+: .+\n", ended.stderr)
 
 
-def test_importing_it_starts_nothing_and_loads_no_server() -> None:
+def test_importing_it_imports_no_server_and_no_airflow() -> None:
     code = """
 import sys
 import intercom_provider.sandbox
 print([name for name in ("starlette", "uvicorn", "airflow", "httpx", "asyncio") if name in sys.modules])
 """
-    ended = subprocess.run(  # noqa: S603 (the test's own words)
+    ended = subprocess.run(  # noqa: S603 - our own command
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert ended.stdout.strip() == "[]"
 
 
-def test_a_sandbox_that_stops_lets_go_of_the_replies_it_holds_back() -> None:
+def test_a_sandbox_that_stops_sends_its_delayed_replies() -> None:
     with Sandbox(latency=60) as sandbox, ThreadPoolExecutor(1) as pool:
         reply = pool.submit(httpx.get, f"{sandbox.url}/me", timeout=5)
         assert eventually(lambda: bool(sandbox.requests))
@@ -143,7 +143,7 @@ def test_a_sandbox_that_stops_lets_go_of_the_replies_it_holds_back() -> None:
         assert reply.result().status_code == 401
 
 
-def test_a_sandbox_is_gone_after_its_block() -> None:
+def test_a_sandbox_stops_listening_after_its_block() -> None:
     with Sandbox() as sandbox:
         assert httpx.get(f"{sandbox.url}/_sandbox/report").status_code == 200
     with pytest.raises(httpx.ConnectError):

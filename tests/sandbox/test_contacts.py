@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from .conftest import eventually
+from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
     import httpx
@@ -25,12 +25,12 @@ def test_a_user_is_found_by_external_id(api: httpx.Client, external_id: str) -> 
 
 
 @pytest.mark.parametrize("external_id", ["unknown-7", "lead-7", "soon-3600-ada"])
-def test_others_are_not_found_by_external_id(api: httpx.Client, external_id: str) -> None:
+def test_leads_and_missing_contacts_are_not_found_by_external_id(api: httpx.Client, external_id: str) -> None:
     response = api.get(f"/contacts/find_by_external_id/{external_id}")
     assert (response.status_code, response.json()["errors"][0]["code"]) == (404, "not_found")
 
 
-def test_a_contact_is_searched_by_email(api: httpx.Client) -> None:
+def test_a_contact_is_found_by_email(api: httpx.Client) -> None:
     found = search(api, "email", "ada@example.com").json()
     assert (found["type"], found["total_count"]) == ("list", 1)
     assert found["data"][0]["email"] == "ada@example.com"
@@ -38,6 +38,6 @@ def test_a_contact_is_searched_by_email(api: httpx.Client) -> None:
     assert search(api, "email", "lead@example.com").json()["data"][0]["role"] == "lead"
 
 
-def test_a_new_contact_turns_up_in_the_search(api: httpx.Client) -> None:
+def test_a_search_finds_a_new_contact_after_some_seconds(api: httpx.Client) -> None:
     assert search(api, "email", "soon-50-ada@example.com").json()["total_count"] == 0
     assert eventually(lambda: search(api, "email", "soon-50-ada@example.com").json()["total_count"] == 1)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from .conftest import eventually
+from tests.support.eventually import eventually
+
 from .wire import in_app, whatsapp
 
 if TYPE_CHECKING:
@@ -16,20 +17,20 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def outside(sandbox: Sandbox) -> Iterator[httpx.Client]:
-    """Ask as another process would, without a token."""
+    """Return a client of another process, without a token."""
     with httpx.Client(base_url=f"{sandbox.url}/_sandbox") as client:
         yield client
 
 
-def look(outside: httpx.Client, path: str) -> dict[str, Any]:
+def get(outside: httpx.Client, path: str) -> dict[str, Any]:
     found: dict[str, Any] = outside.get(path).raise_for_status().json()
     return found
 
 
-def test_messages_show_what_was_created(outside: httpx.Client, api: httpx.Client) -> None:
+def test_messages_lists_the_created_messages(outside: httpx.Client, api: httpx.Client) -> None:
     reply = api.post("/messages", json=whatsapp()).json()
     api.post("/messages", json=in_app())
-    found = look(outside, "/messages")
+    found = get(outside, "/messages")
     assert found["total"] == 2
     first = found["messages"][0]
     assert (first["id"], first["recipient"], first["wire"]) == (reply["id"], "+447700900123", whatsapp())
@@ -38,11 +39,11 @@ def test_messages_show_what_was_created(outside: httpx.Client, api: httpx.Client
     assert found["messages"][1]["status"] is None
 
 
-def test_messages_can_be_narrowed(outside: httpx.Client, api: httpx.Client) -> None:
+def test_messages_can_be_filtered(outside: httpx.Client, api: httpx.Client) -> None:
     for name in ("ada", "ben", "cleo"):
         api.post("/messages", json=in_app(to={"type": "user", "id": name}))
-    assert [each["recipient"] for each in look(outside, "/messages?last=2")["messages"]] == ["ben", "cleo"]
-    assert look(outside, "/messages?recipient=ben")["total"] == 1
+    assert [each["recipient"] for each in get(outside, "/messages?last=2")["messages"]] == ["ben", "cleo"]
+    assert get(outside, "/messages?recipient=ben")["total"] == 1
     assert outside.get("/messages?last=0").status_code == 400
 
 
@@ -50,7 +51,7 @@ def test_requests_are_counted_by_endpoint_and_status(outside: httpx.Client, api:
     api.post("/messages", json=in_app())
     api.post("/messages", json=in_app(body=""))
     api.get("/contacts/find_by_external_id/7")
-    found = look(outside, "/requests?last=1")
+    found = get(outside, "/requests?last=1")
     assert found["counts"] == {
         "POST /messages 200": 1,
         "POST /messages 400": 1,
@@ -65,7 +66,9 @@ def test_the_token_is_not_shown(sandbox: Sandbox, outside: httpx.Client, api: ht
     assert sandbox.token not in outside.get("/requests").text
 
 
-def test_inspection_is_no_api_request(sandbox: Sandbox, outside: httpx.Client, api: httpx.Client) -> None:
+def test_inspection_does_not_count_as_an_api_request(
+    sandbox: Sandbox, outside: httpx.Client, api: httpx.Client
+) -> None:
     sandbox.settings.rate_limit = 1
     for _ in range(5):
         assert outside.get("/report").status_code == 200
@@ -77,7 +80,7 @@ def test_rulesets_can_be_added_and_listed(outside: httpx.Client, api: httpx.Clie
     events = [{"status": "failed"}]
     outside.post("/rulesets", json={"id": 77, "size": 3, "events": events}).raise_for_status()
     outside.post("/rulesets", json={"id": "78", "size": 10, "over": 1e6}).raise_for_status()
-    assert look(outside, "/rulesets") == {
+    assert get(outside, "/rulesets") == {
         "rulesets": [{"id": "77", "size": 3, "arrived": 3}, {"id": "78", "size": 10, "arrived": 0}]
     }
     assert api.get("/messages/status?ruleset_id=77").json()["events"][0]["status"] == "failed"
@@ -86,9 +89,9 @@ def test_rulesets_can_be_added_and_listed(outside: httpx.Client, api: httpx.Clie
 @pytest.mark.parametrize(
     "body", [{}, {"id": 1, "size": "3"}, {"id": 1, "events": [1]}, {"id": 1, "size": -1}, {"id": 1, "over": -1}]
 )
-def test_a_ruleset_that_makes_no_sense_is_refused(outside: httpx.Client, body: dict[str, object]) -> None:
+def test_an_invalid_ruleset_is_refused(outside: httpx.Client, body: dict[str, object]) -> None:
     assert outside.post("/rulesets", json=body).status_code == 400
-    assert look(outside, "/rulesets") == {"rulesets": []}
+    assert get(outside, "/rulesets") == {"rulesets": []}
 
 
 def test_a_status_can_be_forced(outside: httpx.Client, api: httpx.Client) -> None:
@@ -113,11 +116,11 @@ def test_a_contact_can_reply(outside: httpx.Client, api: httpx.Client) -> None:
     assert outside.post("/reply", json={"message_id": "1"}).status_code == 404
 
 
-def test_the_report_sums_up(outside: httpx.Client, api: httpx.Client) -> None:
+def test_the_report_counts_messages_and_requests(outside: httpx.Client, api: httpx.Client) -> None:
     for wire in (in_app(), in_app(), whatsapp("+447700999902"), whatsapp("+447700999903")):
         api.post("/messages", json=wire)
     api.post("/messages", json={})
-    report = look(outside, "/report")
+    report = get(outside, "/report")
     busiest = report.pop("busiest_second")
     assert 1 <= busiest <= 5
     assert report == {
@@ -133,12 +136,12 @@ def test_the_report_sums_up(outside: httpx.Client, api: httpx.Client) -> None:
     }
 
 
-def test_reset_forgets_everything(sandbox: Sandbox, outside: httpx.Client, api: httpx.Client) -> None:
+def test_reset_removes_everything(sandbox: Sandbox, outside: httpx.Client, api: httpx.Client) -> None:
     sandbox.add_ruleset(77, 3)
     first = api.post("/messages", json=whatsapp()).json()
     outside.post("/reset").raise_for_status()
     assert (sandbox.messages, sandbox.requests) == ([], [])
-    assert look(outside, "/rulesets") == {"rulesets": []}
+    assert get(outside, "/rulesets") == {"rulesets": []}
     assert api.post("/messages", json=whatsapp()).json()["id"] == first["id"]
 
 

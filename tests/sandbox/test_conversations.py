@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from intercom_provider.sandbox.workspace import NotThereError
+from tests.support.eventually import eventually
 
-from .conftest import eventually
 from .wire import in_app, whatsapp
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def test_a_message_has_no_conversation_until_the_contact_replies(sandbox: Sandbo
     assert conversation["first_contact_reply"]["created_at"]
 
 
-def test_a_conversation_is_indexed_some_seconds_late(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_search_finds_a_conversation_after_some_seconds(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.settings.speed = 1
     message_id = api.post("/messages", json=in_app()).json()["id"]
     sandbox.reply(message_id)
@@ -45,7 +45,7 @@ def test_a_conversation_is_indexed_some_seconds_late(sandbox: Sandbox, api: http
     assert eventually(lambda: bool(about(api, message_id)))
 
 
-def test_a_conversation_that_was_asked_for_shows_whether_the_contact_replied(
+def test_a_conversation_opened_with_the_message_shows_whether_the_contact_replied(
     sandbox: Sandbox, api: httpx.Client
 ) -> None:
     wire = in_app(create_conversation_without_contact_reply=True)
@@ -68,14 +68,14 @@ def test_a_conversation_lists_its_contacts(sandbox: Sandbox, api: httpx.Client) 
     assert second["id"] == api.get("/contacts/find_by_external_id/7").json()["id"]
 
 
-def test_a_filter_may_stand_in_a_group(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_filter_may_be_in_a_group(sandbox: Sandbox, api: httpx.Client) -> None:
     message_id = api.post("/messages", json=in_app()).json()["id"]
     sandbox.reply(message_id)
     query = {"operator": "AND", "value": [{"field": "source.id", "operator": "=", "value": message_id}]}
     assert eventually(lambda: api.post("/conversations/search", json={"query": query}).json()["total_count"] == 1)
 
 
-def test_the_conversations_of_a_contact_are_found_by_when_they_began(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_the_conversations_of_a_contact_are_found_by_their_time(sandbox: Sandbox, api: httpx.Client) -> None:
     phone = "+447700900123"
     ids = {sandbox.reply(api.post("/messages", json=whatsapp(phone)).json()["id"]) for _ in range(2)}
     sandbox.reply(api.post("/messages", json=whatsapp("+447700900124")).json()["id"])
@@ -113,13 +113,11 @@ def test_the_conversations_of_a_contact_are_found_by_when_they_began(sandbox: Sa
         {"field": "created_at", "operator": ">", "value": "yesterday"},
     ],
 )
-def test_other_searches_are_refused_rather_than_answered_wrongly(
-    api: httpx.Client, query: dict[str, object] | None
-) -> None:
+def test_an_unsupported_search_is_refused(api: httpx.Client, query: dict[str, object] | None) -> None:
     response = api.post("/conversations/search", json={"query": query})
     assert (response.status_code, response.json()["errors"][0]["code"]) == (400, "parameter_invalid")
 
 
-def test_nobody_can_reply_to_a_message_that_was_not_sent(sandbox: Sandbox) -> None:
+def test_a_reply_to_an_unknown_message_is_an_error(sandbox: Sandbox) -> None:
     with pytest.raises(NotThereError):
         sandbox.reply("1")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import eventually
+from tests.support.eventually import eventually
+
 from .wire import email, in_app
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def start(api: httpx.Client, span: dict[str, int] = TODAY) -> dict[str, Any]:
     return job
 
 
-def ask(api: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
+def read_job(api: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = api.get(f"/export/content/data/{job['job_identifier']}").json()
     return found
 
@@ -34,8 +35,8 @@ def test_a_job_ends_with_a_file_of_the_messages(api: httpx.Client) -> None:
     api.post("/messages", json=in_app(created_at=1_590_000_000))
     job = start(api)
     assert (job["status"], job["download_url"]) == ("pending", "")
-    assert eventually(lambda: ask(api, job)["status"] == "completed")
-    done = ask(api, job)
+    assert eventually(lambda: read_job(api, job)["status"] == "completed")
+    done = read_job(api, job)
     assert int(done["download_expires_at"]) > time.time()
     response = api.get(done["download_url"], headers={"Accept": "application/octet-stream"})
     [row] = csv.DictReader(io.StringIO(gzip.decompress(response.content).decode()))
@@ -45,13 +46,13 @@ def test_a_job_ends_with_a_file_of_the_messages(api: httpx.Client) -> None:
 def test_the_file_must_be_accepted_as_bytes(api: httpx.Client) -> None:
     api.post("/messages", json=email())
     job = start(api)
-    assert eventually(lambda: ask(api, job)["status"] == "completed")
-    assert api.get(ask(api, job)["download_url"]).status_code == 406
+    assert eventually(lambda: read_job(api, job)["status"] == "completed")
+    assert api.get(read_job(api, job)["download_url"]).status_code == 406
 
 
 def test_a_job_without_messages_ends_without_data(api: httpx.Client) -> None:
     job = start(api)
-    assert eventually(lambda: ask(api, job)["status"] == "no_data")
+    assert eventually(lambda: read_job(api, job)["status"] == "no_data")
     download = f"/download/content/data/{job['job_identifier']}"
     assert api.get(download, headers={"Accept": "application/octet-stream"}).status_code == 404
 
@@ -62,7 +63,7 @@ def test_there_is_one_job_at_a_time(sandbox: Sandbox, api: httpx.Client) -> None
     second = api.post("/export/content/data", json=TODAY)
     assert (second.status_code, second.json()["errors"][0]["code"]) == (429, "rate_limit_exceeded")
     canceled = api.post(f"/export/cancel/{job['job_identifier']}").json()
-    assert canceled["status"] == ask(api, job)["status"] == "canceled"
+    assert canceled["status"] == read_job(api, job)["status"] == "canceled"
     assert start(api)["job_identifier"] != job["job_identifier"]
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import eventually
+from tests.support.eventually import eventually
+
 from .wire import email, in_app, sms, whatsapp
 
 if TYPE_CHECKING:
@@ -37,12 +38,14 @@ def test_each_type_of_message_is_created(sandbox: Sandbox, api: httpx.Client, wi
     assert (message.id, message.wire) == (reply["id"], wire)
 
 
-@pytest.mark.parametrize(("version", "told"), [("2.16", False), ("2.17", True), ("Preview", True), ("Unstable", True)])
-def test_the_whatsapp_id_is_told_from_version_2_17(
-    sandbox: Sandbox, api: httpx.Client, version: str, told: bool
+@pytest.mark.parametrize(
+    ("version", "returned"), [("2.16", False), ("2.17", True), ("Preview", True), ("Unstable", True)]
+)
+def test_the_whatsapp_id_is_returned_from_version_2_17(
+    sandbox: Sandbox, api: httpx.Client, version: str, returned: bool
 ) -> None:
     reply = api.post("/messages", json=whatsapp(), headers={"Intercom-Version": version}).json()
-    assert ("whatsapp_message_id" in reply) == told
+    assert ("whatsapp_message_id" in reply) == returned
     assert sandbox.messages[0].whatsapp_message_id
     assert "whatsapp_message_id" not in api.post("/messages", json=in_app()).json()
 
@@ -112,7 +115,7 @@ def test_documented_errors_have_the_documented_words(api: httpx.Client, wire: di
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"hello"', b"\xff"])
-def test_a_body_that_is_no_json_object_is_a_bad_request(api: httpx.Client, body: bytes) -> None:
+def test_a_body_other_than_a_json_object_is_a_bad_request(api: httpx.Client, body: bytes) -> None:
     response = api.post("/messages", content=body)
     assert (response.status_code, response.json()["errors"][0]["code"]) == (400, "bad_request")
 
@@ -131,15 +134,13 @@ def test_a_body_that_is_no_json_object_is_a_bad_request(api: httpx.Client, body:
         in_app(to={"type": "user", "id": "lead-7"}),
     ],
 )
-def test_a_sender_or_recipient_who_is_not_there_is_not_found(
-    sandbox: Sandbox, api: httpx.Client, wire: dict[str, Any]
-) -> None:
+def test_a_missing_sender_or_recipient_is_not_found(sandbox: Sandbox, api: httpx.Client, wire: dict[str, Any]) -> None:
     response = api.post("/messages", json=wire)
     assert (response.status_code, response.json()["errors"][0]["code"]) == (404, "not_found")
     assert sandbox.messages == []
 
 
-def test_a_lead_is_there_when_addressed_as_one(api: httpx.Client) -> None:
+def test_a_lead_is_found_when_addressed_as_a_lead(api: httpx.Client) -> None:
     assert api.post("/messages", json=in_app(to={"type": "lead", "id": "lead-7"})).status_code == 200
 
 
@@ -196,7 +197,7 @@ def test_created_at_backdates(api: httpx.Client) -> None:
     assert api.post("/messages", json=in_app(created_at=1_590_000_000)).json()["created_at"] == 1_590_000_000
 
 
-def test_a_conversation_can_be_asked_for_at_once(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_message_can_open_its_conversation_at_once(sandbox: Sandbox, api: httpx.Client) -> None:
     wire = in_app(create_conversation_without_contact_reply=True)
     reply = api.post("/messages", json=wire).json()
     assert reply["conversation_id"] == sandbox.messages[0].conversation_id != reply["id"]

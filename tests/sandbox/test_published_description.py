@@ -1,24 +1,27 @@
-"""The sandbox's answers, held against Intercom's own description of its API."""
+"""Validate the sandbox's replies against Intercom's own description of its API."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import eventually
+from tests.support.eventually import eventually
+from tests.support.project import PROJECT
+
 from .wire import email, in_app, whatsapp
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx
 
     from intercom_provider.sandbox import Sandbox
 
 jsonschema = pytest.importorskip("jsonschema")
 
-DESCRIPTION = Path(__file__).parents[2] / "../shared/intercom-openapi/2.16.json"
+DESCRIPTION = PROJECT / "../shared/intercom-openapi/2.16.json"
 
 pytestmark = pytest.mark.skipif(
     not DESCRIPTION.exists(), reason="Intercom's OpenAPI description is not beside the project"
@@ -33,7 +36,7 @@ class Description:
         self._components = _as_json_schema(json.loads(path.read_text())["components"])
 
     def check(self, path: str, response: httpx.Response) -> dict[str, Any]:
-        """Check a reply against what is published for its path, method and status."""
+        """Validate a reply against the published schema of its path, method and status."""
         published = self._paths[path][response.request.method.lower()]["responses"]
         status = str(response.status_code)
         assert status in published, f"{status} is not documented for {path}"
@@ -43,7 +46,7 @@ class Description:
         return body
 
     def check_against(self, name: str, body: dict[str, Any]) -> None:
-        """Check a body against a published schema."""
+        """Validate a body against a published schema."""
         self._validate({"$ref": f"#/components/schemas/{name}"}, body)
 
     def _validate(self, schema: dict[str, Any], body: dict[str, Any]) -> None:
@@ -51,7 +54,7 @@ class Description:
 
 
 def _as_json_schema(node: Any) -> Any:
-    """Turn OpenAPI 3.0's `nullable`, which JSON Schema lacks, into a choice."""
+    """Convert OpenAPI 3.0's `nullable`, which JSON Schema lacks, to `anyOf`."""
     if isinstance(node, list):
         return [_as_json_schema(each) for each in node]
     if not isinstance(node, dict):
@@ -86,7 +89,7 @@ def test_a_created_whatsapp_message_differs_only_where_the_description_contradic
     published: Description, api: httpx.Client
 ) -> None:
     response = api.post("/messages", json=whatsapp())
-    # It describes how to send one, but not that replies may be `whatsapp` or have no body.
+    # The description allows such a request, but neither the type `whatsapp` nor a missing body in the reply.
     reply = response.json() | {"message_type": "inapp", "body": ""}
     published.check_against("message", reply)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import eventually
+from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def walk(api: httpx.Client, per_page: int = 100) -> Iterator[dict[str, Any]]:
         params["starting_after"] = found["pages"]["next"]["starting_after"]
 
 
-def test_a_page_has_fifty_events_unless_asked_otherwise(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_page_has_fifty_events_by_default(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.add_ruleset(77, 120)
     first = page(api)
     assert (first["type"], first["ruleset_id"], first["total_count"]) == ("list", "77", 120)
@@ -42,7 +42,7 @@ def test_a_page_has_fifty_events_unless_asked_otherwise(sandbox: Sandbox, api: h
     assert len(page(api, per_page=100)["events"]) == 100
 
 
-def test_all_pages_together_are_the_ruleset_and_the_last_has_no_next(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_the_pages_hold_each_event_once_and_the_last_has_no_next(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.add_ruleset(77, 200)
     events = list(walk(api))
     for field in ("id", "whatsapp_message_id", "user_id", "conversation_id"):
@@ -56,7 +56,7 @@ def test_a_page_size_out_of_bounds_is_refused(api: httpx.Client, per_page: str) 
 
 
 @pytest.mark.parametrize("cursor", ["abc123", "YWZ0ZXI6LTE=", "ä", "YWZ0ZXI="])
-def test_a_cursor_of_somebody_else_is_refused(sandbox: Sandbox, api: httpx.Client, cursor: str) -> None:
+def test_a_foreign_cursor_is_refused(sandbox: Sandbox, api: httpx.Client, cursor: str) -> None:
     sandbox.add_ruleset(77, 120)
     response = api.get("/messages/status", params={"ruleset_id": "77", "starting_after": cursor})
     assert (response.status_code, response.json()["errors"][0]["field"]) == (400, "starting_after")
@@ -72,12 +72,12 @@ def test_without_a_ruleset_id_the_error_has_the_old_shape(api: httpx.Client) -> 
     }
 
 
-def test_a_ruleset_that_nobody_sent_is_empty(api: httpx.Client) -> None:
+def test_an_unknown_ruleset_is_empty(api: httpx.Client) -> None:
     found = page(api)
     assert (found["total_count"], found["events"], found["pages"]["next"]) == (0, [], None)
 
 
-def test_its_messages_are_sent_at_first_and_settled_in_the_end(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_its_messages_are_sent_first_and_then_delivered_read_or_failed(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.settings.failures = 0.2
     sandbox.settings.speed = 1
     sandbox.add_ruleset(77, 100)
@@ -97,7 +97,7 @@ def test_recipients_may_join_while_the_list_is_read(sandbox: Sandbox, api: httpx
     seen: list[str] = []
     totals: list[int] = []
     cursor: dict[str, str | int] = {}
-    # Never starts over: each recipient must come up once, whenever they joined.
+    # The walk never starts over, and each recipient must appear once, whenever they joined.
     while len(seen) < 300:
         found = page(api, per_page=7, **cursor)
         totals.append(found["total_count"])
@@ -121,7 +121,7 @@ def test_a_ruleset_can_be_sent_to_more_recipients(sandbox: Sandbox, api: httpx.C
     assert page(api)["total_count"] == 5
 
 
-def test_an_event_has_the_same_status_when_asked_for_by_its_whatsapp_id(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_the_status_of_an_event_is_the_same_by_its_whatsapp_id(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.settings.failures = 0.5
     sandbox.add_ruleset(76, 5)
     sandbox.add_ruleset(77, 20)
@@ -135,7 +135,7 @@ def test_an_event_has_the_same_status_when_asked_for_by_its_whatsapp_id(sandbox:
         assert "error" not in event
 
 
-def test_events_can_be_told_one_by_one(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_events_can_be_set_one_by_one(sandbox: Sandbox, api: httpx.Client) -> None:
     error = {"message": "Blocked", "details": "By the recipient"}
     sandbox.add_ruleset(
         77,

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import eventually
+from tests.support.eventually import eventually
+
 from .wire import whatsapp
 
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ def send(api: httpx.Client, phone: str = "+447700900123") -> str:
     return whatsapp_id
 
 
-def ask(api: httpx.Client, whatsapp_id: str) -> dict[str, Any]:
+def read_status(api: httpx.Client, whatsapp_id: str) -> dict[str, Any]:
     answer: dict[str, Any] = api.get("/messages/whatsapp/status", params={"message_id": whatsapp_id}).json()
     return answer
 
 
 def status(api: httpx.Client, whatsapp_id: str) -> str | None:
-    answer: str | None = ask(api, whatsapp_id).get("status")
+    answer: str | None = read_status(api, whatsapp_id).get("status")
     return answer
 
 
@@ -43,10 +44,10 @@ def test_a_message_is_sent_then_delivered_then_read(sandbox: Sandbox, api: httpx
     assert list(dict.fromkeys(seen)) == ["sent", "delivered", "read"]
 
 
-def test_a_status_tells_the_message_and_when_it_changed(api: httpx.Client) -> None:
+def test_a_status_has_the_message_and_the_time_of_its_change(api: httpx.Client) -> None:
     whatsapp_id = send(api, "+447700999905")
     assert eventually(lambda: status(api, whatsapp_id) == "read")
-    found = ask(api, whatsapp_id)
+    found = read_status(api, whatsapp_id)
     assert found["message_id"] == whatsapp_id
     assert found["template_name"] == "order_shipped"
     assert found["created_at"] <= found["updated_at"]
@@ -62,10 +63,10 @@ def test_a_magic_phone_decides_where_a_message_ends(api: httpx.Client, ending: s
     assert status(api, whatsapp_id) == last
 
 
-def test_a_failed_message_tells_why(api: httpx.Client) -> None:
+def test_a_failed_message_has_an_error(api: httpx.Client) -> None:
     whatsapp_id = send(api, "+447700999901")
     assert eventually(lambda: status(api, whatsapp_id) == "failed")
-    assert set(ask(api, whatsapp_id)["error"]) == {"message", "details"}
+    assert set(read_status(api, whatsapp_id)["error"]) == {"message", "details"}
 
 
 def test_the_shares_of_failed_and_read_messages_can_be_chosen(sandbox: Sandbox, api: httpx.Client) -> None:
@@ -87,7 +88,7 @@ def test_an_unknown_id_is_not_found(api: httpx.Client, whatsapp_id: str) -> None
 
 def test_a_message_sent_a_moment_ago_is_not_found_yet(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.settings.speed = 1
-    assert ask(api, send(api))["errors"][0]["code"] == "whatsapp_message_not_found"
+    assert read_status(api, send(api))["errors"][0]["code"] == "whatsapp_message_not_found"
 
 
 def test_without_an_id_the_error_has_the_old_shape(api: httpx.Client) -> None:
@@ -108,20 +109,20 @@ def test_ids_have_characters_that_must_be_encoded_in_a_url(api: httpx.Client) ->
 def test_a_status_can_be_forced(sandbox: Sandbox, api: httpx.Client) -> None:
     whatsapp_id = send(api)
     sandbox.set_status(whatsapp_id, "failed", error={"message": "Blocked", "details": "By the recipient"})
-    assert ask(api, whatsapp_id)["status"] == "failed"
-    assert ask(api, whatsapp_id)["error"] == {"message": "Blocked", "details": "By the recipient"}
+    assert read_status(api, whatsapp_id)["status"] == "failed"
+    assert read_status(api, whatsapp_id)["error"] == {"message": "Blocked", "details": "By the recipient"}
     sandbox.set_status(whatsapp_id, "paused")
     assert sandbox.status(whatsapp_id)["status"] == "paused"
 
 
-def test_the_same_seed_tells_the_same_story_in_any_order(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_the_same_seed_gives_the_same_deliveries_in_any_order(sandbox: Sandbox, api: httpx.Client) -> None:
     phones = [f"+4477009001{number:02d}" for number in range(12)]
 
-    def story(order: list[str]) -> dict[str, str]:
+    def send_all(order: list[str]) -> dict[str, str]:
         sandbox.reset()
         return {phone: send(api, phone) for phone in order}
 
-    first = story(phones)
-    assert story(phones[::-1]) == first
+    first = send_all(phones)
+    assert send_all(phones[::-1]) == first
     sandbox.settings.seed = 7
-    assert not set(story(phones).values()) & set(first.values())
+    assert not set(send_all(phones).values()) & set(first.values())

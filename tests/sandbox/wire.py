@@ -1,4 +1,4 @@
-"""Bodies of `POST /messages`, complete and valid, to vary."""
+"""Valid bodies of `POST /messages`, with fields to override."""
 
 from __future__ import annotations
 

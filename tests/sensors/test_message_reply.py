@@ -1,4 +1,4 @@
-"""Waiting for a contact's answer, as DAGs do it: the same in poke, reschedule and deferrable mode."""
+"""Waiting for a contact's answer in DAGs, in poke, reschedule and deferrable mode."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MODES: dict[str, dict[str, Any]] = {
     "reschedule": {"mode": "reschedule"},
     "deferrable": {"deferrable": True},
 }
-# Between two looks in reschedule mode only the store remembers.
+# In reschedule mode only the store keeps anything from one poll to the next.
 REMEMBERING = [
     pytest.param(mode, marks=pytest.mark.needs("task_state_store")) if mode == "reschedule" else mode for mode in MODES
 ]
@@ -49,7 +49,7 @@ def reply_to(**fields: Any) -> MessageReplySensor:
     return MessageReplySensor(**{"task_id": "wait", "poke_interval": 0.2, "timeout": 20, **fields})
 
 
-def told_by(run: Any) -> list[Any]:
+def values_of(run: Any) -> list[Any]:
     values = run.xcom("wait")
     assert values.keys() == {"conversation_id", "replied_at", "timed_out"} <= run.xcoms("wait").keys()
     return list(values.values())
@@ -61,7 +61,7 @@ def found(*conversations: dict[str, Any]) -> hostile.Act:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("at_once", [False, True], ids=["no conversation before", "a conversation at once"])
-def test_an_answer_is_waited_for_and_told(run_dag: Any, sandbox: Sandbox, mode: str, at_once: bool) -> None:
+def test_an_answer_is_waited_for_and_reported(run_dag: Any, sandbox: Sandbox, mode: str, at_once: bool) -> None:
     sandbox.settings.speed = 50.0
     with DAG(f"answered_{mode}_{at_once}") as dag:
         sent = SendMessageOperator(
@@ -87,7 +87,7 @@ def test_an_answer_is_waited_for_and_told(run_dag: Any, sandbox: Sandbox, mode: 
     assert run.states == {"send": "success", "wait": "success"}
     (message,) = sandbox.messages
     assert message.replied_at
-    assert told_by(run) == [message.conversation_id, int(message.replied_at), False]
+    assert values_of(run) == [message.conversation_id, int(message.replied_at), False]
     assert run.link("wait").endswith(f"/inbox/conversation/{message.conversation_id}")
 
 
@@ -102,12 +102,12 @@ def test_the_mode_does_not_change_how_a_time_out_ends(
     run = run_dag(dag)
     ends_badly = "failed" if option == "plain" else "skipped"
     assert run.states == {"wait": "success" if on_timeout == "report" else ends_badly}
-    assert told_by(run) == [sandbox.messages[0].conversation_id, None, True]
+    assert values_of(run) == [sandbox.messages[0].conversation_id, None, True]
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("status", "code"), [(400, "client_error"), (401, "token_unauthorized"), (403, "forbidden")])
-def test_what_is_permanent_ends_the_wait_at_once_in_its_own_words(
+def test_a_permanent_error_ends_the_wait_at_once_with_intercoms_words(
     run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str], mode: str, status: int, code: str
 ) -> None:
     server.script(found())
@@ -124,7 +124,7 @@ def test_what_is_permanent_ends_the_wait_at_once_in_its_own_words(
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("fault", [hostile.error(500, "server_error"), hostile.drop(), hostile.html(200)])
-def test_what_passes_is_ridden_out(run_dag: Any, server: Hostile, mode: str, fault: hostile.Act) -> None:
+def test_transient_errors_do_not_end_a_wait(run_dag: Any, server: Hostile, mode: str, fault: hostile.Act) -> None:
     server.script(fault, fault)
     server.always(found({"id": "55", "statistics": {"last_contact_reply_at": 1_760_000_000}}))
     with DAG(f"reply_ridden_out_{mode}") as dag:
@@ -135,7 +135,7 @@ def test_what_passes_is_ridden_out(run_dag: Any, server: Hostile, mode: str, fau
 
 
 @pytest.mark.parametrize("mode", REMEMBERING)
-def test_the_deadline_strikes_whatever_the_server_does(run_dag: Any, server: Hostile, mode: str) -> None:
+def test_the_deadline_ends_the_wait_whatever_the_server_does(run_dag: Any, server: Hostile, mode: str) -> None:
     server.script(found({"id": "conversation-55"}))
     server.always(hostile.error(500, "server_error"))
     with DAG(f"reply_deadline_{mode}") as dag:
@@ -143,9 +143,9 @@ def test_the_deadline_strikes_whatever_the_server_does(run_dag: Any, server: Hos
     started = time.time()
     run = run_dag(dag)
     assert time.time() - started < 10
-    # What is told is what the last look that succeeded saw.
+    # The report is that of the last poll that succeeded.
     assert run.states == {"wait": "success"}
-    assert told_by(run) == ["conversation-55", None, True]
+    assert values_of(run) == ["conversation-55", None, True]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -174,7 +174,7 @@ def test_an_answer_that_comes_with_the_deadline_counts(run_dag: Any, server: Hos
         ("1 2", "one message"),
     ],
 )
-def test_what_is_no_message_id_fails_with_advice_when_the_dag_is_parsed(message_id: Any, advice: str) -> None:
+def test_a_wrong_message_id_fails_with_advice_when_the_dag_is_parsed(message_id: Any, advice: str) -> None:
     with DAG("wrong_reply"), pytest.raises(InvalidFieldError, match=advice):
         reply_to(message_id=message_id)
 
@@ -186,7 +186,7 @@ def test_other_wrong_literals_fail_when_the_dag_is_parsed() -> None:
 
 
 @pytest.mark.parametrize("message_id", ["", "wamid.HBgf2pRM"])
-def test_what_renders_to_no_message_id_fails_before_any_request(
+def test_a_template_without_a_message_id_fails_before_any_request(
     run_dag: Any, sandbox: Sandbox, message_id: str
 ) -> None:
     with DAG("rendered_reply", params={"id": message_id}) as dag:
@@ -196,7 +196,7 @@ def test_what_renders_to_no_message_id_fails_before_any_request(
 
 
 class TaskInstance:
-    """As much of Airflow's as a sensor asks for."""
+    """The part of Airflow's task instance that a sensor uses."""
 
     try_number = 1
 

@@ -1,4 +1,4 @@
-"""Waiting, as DAGs do it: what is read, when it counts as settled, what is told."""
+"""Waiting for delivery in DAGs: what is read, when it is settled, what is reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ruleset(**fields: Any) -> MessageStatusSensor:
     return MessageStatusSensor(**{**usual, **fields})
 
 
-# Between two looks in reschedule mode only the store remembers.
+# In reschedule mode only the store keeps anything from one poll to the next.
 _REMEMBERING = [
     {"mode": "poke"},
     pytest.param({"mode": "reschedule"}, marks=pytest.mark.needs("task_state_store")),
@@ -49,7 +49,7 @@ def test_every_page_of_a_ruleset_is_read(
     assert run.states == {"wait": "success"}
     told = run.xcoms("wait")
     assert told["total"] == 1250
-    assert told["sent"] + told["delivered"] + told["read"] + told["failed"] == 1250
+    assert told["reached"] + told["pending"] + told["failed"] == 1250
     assert told["reached"] == told["delivered"] + told["read"]
     assert len(told["failed_whatsapp_message_ids"]) == told["failed"] > 0
     assert len(told["failures"]) == 10
@@ -80,7 +80,7 @@ def test_an_empty_ruleset_that_fills_and_grows_is_waited_for_until_it_stops(
     assert time.monotonic() - ended[0] > 1.0
 
 
-def test_an_expected_count_needs_no_waiting_for_growth(run_dag: Any, sandbox: Sandbox) -> None:
+def test_with_an_expected_count_settle_for_does_not_matter(run_dag: Any, sandbox: Sandbox) -> None:
     sandbox.add_ruleset("77", events=[event(0, "read"), event(1, "delivered")])
     with DAG("expected") as dag:
         ruleset(expected_count=2, settle_for=3600)
@@ -96,7 +96,7 @@ def test_fewer_than_expected_is_not_settled(run_dag: Any, sandbox: Sandbox) -> N
     assert run.xcom("wait", "settled") is False
 
 
-def test_only_events_of_this_campaign_count(run_dag: Any, sandbox: Sandbox) -> None:
+def test_only_events_after_created_after_count(run_dag: Any, sandbox: Sandbox) -> None:
     old, new = 1_700_000_000, 1_760_000_000
     sandbox.add_ruleset("77", events=[event(0, "failed", created_at=old), event(1, "read", created_at=new)])
     with DAG("since") as dag:
@@ -105,29 +105,31 @@ def test_only_events_of_this_campaign_count(run_dag: Any, sandbox: Sandbox) -> N
     assert (told["total"], told["read"], told["failed"]) == (1, 1, 0)
 
 
-def test_waiting_for_read_is_not_content_with_delivered(run_dag: Any, sandbox: Sandbox) -> None:
+def test_with_wait_for_read_a_delivered_message_is_pending(run_dag: Any, sandbox: Sandbox) -> None:
     sandbox.add_ruleset("77", events=[event(0, "read"), event(1, "delivered")])
     with DAG("for_read") as dag:
         ruleset(wait_for="read", expected_count=2, timeout=0.5, on_timeout="report")
         ruleset(task_id="allowed", wait_for="read", expected_count=2, max_pending=1)
     run = run_dag(dag)
     assert run.xcom("wait", "timed_out") is True
+    counts = {name: run.xcom("wait", name) for name in ("total", "reached", "pending", "failed", "delivered", "read")}
+    assert counts == {"total": 2, "reached": 1, "pending": 1, "failed": 0, "delivered": 1, "read": 1}
     assert run.xcom("allowed", "settled") is True
 
 
-def test_an_unknown_status_counts_as_sent_and_is_told_once(
+def test_an_unknown_status_counts_as_pending_and_is_logged_once(
     run_dag: Any, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     sandbox.add_ruleset("77", events=[event(0, "teleported"), event(1, "delivered")])
     with DAG("unknown_status") as dag:
         ruleset(expected_count=2, timeout=0.7, on_timeout="report")
     run = run_dag(dag)
-    assert (run.xcom("wait", "sent"), run.xcom("wait", "total")) == (1, 2)
+    assert (run.xcom("wait", "pending"), run.xcom("wait", "total")) == (1, 2)
     assert caplog.text.count("'teleported'") == 1
 
 
-@pytest.mark.parametrize(("results", "numbers"), [("failed", {1}), ("unsettled", {2}), ("all", {0, 1, 2})], ids=str)
-def test_rows_are_written_for_whom_they_were_asked(
+@pytest.mark.parametrize(("results", "numbers"), [("failed", {1}), ("pending", {2}), ("all", {0, 1, 2})], ids=str)
+def test_results_decides_which_messages_get_a_row(
     run_dag: Any, sandbox: Sandbox, tmp_path: Path, results: str, numbers: set[int]
 ) -> None:
     sandbox.add_ruleset("77", events=[event(0, "delivered"), event(1, "failed"), event(2, "sent")])
@@ -155,14 +157,14 @@ def test_rows_are_written_even_when_the_wait_fails(run_dag: Any, sandbox: Sandbo
     assert json.loads((tmp_path / "rows.jsonl").read_text())["user_id"] == "user-0"
 
 
-def test_a_whatsapp_id_that_is_not_known_yet_is_waited_for(run_dag: Any, sandbox: Sandbox) -> None:
+def test_an_unknown_whatsapp_id_is_pending_at_first(run_dag: Any, sandbox: Sandbox) -> None:
     with DAG("not_yet") as dag:
         MessageStatusSensor(
             task_id="wait", whatsapp_message_id="wamid.none=", poke_interval=0.2, timeout=0.7, on_timeout="report"
         )
     run = run_dag(dag)
     assert run.states == {"wait": "success"}
-    assert (run.xcom("wait", "total"), run.xcom("wait", "sent")) == (1, 1)
+    assert (run.xcom("wait", "total"), run.xcom("wait", "pending")) == (1, 1)
     assert len(sandbox.requests) >= 3
 
 
@@ -178,7 +180,7 @@ class SlowStore:
 
 
 @pytest.mark.needs("task_state_store")
-def test_time_that_passes_while_the_state_is_written_is_no_time_out_of_airflows_own(
+def test_a_deadline_that_passes_while_the_state_is_written_is_reported(
     run_dag: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow.sdk.execution_time.context import _get_worker_state_store_backend
@@ -196,7 +198,7 @@ def test_time_that_passes_while_the_state_is_written_is_no_time_out_of_airflows_
     assert run.xcom("wait", "timed_out") is True
 
 
-def test_no_sensor_can_be_told_to_watch_with_an_old_version(
+def test_an_old_api_version_is_refused(
     run_dag: Any, sandbox: Sandbox, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect(monkeypatch, sandbox.connection, api_version="2.15")
@@ -208,7 +210,7 @@ def test_no_sensor_can_be_told_to_watch_with_an_old_version(
 
 
 @pytest.mark.parametrize("mode", [{"mode": "poke"}, {"mode": "reschedule"}, {"deferrable": True}])
-def test_a_wrong_token_ends_the_wait_at_once_in_its_own_words(
+def test_a_wrong_token_ends_the_wait_at_once_with_advice(
     run_dag: Any,
     sandbox: Sandbox,
     capfd: pytest.CaptureFixture[str],
@@ -249,7 +251,7 @@ def test_a_long_list_is_read_in_full_at_the_beginning_and_at_the_end(
         until_asked(25)
         for number in range(2_500):
             if number == 1_250:
-                # Those before are found page by page, and another look finds no more of them.
+                # The pages before are polled one by one. The next poll finds nothing new on them.
                 until_asked(len(sandbox.requests) + 14)
             sandbox.set_status(f"wamid.{number}=", "failed" if number % 10 == 0 else "delivered")
 
@@ -268,7 +270,7 @@ def test_a_long_list_is_read_in_full_at_the_beginning_and_at_the_end(
     assert len(sandbox.requests) <= 3 * 25 + said.count("waiting on page") + len(told["failures"]) + 1
 
 
-def test_single_messages_that_have_settled_are_not_asked_for_again_and_failures_keep_their_reasons(
+def test_settled_single_messages_are_not_polled_again_and_failures_keep_their_reasons(
     run_dag: Any, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     ids = [f"wamid.{number}=" for number in range(12)]

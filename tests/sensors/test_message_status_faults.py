@@ -1,4 +1,4 @@
-"""What a wait does when Intercom misbehaves, whoever does the waiting."""
+"""Waits for delivery while Intercom misbehaves, in all modes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import pytest
 from airflow.sdk import DAG
 
 from intercom_provider.sensors.message_status import MessageStatusSensor
+from intercom_provider.waiting.criteria import Criteria, Growth
+from intercom_provider.waiting.delivery_wait import DeliveryWait
+from intercom_provider.waiting.target import RulesetTarget
 from tests.support import hostile
 from tests.support.dags import connect
 from tests.support.hostile import Hostile
@@ -23,7 +26,7 @@ MODES: dict[str, dict[str, Any]] = {
     "reschedule": {"mode": "reschedule"},
     "deferrable": {"deferrable": True},
 }
-# Between two looks in reschedule mode only the store remembers.
+# In reschedule mode only the store keeps anything from one poll to the next.
 REMEMBERING = [
     pytest.param(mode, marks=pytest.mark.needs("task_state_store")) if mode == "reschedule" else mode for mode in MODES
 ]
@@ -41,7 +44,7 @@ PASSING: dict[str, hostile.Act] = {
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
-    """Start an Intercom that misbehaves as it is told to, connected as `intercom_default`."""
+    """Start an Intercom that misbehaves as scripted, connected as `intercom_default`."""
     with Hostile() as server:
         connect(monkeypatch, server.connection, timeout=0.5)
         yield server
@@ -54,17 +57,19 @@ def wait(**fields: Any) -> MessageStatusSensor:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("fault", PASSING)
-def test_what_passes_is_ridden_out_and_never_asked_faster(run_dag: Any, server: Hostile, mode: str, fault: str) -> None:
+def test_transient_errors_do_not_end_a_wait_and_do_not_shorten_the_interval(
+    run_dag: Any, server: Hostile, mode: str, fault: str
+) -> None:
     server.script(*[PASSING[fault]] * 2)
     with DAG(f"ridden_out_{mode}") as dag:
         wait(**MODES[mode])
     run = run_dag(dag)
     assert run.states == {"wait": "success"}
     times = [request.time for request in server.requests]
-    # Deferred, the trigger sees it settled, and then the sensor looks for itself: two looks at the end.
+    # When deferred, the trigger finds it settled and the sensor polls once more.
     rounds = times[:-1] if mode == "deferrable" else times
     assert len(rounds) == 3
-    # A trigger looks at moments that are an interval apart: after a late look the next is not late as well.
+    # The moments of a trigger's polls are fixed, so the poll after a late one comes sooner.
     share = 0.5 if mode == "deferrable" else 0.9
     assert all(later - earlier >= share * INTERVAL for earlier, later in pairwise(rounds))
     assert rounds[-1] - rounds[0] >= 0.9 * INTERVAL * 2
@@ -72,7 +77,7 @@ def test_what_passes_is_ridden_out_and_never_asked_faster(run_dag: Any, server: 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("status", "code"), [(400, "client_error"), (401, "token_unauthorized"), (403, "forbidden")])
-def test_what_is_permanent_ends_the_wait_at_once_in_its_own_words(
+def test_a_permanent_error_ends_the_wait_at_once_with_intercoms_words(
     run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str], mode: str, status: int, code: str
 ) -> None:
     server.script(hostile.healthy())
@@ -90,7 +95,7 @@ def test_what_is_permanent_ends_the_wait_at_once_in_its_own_words(
 
 @pytest.mark.parametrize("mode", REMEMBERING)
 @pytest.mark.parametrize("fault", ["500", "late", "429"])
-def test_the_deadline_strikes_within_one_interval_whatever_the_server_does(
+def test_the_deadline_ends_the_wait_within_one_interval_whatever_the_server_does(
     run_dag: Any, server: Hostile, mode: str, fault: str
 ) -> None:
     server.pages = [[hostile.event("wamid.1", "sent")]]
@@ -102,17 +107,17 @@ def test_the_deadline_strikes_within_one_interval_whatever_the_server_does(
     run = run_dag(dag)
     assert run.states == {"wait": "success"}
     assert run.xcom("wait", "timed_out") is True
-    # What is reported is what the last look that succeeded saw.
-    assert (run.xcom("wait", "total"), run.xcom("wait", "sent")) == (1, 1)
+    # The report is that of the last poll that succeeded.
+    assert (run.xcom("wait", "total"), run.xcom("wait", "pending")) == (1, 1)
     polls = [request.time - server.requests[0].time for request in server.requests]
     assert len([poll for poll in polls if poll >= 1.0 + INTERVAL]) <= 1
-    # Much room for Airflow, which has to start a task anew in between, on a machine that may be busy.
+    # Airflow starts the task anew in between, which takes long on a busy machine.
     assert polls[-1] <= 1.0 + INTERVAL + 2.0
     assert time.time() - started < 8
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_when_nothing_was_ever_seen_the_time_out_is_no_report(run_dag: Any, server: Hostile, mode: str) -> None:
+def test_a_time_out_without_a_successful_poll_fails(run_dag: Any, server: Hostile, mode: str) -> None:
     server.always(PASSING["500"])
     with DAG(f"blind_{mode}") as dag:
         wait(timeout=1.0, on_timeout="report", **MODES[mode])
@@ -120,7 +125,7 @@ def test_when_nothing_was_ever_seen_the_time_out_is_no_report(run_dag: Any, serv
 
 
 @pytest.mark.parametrize("mode", REMEMBERING)
-def test_too_many_failed_looks_in_a_row_are_left_to_a_retry(run_dag: Any, server: Hostile, mode: str) -> None:
+def test_too_many_failed_polls_in_a_row_end_the_try(run_dag: Any, server: Hostile, mode: str) -> None:
     server.always(PASSING["500"])
     with DAG(f"too_many_{mode}") as dag:
         wait(timeout=600, poke_interval=0.05, **MODES[mode])
@@ -146,7 +151,7 @@ def test_a_page_that_leads_back_to_itself_is_an_error(
 
 
 @pytest.mark.parametrize("last", [{"next": None}, {}, {"next": {}}, None], ids=["null", "absent", "{}", "no pages"])
-def test_the_last_page_may_say_so_in_any_way(run_dag: Any, server: Hostile, last: dict[str, Any] | None) -> None:
+def test_the_last_page_is_recognized_in_any_form(run_dag: Any, server: Hostile, last: dict[str, Any] | None) -> None:
     page = {"type": "list", "events": [hostile.event("wamid.1", "read")], "total_count": 1, "pages": last}
     server.always(hostile.answer(200, page))
     with DAG("last_page") as dag:
@@ -168,6 +173,15 @@ def test_a_message_on_two_pages_counts_once_with_its_highest_status(run_dag: Any
     assert (told["total"], told["delivered"], told["read"], told["failed"]) == (3, 1, 1, 1)
     assert told["failed_whatsapp_message_ids"] == ["wamid.2"]
     assert len(told["failures"]) == 1
+
+
+def state_after(total: int) -> dict[str, object]:
+    """Return the state of a trigger that saw so many messages and has five more seconds."""
+    now = time.time()
+    wait = DeliveryWait(
+        target=RulesetTarget("77"), criteria=Criteria(), growth=Growth(total, now), started=now, deadline=now + 5
+    )
+    return wait.state()
 
 
 def page_of(events: list[dict[str, Any]], cursor: str | None, total: int) -> hostile.Act:
@@ -192,7 +206,9 @@ def test_a_message_that_moves_while_the_list_is_read_is_not_lost(run_dag: Any, s
     assert (run.xcom("wait", "total"), run.xcom("wait", "failed")) == (3, 1)
 
 
-def test_a_list_that_is_always_shorter_than_announced_is_believed_in_the_end(run_dag: Any, server: Hostile) -> None:
+def test_a_list_that_is_always_shorter_than_announced_is_trusted_in_the_second_poll(
+    run_dag: Any, server: Hostile
+) -> None:
     server.always(page_of([hostile.event("wamid.1", "read")], None, 2))
     with DAG("shorter") as dag:
         wait()
@@ -202,9 +218,7 @@ def test_a_list_that_is_always_shorter_than_announced_is_believed_in_the_end(run
 
 
 @pytest.mark.parametrize("mode", REMEMBERING)
-def test_intercoms_word_on_when_to_come_back_counts_more_than_the_interval(
-    run_dag: Any, server: Hostile, mode: str
-) -> None:
+def test_a_pause_that_intercom_asks_for_is_kept(run_dag: Any, server: Hostile, mode: str) -> None:
     server.script(hostile.rate_limited(retry_after="2"))
     with DAG(f"come_back_{mode}") as dag:
         wait(**MODES[mode])
@@ -230,7 +244,7 @@ def test_a_list_without_an_end_is_an_error_and_not_a_wait_without_an_end(
     assert len(server.requests) < 30
 
 
-def test_rows_that_cannot_be_written_cost_no_counts(
+def test_the_counts_are_pushed_when_the_results_cannot_be_written(
     run_dag: Any, server: Hostile, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -251,18 +265,17 @@ def test_limits_may_be_text(run_dag: Any, server: Hostile) -> None:
     assert run_dag(dag).states == {"wait": "success"}
 
 
-def test_a_triggerer_whose_clock_is_ahead_does_not_send_the_sensor_round_in_circles(server: Hostile) -> None:
+def test_the_deadline_of_a_triggerer_whose_clock_is_ahead_ends_the_wait(server: Hostile) -> None:
     server.pages = [[hostile.event("wamid.1", "sent")]]
     with DAG("ahead"):
         sensor = wait(timeout=600, on_timeout="report", deferrable=True)
-    state = {"started": time.time(), "deadline": time.time() + 5, "growth": [1, time.time()], "failed_looks": 0}
-    event = {"status": "deadline", "state": {**state, "last": None, "doubt": None, "not_before": 0.0}}
+    event = {"status": "deadline", "state": state_after(total=1)}
     told = sensor.execute_complete({"ti": None}, event)  # type: ignore[typeddict-item]  # all that it asks for
     assert told["timed_out"] is True
 
 
 @pytest.mark.parametrize(("again", "total"), [("answers", 3), ("fails", 2)])
-def test_a_last_look_at_a_list_that_moved_is_taken_once_more(server: Hostile, again: str, total: int) -> None:
+def test_the_last_poll_is_repeated_when_the_list_moved(server: Hostile, again: str, total: int) -> None:
     first, second = hostile.event("wamid.1", "sent"), hostile.event("wamid.2", "read")
     server.script(page_of([first, second], "a", 3), page_of([second], None, 3))
     server.pages = [[hostile.event("wamid.3", "read"), first, second]]
@@ -270,8 +283,7 @@ def test_a_last_look_at_a_list_that_moved_is_taken_once_more(server: Hostile, ag
         server.script(*[PASSING["500"]] * 2)
     with DAG("moved_at_the_end"):
         sensor = wait(timeout=600, on_timeout="report", deferrable=True)
-    state = {"started": time.time(), "deadline": time.time() + 5, "growth": [2, time.time()], "failed_looks": 0}
-    event = {"status": "deadline", "state": {**state, "last": None}}
+    event = {"status": "deadline", "state": state_after(total=2)}
     told = sensor.execute_complete({"ti": None}, event)  # type: ignore[typeddict-item]  # all that it asks for
     assert (told["timed_out"], told["settled"]) == (True, False)
-    assert (told["total"], told["sent"]) == (total, 1)
+    assert (told["total"], told["pending"]) == (total, 1)

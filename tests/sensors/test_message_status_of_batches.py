@@ -1,4 +1,4 @@
-"""Waiting for what batches have sent, of which they left ids in XCom or on object storage."""
+"""Waiting for messages of batches, whose ids are in XCom or on object storage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MODES = [{"mode": "poke"}, {"mode": "reschedule"}, {"deferrable": True}]
 
 
 def send(number: int) -> list[str]:
-    """Send that many messages, and give their WhatsApp ids."""
+    """Send messages and return their WhatsApp ids."""
     hook = IntercomHook()
     with hook.get_conn() as client:
         messages = (parse_message({**_MESSAGE, "to": {"phone": f"+4479{index:08}"}}) for index in range(number))
@@ -35,14 +35,14 @@ def send(number: int) -> list[str]:
 
 
 def known(sandbox: Sandbox, number: int, status: str) -> list[str]:
-    """Make messages known that nobody has to send, and give their WhatsApp ids."""
+    """Add messages to the sandbox and return their WhatsApp ids."""
     ids = [f"wamid.{index}=" for index in range(number)]
     sandbox.add_ruleset("7", events=[{"whatsapp_message_id": id_, "status": status} for id_ in ids])
     return ids
 
 
 def leave(ids: list[str], folder: Path | None, rejected: int = 0) -> dict[str, Any]:
-    """Leave what a batch leaves."""
+    """Write the results of a batch and return its XCom."""
     if folder is not None:
         lines = [{"key": f"k{n}", "outcome": "sent", "whatsapp_message_id": id_} for n, id_ in enumerate(ids)]
         lines += [{"key": f"r{n}", "outcome": "rejected", "reason": "no contact"} for n in range(rejected)]
@@ -50,7 +50,7 @@ def leave(ids: list[str], folder: Path | None, rejected: int = 0) -> dict[str, A
         for part in range(2):
             text = "".join(json.dumps({"index": 0, **line}) + "\n" for line in lines[part::2])
             folder.joinpath(f"try-1-part-{part + 1}.jsonl").write_text(text)
-    none = dict.fromkeys(("already_sent", "unconfirmed", "expired", "duplicates", "dry_run"), 0)
+    none = dict.fromkeys(("already_sent", "not_sent", "unconfirmed", "expired", "duplicates", "dry_run"), 0)
     return {
         "total": len(ids) + rejected,
         "sent": len(ids),
@@ -64,7 +64,7 @@ def leave(ids: list[str], folder: Path | None, rejected: int = 0) -> dict[str, A
 
 @pytest.mark.usefixtures("sandbox")
 @pytest.mark.parametrize("mode", _MODES)
-def test_what_a_batch_sent_is_waited_for(run_dag: Any, tmp_path: Path, mode: dict[str, Any]) -> None:
+def test_messages_of_a_batch_are_waited_for(run_dag: Any, tmp_path: Path, mode: dict[str, Any]) -> None:
     left = leave(send(30), tmp_path / "batch", rejected=2)
     with DAG("batch") as dag:
 
@@ -81,7 +81,7 @@ def test_what_a_batch_sent_is_waited_for(run_dag: Any, tmp_path: Path, mode: dic
 
 
 @pytest.mark.parametrize("mode", _MODES)
-def test_many_messages_of_mapped_batches_are_read_from_where_they_left_them(
+def test_many_messages_of_mapped_batches_are_read_from_their_results(
     run_dag: Any, sandbox: Sandbox, tmp_path: Path, mode: dict[str, Any]
 ) -> None:
     ids = known(sandbox, 1_100, "delivered")
@@ -97,7 +97,7 @@ def test_many_messages_of_mapped_batches_are_read_from_where_they_left_them(
             task_id="wait",
             sent=sent.expand(index=[0, 1]),
             max_failed=1,
-            results="unsettled",
+            results="pending",
             results_path=str(tmp_path / "rows.jsonl"),
             poke_interval=0.2,
             timeout=4,
@@ -106,14 +106,14 @@ def test_many_messages_of_mapped_batches_are_read_from_where_they_left_them(
         )
     run = run_dag(dag)
     told = run.xcoms("wait")
-    assert (told["total"], told["reached"], told["failed"], told["sent"]) == (1_101, 1_099, 1, 1)
+    assert (told["total"], told["reached"], told["failed"], told["pending"]) == (1_101, 1_099, 1, 1)
     assert told["timed_out"] is True
     assert [each["key"] for each in told["failures"]] == ["r0"]
     [row] = [json.loads(row) for row in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert (row["whatsapp_message_id"], row["key"], row["status"]) == (ids[-1], "k999", "sent")
 
 
-def test_many_messages_travel_to_the_triggerer_as_the_place_where_they_are(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_the_trigger_of_many_messages_stores_the_path_of_their_results(sandbox: Sandbox, tmp_path: Path) -> None:
     ids = known(sandbox, 1_100, "sent")
     trigger = deferred(sent=leave(ids, tmp_path / "batch"), poke_interval=0.1, timeout=20).trigger
     stored = json.dumps(trigger.serialize()[1])
@@ -126,7 +126,7 @@ def test_many_messages_travel_to_the_triggerer_as_the_place_where_they_are(sandb
     assert len(json.dumps(event)) < 2_000
 
 
-def test_storage_that_fails_for_a_while_is_waited_for(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_wait_survives_storage_that_fails_for_a_while(sandbox: Sandbox, tmp_path: Path) -> None:
     ids = known(sandbox, 1_100, "sent")
     trigger = deferred(sent=leave(ids, tmp_path / "batch"), poke_interval=0.3, timeout=20).trigger
     part = tmp_path / "batch" / "try-1-part-1.jsonl"
@@ -135,7 +135,7 @@ def test_storage_that_fails_for_a_while_is_waited_for(sandbox: Sandbox, tmp_path
     for id_ in ids:
         sandbox.set_status(id_, "read")
 
-    # At no moment is there nothing.
+    # Replace the file in one step, because a missing file ends the wait.
     mending = threading.Timer(1.0, kept.replace, [part])
     mending.start()
     (event,) = events_of(revived(trigger))
@@ -143,7 +143,7 @@ def test_storage_that_fails_for_a_while_is_waited_for(sandbox: Sandbox, tmp_path
     assert event["status"] == "settled"
 
 
-def test_results_that_are_gone_end_the_wait_in_their_own_words(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_deleted_results_end_the_wait_with_an_error_that_names_them(sandbox: Sandbox, tmp_path: Path) -> None:
     trigger = deferred(
         sent=leave(known(sandbox, 1_100, "sent"), tmp_path / "batch"), poke_interval=0.1, timeout=20
     ).trigger

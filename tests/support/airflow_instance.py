@@ -1,4 +1,4 @@
-"""An Airflow for tests: API server, scheduler, DAG processor and triggerer, on loopback, none of which outlives it."""
+"""A real Airflow for tests: API server, scheduler, DAG processor and triggerer, on loopback."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ import sys
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import uuid4
 
 import httpx
 import psutil  # type: ignore[import-untyped]  # Airflow brings it, without types
 
+from tests.support.eventually import until
+from tests.support.project import PROJECT
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
-
-T = TypeVar("T")
-
-PROJECT: Final = Path(__file__).resolve().parents[2]
 
 _COMMANDS: Final = {
     "api-server": ("api-server", "--host", "127.0.0.1"),
@@ -35,38 +34,21 @@ _COMMANDS: Final = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
-# The API server writes its audit log from its event loop. While a task writes, it may so stand in its own way until
-# SQLite gives up after five seconds; then nothing was done.
-_ASKS: Final = 3
-_ENDED: Final = ("success", "failed", "skipped", "upstream_failed", "removed")
-
-
-def until(tell: Callable[[], T | None], what: str, *, within: float = 60.0, every: float = 0.2) -> T:
-    """
-    Wait until there is something to tell.
-
-    :param tell: Gives it; something false as long as there is nothing.
-    :param what: What is waited for, for people.
-    :param within: Seconds after which that is a failure.
-    :param every: Seconds between two looks.
-    :return: What was told.
-    """
-    deadline = time.monotonic() + within
-    while not (told := tell()):
-        assert time.monotonic() < deadline, f"{what}: not within {within:.0f} s"
-        time.sleep(every)
-    return told
+# The API server writes its audit log from its event loop and may so block the write of a task. SQLite then gives up
+# after five seconds and nothing was changed, so the request can be repeated.
+_MAX_ATTEMPTS: Final = 3
+_END_STATES: Final = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 
 class AirflowInstance:
     """
-    A real Airflow, running for as long as the `with` block.
+    A real Airflow that runs for the length of a `with` block.
 
-    :param home: Its folder, made anew.
+    :param home: Its folder, which is emptied first.
     :param dags: The folder of its DAGs.
-    :param connections: Its connections, by their ids.
-    :param settings: What else it is to be told, as environment variables.
-    :param parts: The commands of parts that it is to have besides the usual ones, by names for them.
+    :param connections: Its connections by id.
+    :param settings: More settings, as environment variables.
+    :param parts: The commands of additional processes, by name.
     """
 
     def __init__(
@@ -88,7 +70,7 @@ class AirflowInstance:
             **settings,
         }
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        # Nothing between this machine and itself is a proxy's business.
+        # Requests to this machine must not go through a proxy.
         self._http = httpx.Client(base_url=f"{url}/api/v2", timeout=30, trust_env=False)
 
     def __enter__(self) -> Self:
@@ -96,7 +78,7 @@ class AirflowInstance:
         self.logs.mkdir(parents=True)
         try:
             migrate = self._launch("db-migrate", "db", "migrate")
-            assert migrate.wait(timeout=300) == 0, "Airflow could not make its database"
+            assert migrate.wait(timeout=300) == 0, "Airflow could not create its database"
             for name in self._commands:
                 self.start(name)
             until(self._is_ready, "Airflow", within=300)
@@ -120,13 +102,13 @@ class AirflowInstance:
             self.kill(name)
 
     def start(self, name: str) -> None:
-        """Start one of the parts."""
+        """Start one of the processes."""
         self._launch(name, *self._commands[name])
 
     def kill(self, name: str) -> None:
-        """End a part and all that it has started with SIGKILL."""
+        """End a process and all that it has started with SIGKILL."""
         process = self._processes.pop(name)
-        # Airflow puts a task into a group of its own, but leaves it in the session.
+        # By session, because Airflow puts each task into a process group of its own.
         for pid in psutil.pids():
             with suppress(ProcessLookupError, PermissionError):
                 if os.getsid(pid) == process.pid:
@@ -134,15 +116,15 @@ class AirflowInstance:
         process.wait()
 
     def works_on(self, name: str, task: Task) -> bool:
-        """Tell whether a task is run by one of the parts, and at this moment."""
+        """Check whether a task is running in one of the processes."""
         pid = task.info.get("pid")
         with suppress(ProcessLookupError):
             return pid is not None and os.getsid(pid) == self._processes[name].pid
         return False
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Ask Airflow's REST API."""
-        for _ in range(_ASKS):
+        """Send a request to Airflow's REST API, and return the body of the reply."""
+        for _ in range(_MAX_ATTEMPTS):
             reply = self._http.request(method, path, json=body)
             if reply.status_code != httpx.codes.INTERNAL_SERVER_ERROR or "Database error" not in reply.text:
                 break
@@ -150,28 +132,28 @@ class AirflowInstance:
         return reply.json() if reply.content else None
 
     def find(self, path: str) -> Any:
-        """Ask Airflow's REST API for what may not be there: None when it is not."""
+        """Read a resource of Airflow's REST API; None when it does not exist."""
         return None if self._http.get(path).status_code == httpx.codes.NOT_FOUND else self.call("GET", path)
 
     def task(self, dag_id: str, task_id: str) -> Task:
-        """Give a task of a run that is yet to be started."""
+        """Return a task of a run that is not started yet."""
         return Task(self, dag_id, f"run-{uuid4()}", task_id)
 
     def run(self, dag_id: str, task_id: str, **params: Any) -> Task:
-        """Start a run of a DAG, and give one of its tasks."""
+        """Start a run of a DAG and return one of its tasks."""
         task = self.task(dag_id, task_id)
         task.start_run(**params)
         return task
 
     def set_variable(self, key: str, value: str) -> None:
-        """Set one of Airflow's variables."""
+        """Set an Airflow variable."""
         if self.find(f"/variables/{key}"):
             self.call("PATCH", f"/variables/{key}", {"key": key, "value": value})
         else:
             self.call("POST", "/variables", {"key": key, "value": value})
 
     def select(self, query: str) -> list[tuple[Any, ...]]:
-        """Read Airflow's database, the SQLite that it has unless `settings` say otherwise."""
+        """Query Airflow's SQLite database, which it has unless `settings` name another one."""
         with closing(sqlite3.connect(f"file:{self._home / 'airflow.db'}?mode=ro", uri=True)) as database:
             return database.execute(query).fetchall()
 
@@ -188,7 +170,7 @@ class AirflowInstance:
 
     def _launch(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with self.logs.joinpath(f"{name}.log").open("ab") as log:
-            self._processes[name] = process = subprocess.Popen(  # noqa: S603 - the commands stand above
+            self._processes[name] = process = subprocess.Popen(  # noqa: S603 - our own commands
                 [sys.executable, "-m", "airflow", *arguments],
                 env=self._env,
                 cwd=PROJECT,
@@ -201,7 +183,7 @@ class AirflowInstance:
 
 
 def end_on_signals() -> None:
-    """Let what is told to end take what it started along; pytest takes a SystemExit for a failed test, and goes on."""
+    """Raise KeyboardInterrupt on SIGTERM and SIGHUP, so that fixtures end their processes (SystemExit would not)."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
 
@@ -219,23 +201,23 @@ class Task:
     def __getitem__(self, map_index: int) -> Task:
         return Task(self.airflow, self.dag_id, self.run_id, self.task_id, map_index)
 
-    def sibling(self, task_id: str) -> Task:
-        """Give another task of the same run."""
+    def in_same_run(self, task_id: str) -> Task:
+        """Return another task of the same run."""
         return Task(self.airflow, self.dag_id, self.run_id, task_id)
 
     @property
     def info(self) -> dict[str, Any]:
-        """What Airflow tells of it; nothing as long as the list that it is mapped over is not known."""
+        """The task instance in Airflow's REST API; empty until the list that it is mapped over is known."""
         mapped = "" if self.map_index < 0 else f"/{self.map_index}"
         return self.airflow.find(f"{self._path}{mapped}") or {}
 
     @property
     def state(self) -> str | None:
-        """Its state, in Airflow's words."""
+        """Its state in Airflow."""
         return self.info.get("state")
 
     def reach(self, *states: str, within: float = 60.0) -> str:
-        """Wait until it is in one of these states."""
+        """Wait until it is in one of these states, and return the state."""
         return until(
             lambda: state if (state := self.state) in states else None,
             f"{self.dag_id}.{self.task_id} {' or '.join(states)}",
@@ -243,29 +225,29 @@ class Task:
         )
 
     def end(self, within: float = 60.0) -> str:
-        """Wait until it ended for good, and give its state."""
-        return self.reach(*_ENDED, within=within)
+        """Wait until it has ended, and return its state."""
+        return self.reach(*_END_STATES, within=within)
 
     def xcom(self, key: str) -> Any:
-        """Read one of its XComs; None when it is not there."""
+        """Read one of its XComs; None when it does not exist."""
         found = self.airflow.find(f"{self._path}/xcomEntries/{key}?map_index={self.map_index}")
         return found and found["value"]
 
     @property
     def ledger(self) -> list[dict[str, Any]]:
-        """What its ledger holds."""
+        """The values of its ledger."""
         found = self.airflow.call("GET", f"{self._path}/state-store?map_index={self.map_index}")
         return [item["value"] for item in found["task_state_store"]]
 
     def start_run(self, **params: Any) -> None:
-        """Start its run, as soon as Airflow has read its DAG."""
+        """Start its run once Airflow has parsed its DAG."""
         until(lambda: self.airflow.find(f"/dags/{self.dag_id}"), f"the DAG {self.dag_id}", within=120)
         body = {"dag_run_id": self.run_id, "logical_date": None, "conf": params}
         self.airflow.call("POST", f"/dags/{self.dag_id}/dagRuns", body)
 
     def clear(self, *, downstream: bool = False) -> None:
-        """Clear it, as a person does, and what comes after it when that is asked for."""
-        # The executor's own word that a task ended comes a moment later; a clear before that may lose the run.
+        """Clear it, as a person does, and optionally the tasks downstream of it."""
+        # The executor reports the end of a task with a delay. A clear before that report may fail the run.
         time.sleep(2)
         body = {
             "dry_run": False,
@@ -281,7 +263,7 @@ class Task:
         self.airflow.call("PATCH", self._path, {"new_state": "failed"})
 
     def kill(self) -> None:
-        """End its process with SIGKILL, and not the one that supervises it."""
+        """End its process with SIGKILL, but not the supervisor."""
         os.kill(self.info["pid"], signal.SIGKILL)
 
     @property
@@ -290,7 +272,7 @@ class Task:
 
 
 def free_port() -> int:
-    """Find a port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port: int = holder.getsockname()[1]
     return port
@@ -318,7 +300,7 @@ def _environment(url: str, home: Path, dags: Path) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
-        # What these notice in half a minute by default, they notice in seconds here.
+        # The defaults notice a lost process after half a minute, these after seconds.
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "4",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",

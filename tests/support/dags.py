@@ -26,18 +26,18 @@ _SLEEP = time.sleep
 
 @dataclass
 class Run:
-    """What a DAG run came to."""
+    """The result of a DAG run."""
 
     dag_id: str
     run_id: str
     states: dict[str, str | None]
 
     def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
-        """Read one XCom; None when it is not there."""
+        """Read one XCom; None when it does not exist."""
         return self.xcoms(task_id, map_index).get(key)
 
     def link(self, task_id: str, map_index: int = -1) -> str | None:
-        """Ask where a task's button leads, as Airflow's UI does: of the stored DAG."""
+        """Read the address of a task's button from the stored DAG, as Airflow's UI does."""
         from airflow.models.serialized_dag import SerializedDagModel
         from airflow.models.taskinstance import TaskInstance
         from airflow.utils.session import create_session
@@ -52,7 +52,7 @@ class Run:
             return stored.get_task(task_id).get_extra_links(instance, "Open in Intercom")
 
     def xcoms(self, task_id: str, map_index: int = -1) -> dict[str, Any]:
-        """Read all XComs of a task, but for those that Airflow's buttons read."""
+        """Read all XComs of a task, without those of Airflow's buttons."""
         from airflow.models.xcom import XComModel
         from airflow.utils.session import create_session
         from sqlalchemy import select
@@ -85,9 +85,9 @@ def _airflow() -> None:
     if not hasattr(supervisor.in_process_api_server, "cache_info"):
         # Before 3.3 an API server is made for each try of a task, which takes a second or more.
         supervisor.in_process_api_server = functools.cache(supervisor.in_process_api_server)
-        # And what a worker tells its callbacks, `dag.test()` does not.
+        # `dag.test()` does not pass the exception to callbacks, as a worker does.
         task_runner.finalize = functools.partial(_with_exception, task_runner.finalize)
-    # Airflow loads seconds' worth of modules with its first run: not within a test that looks at the clock.
+    # Airflow loads modules for seconds in its first run, which must not happen within a test that measures time.
     with DAG("first") as dag:
         Nothing(task_id="nothing")
     _store(dag)
@@ -101,7 +101,7 @@ def _with_exception(finalize: Any, instance: Any, state: Any, context: Any, log:
 
 @pytest.fixture
 def run_dag(_airflow: None, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Give what runs a DAG to its end and tells what came of it."""
+    """Return a function that runs a DAG to its end and returns the result."""
     monkeypatch.setattr("time.sleep", _sleep)
 
     def run(dag: DAG, conf: dict[str, Any] | None = None) -> Run:
@@ -117,13 +117,13 @@ def run_dag(_airflow: None, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def _sleep(seconds: float) -> None:
-    """Let `dag.test()` look twenty times a second for what has become due, not once."""
-    caller = sys._getframe(1).f_globals["__name__"]  # noqa: SLF001 - all others sleep as long as they want
+    """Let `dag.test()` check for due tasks twenty times a second, not once."""
+    caller = sys._getframe(1).f_globals["__name__"]  # noqa: SLF001 - other callers sleep as long as they ask for
     _SLEEP(0.05 if caller == "airflow.sdk.definitions.dag" else seconds)
 
 
 def _store(dag: DAG) -> None:
-    """Put a DAG where Airflow looks for it before it runs one."""
+    """Store a DAG in the database, where Airflow reads it before a run."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.models.serialized_dag import SerializedDagModel
     from airflow.serialization.serialized_objects import LazyDeserializedDAG
@@ -146,7 +146,7 @@ def _store(dag: DAG) -> None:
 
 @pytest.fixture
 def sandbox(running: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """Give a local Intercom at twenty times its speed, connected as `intercom_default`."""
+    """Return a sandbox at twenty times its speed, connected as `intercom_default`."""
     as_new(running, speed=20.0, rate_limit=0)
     connect(monkeypatch, running.connection)
     return running
@@ -154,7 +154,7 @@ def sandbox(running: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
-    """Start an Intercom that misbehaves as it is told to, connected as `intercom_default`."""
+    """Start an Intercom that misbehaves as scripted, connected as `intercom_default`."""
     with Hostile() as server:
         connect(monkeypatch, server.connection, timeout=1.0)
         yield server

@@ -1,4 +1,4 @@
-"""Programs of Debian's packages: where this machine has them, else unpacked into a folder, without installing them."""
+"""Find programs on this machine, or unpack them from Debian packages into a folder, without installing them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Debian keeps the programs of a database server out of the path, for there may be several versions of it.
-_ASIDE: Final = "usr/lib/postgresql/*/bin"
-_LONGEST: Final = 300.0
+# Debian keeps the programs of PostgreSQL out of the path, because several versions may be installed.
+_POSTGRES_FOLDERS: Final = "usr/lib/postgresql/*/bin"
+_MAX_COMMAND_SECONDS: Final = 300.0
 
 
 class MissingError(Exception):
-    """A program is neither on this machine nor to be had; the text says what to do."""
+    """A program is not on this machine and cannot be fetched; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Program:
     """
     A program that can be run.
 
-    :param path: Where it is.
-    :param env: What it needs in its environment besides what there is.
+    :param path: Its path.
+    :param env: Environment variables that it needs.
     """
 
     path: Path
@@ -38,7 +38,7 @@ class Packages:
     """
     Debian's packages.
 
-    :param folder: Where those are unpacked that this machine lacks.
+    :param folder: The folder into which missing ones are unpacked.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,23 +47,23 @@ class Packages:
 
     def find(self, name: str, package: str) -> Program:
         """
-        Find a program, and fetch it where there is none.
+        Find a program on this machine, or fetch its package.
 
         :param name: The program.
-        :param package: The package that brings it.
+        :param package: The package that contains it.
         :return: The program.
-        :raises MissingError: When it is not to be had.
+        :raises MissingError: When it cannot be fetched.
         """
         if in_path := shutil.which(name):
             return Program(Path(in_path))
-        if aside := _newest(Path("/"), name):
-            return Program(aside)
+        if newest := _newest(Path("/"), name):
+            return Program(newest)
         path = self._unpacked(name)
         if path is None:
             self._fetch(name, package)
             path = self._unpacked(name)
         if path is None:
-            raise MissingError(f"Debian's package {package} brings no {name}: install {name} yourself")
+            raise MissingError(f"Debian's package {package} does not contain {name}: install {name} yourself")
         found = [library for folder in ("lib", "usr/lib") for library in self._root.glob(f"{folder}/**/*.so*")]
         libraries = {str(library.parent) for library in found}
         env = {"LD_LIBRARY_PATH": os.pathsep.join(sorted(libraries))}
@@ -76,7 +76,9 @@ class Packages:
 
     def _fetch(self, name: str, package: str) -> None:
         if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-            raise MissingError(f"there is no {name} here, and no apt-get to fetch it with: install {package} yourself")
+            raise MissingError(
+                f"{name} is not installed, and there is no apt-get to fetch it: install {package} yourself"
+            )
         for part in ("state/lists/partial", "cache/archives/partial"):
             self._apt.joinpath(part).mkdir(parents=True, exist_ok=True)
         self._get(name, package, "update")
@@ -86,7 +88,7 @@ class Packages:
             archive.unlink()
 
     def _get(self, name: str, package: str, *arguments: str) -> None:
-        # With lists and a store of its own it needs nobody's leave, and leaves nothing behind.
+        # With lists and a cache of its own apt needs no root and changes nothing on the machine.
         options = {
             "Dir::State": self._apt / "state",
             "Dir::State::status": "/var/lib/dpkg/status",
@@ -94,18 +96,18 @@ class Packages:
             "Debug::NoLocking": "true",
         }
         words = [word for option, value in options.items() for word in ("-o", f"{option}={value}")]
-        wrong = f"there is no {name} here, and Debian's package {package} cannot be fetched: install it yourself"
-        _run(["apt-get", "--quiet=2", *words, *arguments], wrong)
+        error = f"{name} is not installed, and Debian's package {package} cannot be fetched: install it yourself"
+        _run(["apt-get", "--quiet=2", *words, *arguments], error)
 
 
 def _newest(root: Path, name: str) -> Path | None:
-    found = root.glob(f"{_ASIDE}/{name}")
+    found = root.glob(f"{_POSTGRES_FOLDERS}/{name}")
     return max(found, key=lambda path: int(path.parent.parent.name), default=None)
 
 
-def _run(command: list[str], wrong: str) -> None:
-    done = subprocess.run(  # noqa: S603 - the commands stand above
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_LONGEST, check=False
+def _run(command: list[str], error: str) -> None:
+    done = subprocess.run(  # noqa: S603 - our own commands
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_MAX_COMMAND_SECONDS, check=False
     )
     if done.returncode:
-        raise MissingError(f"{wrong}\n{done.stdout}")
+        raise MissingError(f"{error}\n{done.stdout}")

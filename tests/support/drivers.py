@@ -65,7 +65,7 @@ GETS: Final = ("status", "page")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a call came to: the class of its error, or what it returned; requests made, messages created."""
+    """The end of a call: the class of its error, or "ok"; requests made, messages created."""
 
     end: str
     requests: int
@@ -73,7 +73,7 @@ class Seen:
 
 
 def ending_of(driver: Driver, settings: Settings, flow: Flow[Any]) -> tuple[str, IntercomError | None, Any]:
-    """Run one call: the name of its ending, the error if it is one, the result otherwise."""
+    """Run one call; return the name of its end, and its error or its result."""
     try:
         [result] = driver(settings, flow)
     except IntercomError as error:
@@ -82,13 +82,13 @@ def ending_of(driver: Driver, settings: Settings, flow: Flow[Any]) -> tuple[str,
 
 
 def together(*works: Callable[[], T]) -> list[T]:
-    """Do what is mostly waiting at the same time."""
+    """Run functions that mostly wait, at the same time."""
     with ThreadPoolExecutor(max_workers=len(works)) as pool:
         return [done.result() for done in [pool.submit(work) for work in works]]
 
 
 def in_both_drivers(work: Callable[[str], T]) -> T:
-    """Do it through both drivers at the same time; it has to come to the same."""
+    """Run a function for both drivers at the same time; both must return the same."""
     first, second = together(*(partial(work, driver) for driver in DRIVERS))
     assert first == second
     return first

@@ -1,9 +1,9 @@
 """
-What a test may need of Airflow, and where the documentation says how the provider does without.
+Features that not every version of Airflow has, and the page that explains how the provider works without each.
 
-A test that needs something, or that shows what happens without it, says so with a marker:
-`@pytest.mark.needs("task_state_store")`, `@pytest.mark.lacks("task_state_store")`. Where it does not apply it is
-deselected, and counted by its reason. A test that fails for any other reason fails.
+A test that needs a feature, or that shows the behaviour without it, has a marker:
+`@pytest.mark.needs("task_state_store")`, `@pytest.mark.lacks("task_state_store")`. Tests that do not apply to the
+installed Airflow are deselected, and the summary counts them by reason.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Feature:
-    """Something that not every version of Airflow has."""
+    """A feature that not every version of Airflow has."""
 
     what: str
     module: str
@@ -30,7 +30,7 @@ class Feature:
     documented: str
 
     def is_there(self) -> bool:
-        """Tell whether the Airflow of this environment has it."""
+        """Check whether the installed Airflow has it."""
         try:
             attrgetter(self.name)(importlib.import_module(self.module))
         except (ImportError, AttributeError):
@@ -63,7 +63,7 @@ FEATURES: Final = {
         "connections whose extra is no JSON object",
         "airflow.secrets.base_secrets",
         "BaseSecretsBackend._get_connection_class",
-        "docs/errors.md#of-the-connection",
+        "docs/errors.md#errors-of-the-connection",
     ),
     "provider_commands": Feature(
         "commands of providers", "airflow.providers_manager", "ProvidersManager.cli_command_functions", "docs/cli.md"
@@ -72,14 +72,14 @@ FEATURES: Final = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the markers known."""
+    """Register the markers."""
     config.addinivalue_line("markers", "needs(feature): runs only where Airflow has it; see tests/support/features.py")
     config.addinivalue_line("markers", "lacks(feature): runs only where Airflow does not have it")
     config.pluginmanager.register(_Applicable(config))
 
 
 class _Applicable:
-    """Leaves out what does not apply to this version of Airflow, and says so."""
+    """Deselects the tests that do not apply to the installed Airflow, and reports them."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -98,13 +98,13 @@ class _Applicable:
         items[:] = kept
 
     def pytest_sessionfinish(self) -> None:
-        # A process of pytest-xdist tells the one that started it, which has collected nothing itself.
+        # A worker of pytest-xdist reports to the process that started it, which collects no tests itself.
         if "workeroutput" in vars(self._config):
             vars(self._config)["workeroutput"]["left_out"] = dict(self._left_out)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        # All of them have collected, and left out, the same.
+        # All workers have collected and deselected the same tests, so one report is enough.
         left_out = getattr(node, "workeroutput", {}).get("left_out", {})
         if left_out and not self._left_out:
             self._left_out.update(left_out)
@@ -116,7 +116,7 @@ class _Applicable:
 
 
 def _reason(item: pytest.Item, there: dict[str, bool]) -> str | None:
-    """Tell why a test does not apply; None when it does."""
+    """Return why a test does not apply; None when it does."""
     for marker, applies in (("needs", True), ("lacks", False)):
         for name in _names(item.iter_markers(marker)):
             if there[name] is not applies:

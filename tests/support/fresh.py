@@ -1,7 +1,7 @@
 """
-A process as Airflow has it when it parses a DAG: its own modules are loaded, and none of this provider's.
+Run functions in a process in the state in which Airflow parses a DAG: Airflow is loaded, this provider is not.
 
-Loading Airflow takes seconds, so one process does it once, and forks for every question.
+Loading Airflow takes seconds. One process therefore loads it once, and forks for each function call.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OWN: Final = "intercom_provider."
 
 
 class Fresh:
-    """Asks such a process. A context manager."""
+    """A client of such a process, which runs for the length of a `with` block."""
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(  # noqa: S603 - our own code
@@ -35,11 +35,11 @@ class Fresh:
     ) -> None:
         self._process.communicate(timeout=60)
 
-    def ask(self, question: str, argument: str) -> Any:
-        """Have one of the functions below answer, in a process that nothing else was done in."""
+    def call(self, name: str, argument: str) -> Any:
+        """Call one of the functions below in a new fork of the process."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps([question, argument]) + "\n")
+        self._process.stdin.write(json.dumps([name, argument]) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
         assert "failed" not in answer, answer["failed"]
@@ -47,7 +47,7 @@ class Fresh:
 
 
 def added_by(module: str) -> dict[str, list[str]]:
-    """Import a module: what it loads of this provider and of others, and which classes were generated for it."""
+    """Import a module, and return the modules that this loaded and the classes that were generated for it."""
     import importlib
 
     before = set(sys.modules)
@@ -70,11 +70,11 @@ def added_by(module: str) -> dict[str, list[str]]:
 
 
 def parsed(path: str) -> bool:
-    """Load a DAG file, which may open no socket and read no connection."""
+    """Load a DAG file, and fail if it opens a socket or reads a connection."""
     from airflow.sdk import BaseHook, Connection
 
     def forbidden(*_: object, **__: object) -> NoReturn:
-        raise SystemExit("something was asked for while a DAG was parsed")
+        raise SystemExit("a DAG file opened a socket or read a connection while it was parsed")
 
     socket.socket.connect = forbidden  # type: ignore[method-assign]
     BaseHook.get_connection = forbidden  # type: ignore[method-assign]
@@ -83,22 +83,22 @@ def parsed(path: str) -> bool:
     return True
 
 
-_QUESTIONS: Final = {function.__name__: function for function in (added_by, parsed)}
+_FUNCTIONS: Final = {function.__name__: function for function in (added_by, parsed)}
 
 
 def _serve() -> None:
-    # What Airflow prints is no answer.
+    # The answers get the original standard output, and what Airflow prints goes to the standard error.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     _load_airflow()
     for line in sys.stdin:
-        question, argument = json.loads(line)
+        name, argument = json.loads(line)
         pid = os.fork()
         if not pid:
             answer: dict[str, Any]
             try:
-                answer = {"value": _QUESTIONS[question](argument)}
-            except BaseException:  # noqa: BLE001 - also that a DAG file wants to end this process
+                answer = {"value": _FUNCTIONS[name](argument)}
+            except BaseException:  # noqa: BLE001 - also a SystemExit of a DAG file
                 answer = {"failed": traceback.format_exc()}
             answers.write(json.dumps(answer) + "\n")
             answers.flush()
@@ -122,7 +122,7 @@ def _load_airflow() -> None:
         import airflow.configuration
 
     del httpx, jinja2, pendulum, pydantic, structlog, tenacity
-    # The SDK loads these when they are asked for.
+    # The SDK loads these at their first use.
     for name in (
         "DAG",
         "BaseHook",

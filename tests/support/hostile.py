@@ -64,14 +64,14 @@ class HungUpError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What an act gets: the request, and the wire to answer it, or not."""
+    """The arguments of an act: the request, and the socket on which it may be answered."""
 
     server: Hostile
     request: Received
     wire: socket.socket
 
     def create(self) -> dict[str, Any]:
-        """Do what the request asks for, and give the answer that Intercom would give."""
+        """Do what the request asks for; return the answer that Intercom would give."""
         return self.server.do(self.request)
 
     def write(self, data: bytes) -> None:
@@ -114,7 +114,7 @@ def head(status: int, headers: Headers) -> bytes:
 
 
 def healthy() -> Act:
-    """Do it, and say so."""
+    """Do what the request asks for, and answer."""
 
     def run(exchange: Exchange) -> None:
         answer = exchange.create()
@@ -129,7 +129,7 @@ def drop_unread() -> Act:
 
 
 def drop(*, created: bool = False, reset: bool = False) -> Act:
-    """Read the request, perhaps do it, and close the connection without a word."""
+    """Read the request, perhaps do it, and close the connection without a reply."""
 
     def run(exchange: Exchange) -> None:
         if created:
@@ -157,7 +157,7 @@ def error(status: int, code: str, message: str | None = None, field_name: str | 
 
 
 def rate_limited(*, reset_in: float | None = None, retry_after: str | None = None) -> Act:
-    """Refuse with 429 and the header that is asked for, or none."""
+    """Refuse with 429, and with the headers that are given."""
 
     def run(exchange: Exchange) -> None:
         headers = {"Date": http_date(time.time())}
@@ -177,7 +177,7 @@ def rate_limited_until(seconds: float) -> Act:
 
 
 def html(status: int, *, created: bool = False) -> Act:
-    """Answer with a page for people."""
+    """Answer with an HTML page."""
     return answer(status, HTML, {"Content-Type": "text/html"}, created=created)
 
 
@@ -261,7 +261,7 @@ def redirect(status: int = 302) -> Act:
 
 
 def raw(data: bytes, *, created: bool = False) -> Act:
-    """Write these bytes and close: no HTTP, or HTTP that is wrong."""
+    """Write these bytes and close: not HTTP, or wrong HTTP."""
 
     def run(exchange: Exchange) -> None:
         if created:
@@ -273,7 +273,7 @@ def raw(data: bytes, *, created: bool = False) -> Act:
 
 
 def close_when_idle(*, after: float = 0.0) -> Act:
-    """Answer well, keep the connection alive by all signs, and close it while it idles."""
+    """Answer as if the connection were kept alive, and close it while it idles."""
 
     def run(exchange: Exchange) -> None:
         healthy().run(exchange)
@@ -330,7 +330,7 @@ class Hostile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stopping.set()
-        # Closing alone does not wake whoever waits on a socket.
+        # Closing alone does not wake a thread that waits on the socket.
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         with self._lock:
@@ -363,7 +363,7 @@ class Hostile:
 
     @property
     def created(self) -> list[dict[str, Any]]:
-        """The messages that were really created, as they stood on the wire."""
+        """The messages that were really created, as they were sent."""
         with self._lock:
             return list(self._created)
 
@@ -375,7 +375,7 @@ class Hostile:
 
     def script(self, *acts: Act, path: str = "") -> None:
         """
-        Say what to do with the next requests; after that the server is healthy, or does what `always` said.
+        Script the next requests; after them the server is healthy, or does what `always` sets.
 
         :param acts: One for each request.
         :param path: Only for requests to this path; "" for all that have no script of their own.
@@ -385,7 +385,7 @@ class Hostile:
 
     def always(self, act: Act, path: str = "") -> None:
         """
-        Say what to do with every request that is not scripted.
+        Set the act for every request that is not scripted.
 
         :param act: The act.
         :param path: Only for requests to this path; "" for all that have no script of their own.
@@ -394,14 +394,14 @@ class Hostile:
             self._scripts.setdefault(path, _Script()).afterwards = act
 
     def reset(self) -> None:
-        """Be healthy, and forget what happened."""
+        """Forget scripts, requests and messages."""
         with self._lock:
             self._scripts.clear()
             self._created.clear()
             self._requests.clear()
 
     def do(self, request: Received) -> dict[str, Any]:
-        """Do what a healthy Intercom would, and give its answer."""
+        """Do what a healthy Intercom would do; return its answer."""
         if request.call == "POST /messages":
             return self._send(request.json)
         if request.call == "GET /messages/status":
@@ -472,7 +472,7 @@ class Hostile:
 
     def _serve(self, wire: socket.socket, number: int) -> None:
         try:
-            # What was read beyond a request belongs to the next; the client here never pipelines.
+            # Nothing is read beyond a request, because these clients never pipeline.
             while not self.stopping.is_set() and self._serve_one(wire, number):
                 pass
         except (HungUpError, OSError):
@@ -484,7 +484,7 @@ class Hostile:
                 wire.close()
 
     def _serve_one(self, wire: socket.socket, number: int) -> bool:
-        # Look without taking, so that the request can be left unread on the socket.
+        # Peeking leaves the request on the socket, where an act may want it unread.
         while b"\r\n\r\n" not in (seen := wire.recv(1 << 16, socket.MSG_PEEK)):
             if not seen or self.stopping.wait(0.001):
                 return False

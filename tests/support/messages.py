@@ -39,7 +39,7 @@ def parsed(fields: dict[str, Any]) -> Message:
 
 
 def problems_of(fields: dict[str, Any]) -> dict[str, str]:
-    """Parse what is wrong; the fields and what is said of each."""
+    """Parse wrong fields; return the problem of each."""
     try:
         parse_message(fields)
     except InvalidInputError as error:

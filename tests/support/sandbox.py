@@ -11,24 +11,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from intercom_provider.sandbox import Sandbox
-    from intercom_provider.sandbox.settings import Options
+    from intercom_provider.sandbox.settings import SandboxOptions
 
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[Sandbox]:
-    """Start one server for all tests: starting and stopping one costs more than most of them."""
+    """Start one server for all tests, because starting and stopping a server costs more than most of them."""
     from intercom_provider.sandbox import Sandbox
 
     with Sandbox() as sandbox:
         yield sandbox
 
 
-def as_new(sandbox: Sandbox, **options: Unpack[Options]) -> Sandbox:
-    """Give a sandbox other settings, and let it forget what happened."""
-    from intercom_provider.sandbox.settings import Settings
+def as_new(sandbox: Sandbox, **options: Unpack[SandboxOptions]) -> Sandbox:
+    """Set the settings of a sandbox and reset it."""
+    from intercom_provider.sandbox.settings import SandboxSettings
 
-    settings = Settings(**options)
-    for each in fields(Settings):
+    settings = SandboxSettings(**options)
+    for each in fields(SandboxSettings):
         setattr(sandbox.settings, each.name, getattr(settings, each.name))
     sandbox.reset()
     return sandbox

@@ -1,4 +1,4 @@
-"""What tests of several rooms need of Airflow and of the operators."""
+"""Airflow classes and operators that tests of several rooms use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lanes, pacers and a server that counts, in simulated time."""
+"""Sending threads, pacers and a server that counts, in simulated time."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Server:
         return int((now - self.starts) // self.window)
 
     def take(self, owner: str, now: float) -> tuple[int, dict[str, str]]:
-        """Count a request; its status, and the headers that do not depend on when the reply leaves."""
+        """Count a request; return its status and the headers that do not depend on when the reply leaves."""
         number = self.number(now)
         self.by_owner[owner, number] += 1
         passes = self.taken[number] < self.limit
@@ -65,13 +65,13 @@ class Server:
 
 
 @dataclass
-class World:
+class Simulation:
     """
-    Runs lanes until a time.
+    Runs simulated threads for a time.
 
-    :param server: What they talk to.
-    :param seconds: How long the world lasts.
-    :param seed: The same seed, the same world.
+    :param server: The server that they talk to.
+    :param seconds: How long the simulation lasts.
+    :param seed: The seed of its random numbers.
     """
 
     server: Server
@@ -79,7 +79,7 @@ class World:
     seed: int = 0
     now: float = START
     asked: int = 0
-    """How often a pacer was asked."""
+    """How many times a pacer was asked."""
 
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)  # noqa: S311
@@ -89,20 +89,20 @@ class World:
     def add(self, steps: Steps, at: float = START) -> None:
         heapq.heappush(self._events, (at, next(self._numbers), steps))
 
-    def add_lanes(
-        self, owner: str, pacer: Pacer, lanes: int, *, latency: float = 0.3, clock: Callable[[float], float] = float
+    def add_threads(
+        self, owner: str, pacer: Pacer, threads: int, *, latency: float = 0.3, clock: Callable[[float], float] = float
     ) -> None:
         """
-        Let lanes send as fast as their pacer lets them.
+        Add threads that send as fast as their pacer allows.
 
-        :param owner: Whose they are.
-        :param pacer: What they share.
-        :param lanes: How many.
+        :param owner: The program that they belong to.
+        :param pacer: The pacer that they share.
+        :param threads: How many threads.
         :param latency: Seconds from a request to its reply on average.
-        :param clock: This machine's clock, given the server's.
+        :param clock: This machine's clock as a function of the server's.
         """
-        for _ in range(lanes):
-            self.add(self._lane(owner, pacer, latency, clock), START + self._chance.random() * 0.05)
+        for _ in range(threads):
+            self.add(self._thread(owner, pacer, latency, clock), START + self._chance.random() * 0.05)
 
     def run(self) -> None:
         while self._events and self._events[0][0] < START + self.seconds:
@@ -110,18 +110,18 @@ class World:
             for pause in itertools.islice(steps, 1):
                 self.add(steps, self.now + pause)
 
-    def _lane(self, owner: str, pacer: Pacer, latency: float, clock: Callable[[float], float]) -> Steps:
+    def _thread(self, owner: str, pacer: Pacer, latency: float, clock: Callable[[float], float]) -> Steps:
         due = 0.0
         while True:
             reservation = Reservation(due)
             while hold := self._ask(pacer, reservation, clock(self.now)):
                 # Threads wake up a little late.
                 yield min(hold, _STOP_CHECK_SECONDS) + self._chance.expovariate(1 / 0.002)
-            yield self._way(latency)
+            yield self._travel(latency)
             status, headers = self.server.take(owner, self.now)
-            yield self._way(latency)
+            yield self._travel(latency)
             headers["date"] = formatdate(self.now, usegmt=True)
-            yield self._way(latency)
+            yield self._travel(latency)
             now = clock(self.now)
             pacer.observe(status, headers, now)
             pacer.release(reservation)
@@ -131,10 +131,10 @@ class World:
         self.asked += 1
         return pacer.delay_for(reservation, now)
 
-    def _way(self, latency: float) -> float:
+    def _travel(self, latency: float) -> float:
         return latency / 3 * self._chance.uniform(0.8, 1.2)
 
     def whole_windows(self) -> Sequence[int]:
-        """Tell the windows that began and ended within the world, the first one left out."""
+        """Return the windows that began and ended within the simulation, without the first one."""
         server = self.server
         return range(server.number(START) + 2, server.number(START + self.seconds))

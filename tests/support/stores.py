@@ -1,4 +1,4 @@
-"""A task state store in memory, which counts what it costs."""
+"""A task state store in memory, which counts reads and writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it takes to be asked over https: a certificate, and an end of TLS in front of a server that speaks http."""
+"""https for tests: a certificate, and a TLS proxy in front of a server that speaks http."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 _HERE: Final = "127.0.0.1"
 ELSEWHERE: Final = "intercom.test"
-"""A host that is not this machine's, for which the certificate is good as well."""
+"""A host that is not this machine, for which the certificate is valid, too."""
 
 _MOST: Final = 16
-# All of a record is read at once, so that nothing is left inside where no select sees it.
+# A whole record is read at once, because select does not see data that the TLS layer holds.
 _RECORD: Final = 1 << 16
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
 def write_certificate(path: Path) -> Path:
     """
-    Write a private key and a certificate of this machine for a day, which nobody signed.
+    Write a private key and a self-signed certificate of this machine, valid for a day.
 
-    :param path: Where; whoever trusts this file trusts the certificate.
+    :param path: The file to write; a client that trusts this file trusts the certificate.
     :return: The same path.
     """
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
@@ -58,11 +58,11 @@ def write_certificate(path: Path) -> Path:
 @contextmanager
 def over_tls(url: str, certificate: Path) -> Iterator[str]:
     """
-    Speak TLS in front of a server, as a load balancer does: what breaks behind it breaks before it.
+    Speak TLS in front of a server, as a load balancer does. A connection that breaks behind it breaks in front, too.
 
-    :param url: Where the server is.
-    :param certificate: What :func:`write_certificate` wrote.
-    :return: Where to ask.
+    :param url: The URL of the server.
+    :param certificate: The file of :func:`write_certificate`.
+    :return: The https URL.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -72,7 +72,7 @@ def over_tls(url: str, certificate: Path) -> Iterator[str]:
         try:
             yield f"https://{_HERE}:{listener.getsockname()[1]}"
         finally:
-            # Closing alone does not wake whoever waits on a socket.
+            # Closing alone does not wake a thread that waits on the socket.
             listener.shutdown(socket.SHUT_RDWR)
             accepting.result()
 
@@ -96,7 +96,7 @@ def _forward(wire: socket.socket, context: ssl.SSLContext, address: tuple[str, i
                 source, to = (behind, before) if behind in ready else (before, behind)
                 data = source.recv(_RECORD)
                 if not data:
-                    # No farewell in TLS: the connection breaks off, as it did behind.
+                    # Without a TLS shutdown: the connection breaks, as it did behind.
                     return
                 to.sendall(data)
         except ConnectionResetError:

@@ -1,1 +1,1 @@
-"""What only a real Airflow can show: processes that are killed, tasks that are cleared, waits that are handed over."""
+"""Tests on a real Airflow, with killed processes, cleared tasks and restarted triggerers: `make test-system`."""

@@ -1,4 +1,4 @@
-"""A campaign against an Intercom in a process of its own: what came of it, and what its ledger says."""
+"""Run a campaign against a sandbox in a process of its own, and read its counts, results and ledger."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ import psutil  # type: ignore[import-untyped]  # Airflow brings it, without type
 
 from intercom_provider.ledger.ledger import Attempt
 from intercom_provider.ledger.task_state import BatchLedger
-from intercom_provider.sending.batch.run import AHEAD
+from intercom_provider.sending.batch.run import MAX_QUEUED_INTENTS
 from intercom_provider.sending.batch.threads import MAX_THREADS
-from tests.support.airflow_instance import PROJECT, until
+from tests.support.eventually import until
+from tests.support.project import PROJECT
+from tests.support.results import read_last_try
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,28 +31,28 @@ if TYPE_CHECKING:
 
     from tests.support.airflow_instance import AirflowInstance, Task
 
-MOST_UNCONFIRMED: Final = MAX_THREADS + AHEAD
+MOST_UNCONFIRMED: Final = MAX_THREADS + MAX_QUEUED_INTENTS
 """How many messages one kill may leave unconfirmed."""
 
 KILLS: Final = 10
 SEED: Final = 4
 CAMPAIGN: Final = 5_000
-"""How many messages the campaign has that is killed again and again."""
+"""The number of messages of the campaign that is killed ten times."""
 
-COUNTS: Final = ("total", "sent", "already_sent", "rejected", "unconfirmed", "expired", "duplicates")
+COUNTS: Final = ("total", "sent", "already_sent", "rejected", "not_sent", "unconfirmed", "expired", "duplicates")
 
 
 class SandboxProcess:
-    """A sandbox in a process of its own, with its usual rate limit, for as long as the ``with`` block."""
+    """A sandbox in a process of its own, with the default rate limit, that runs for the length of a ``with`` block."""
 
     def __init__(self) -> None:
         options = ("--port", "0", "--print-json", "--latency", "0.1")
         command = [sys.executable, "-m", "intercom_provider.sandbox", *options]
         self._process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ours
         assert self._process.stdout is not None
-        where = json.loads(self._process.stdout.readline())
-        self._connection: dict[str, Any] = where["connection"]
-        self._http = httpx.Client(base_url=f"{where['url']}/_sandbox", timeout=30, trust_env=False)
+        address = json.loads(self._process.stdout.readline())
+        self._connection: dict[str, Any] = address["connection"]
+        self._http = httpx.Client(base_url=f"{address['url']}/_sandbox", timeout=30, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -63,17 +65,17 @@ class SandboxProcess:
         self._process.communicate(timeout=10)
 
     def connect(self, airflow: AirflowInstance, connection_id: str) -> None:
-        """Make it one of Airflow's connections."""
+        """Add the connection to it to Airflow."""
         body = {**self._connection, "extra": json.dumps(self._connection["extra"])}
         airflow.call("POST", "/connections", {"connection_id": connection_id, **body})
 
     def reset(self) -> None:
-        """Forget everything that happened."""
+        """Remove all its messages and requests."""
         self._http.post("/reset").raise_for_status()
 
     @property
     def number(self) -> int:
-        """How many messages were created."""
+        """The number of messages that were created."""
         return int(self._ask("/messages?last=1")["total"])
 
     @property
@@ -83,12 +85,12 @@ class SandboxProcess:
 
     @property
     def times(self) -> Counter[str]:
-        """How many messages each recipient has got."""
+        """The number of messages of each recipient."""
         return Counter(message["recipient"] for message in self.messages)
 
     @property
     def last_request(self) -> float:
-        """When the last request came, in epoch seconds."""
+        """The time of the last request, in epoch seconds."""
         return float(self._ask("/requests?last=1")["requests"][-1]["time"])
 
     def _ask(self, path: str) -> Any:
@@ -96,7 +98,7 @@ class SandboxProcess:
 
 
 def phone(index: int) -> str:
-    """Give the phone of a recipient."""
+    """Return the phone of a recipient."""
     return f"+4479001{index:05}"
 
 
@@ -106,14 +108,14 @@ def write_messages(file: Path, people: Iterable[int]) -> None:
 
 
 def start(airflow: AirflowInstance, dag_id: str, folder: Path, number: int, **params: Any) -> Task:
-    """Start a batch of so many messages."""
+    """Start a batch of `number` messages."""
     write_messages(folder / "messages.jsonl", range(number))
     where = {"messages": str(folder / "messages.jsonl"), "results_path": str(folder / "results")}
     return airflow.run(dag_id, "send", **where, **params)
 
 
 def process_of(task: Task, try_number: int = 1) -> psutil.Process:
-    """Wait for the process of a try."""
+    """Wait for the process of a try, and return it."""
 
     def pid() -> int | None:
         info = task.info
@@ -123,7 +125,7 @@ def process_of(task: Task, try_number: int = 1) -> psutil.Process:
 
 
 def kill(process: psutil.Process) -> None:
-    """End a task's process with SIGKILL, and see it end."""
+    """End a task's process with SIGKILL, and wait for its end."""
     process.kill()
     until(lambda: not process.is_running(), "the end of the process", every=0.01)
 
@@ -134,11 +136,8 @@ def counts(task: Task) -> Counter[str]:
 
 
 def last_results(folder: Path, task: Task) -> list[dict[str, Any]]:
-    """Read what the last try has written of each message."""
-    parts = [path for path in (folder / task.run_id / "send" / "-1").iterdir() if path.suffix == ".jsonl"]
-    last = max(int(part.name.split("-")[1]) for part in parts)
-    written = [part for part in parts if part.name.startswith(f"try-{last}-")]
-    return [json.loads(line) for part in written for line in part.read_text().splitlines()]
+    """Read the results of the last try."""
+    return list(read_last_try(folder / task.dag_id / task.run_id / "send" / "-1"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,21 +152,21 @@ class _Read:
 
 
 def unconfirmed(task: Task) -> set[str]:
-    """Read from a batch's ledger which messages may have been sent or not."""
+    """Read the unconfirmed messages from a batch's ledger."""
     rows = task.airflow.select(f"SELECT key, value FROM task_state_store WHERE run_id = '{task.run_id}'")  # noqa: S608
     ledger = BatchLedger(_Read({key: json.loads(value) for key, value in rows}), Attempt(100, 100, 100))
-    return {digest for digest, ids in ledger.entries().items() if ids is None}
+    return {digest for digest, entry in ledger.entries().items() if entry.state == "intent"}
 
 
 @dataclass(frozen=True, slots=True)
 class KilledCampaign:
     """
-    A campaign that was killed again and again.
+    A campaign that was killed ten times.
 
     :param task: Its task, which has ended.
-    :param sandbox: The Intercom of its own.
-    :param results: Where its results are.
-    :param unconfirmed: How many messages its ledger did not know of after each kill.
+    :param sandbox: The sandbox that it used.
+    :param results: The folder of its results.
+    :param unconfirmed: The number of unconfirmed messages in its ledger after each kill.
     """
 
     task: Task
@@ -182,7 +181,7 @@ def _has_ended(task: Task, number: int) -> bool:
 
 
 def kill_again_and_again(airflow: AirflowInstance, sandbox: SandboxProcess, folder: Path) -> KilledCampaign:
-    """Send a campaign, and kill each try of its task at a random moment."""
+    """Send a campaign, and kill ten tries of its task at random moments."""
     moments = random.Random(SEED)  # noqa: S311 - no secret
     send = start(airflow, "batch_of_a_campaign", folder, CAMPAIGN, conn="intercom_campaign")
     unknown: list[set[str]] = []
@@ -190,10 +189,10 @@ def kill_again_and_again(airflow: AirflowInstance, sandbox: SandboxProcess, fold
         process = process_of(send, number)
         time.sleep(moments.uniform(0.3, 5))
         kill(process)
-        # What the process had written just before may still be on its way to the store.
+        # The last write of the process may still be on its way to the store.
         until(functools.partial(_has_ended, send, number), f"the end of try {number}")
         unknown.append(unconfirmed(send))
-    # What is not known once is never known again.
+    # A message that is unconfirmed once stays unconfirmed.
     assert all(before <= after for before, after in pairwise(unknown))
     send.end(within=120)
     return KilledCampaign(send, sandbox, folder / "results", [len(each) for each in unknown])

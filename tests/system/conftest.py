@@ -1,4 +1,4 @@
-"""One Airflow for all tests here, and an Intercom that misbehaves as a test says."""
+"""One Airflow for all tests here, and an Intercom server whose faults each test scripts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from intercom_provider.sandbox import Sandbox
-from tests.support.airflow_instance import PROJECT, AirflowInstance, end_on_signals
+from tests.support.airflow_instance import AirflowInstance, end_on_signals
 from tests.support.hostile import Hostile, connection_to, event, never_accepting
+from tests.support.project import PROJECT
 
 from .campaign import KilledCampaign, SandboxProcess, kill_again_and_again
 
@@ -21,16 +22,16 @@ HOME: Final = PROJECT / ".airflow" / "system"
 DAGS: Final = Path(__file__).parent / "dags"
 
 _SETTINGS: Final = {
-    # For the campaign, a task that sleeps, its successor, and what a test runs.
+    # For the campaign, a suspended task, its next try, and the task of a test.
     "AIRFLOW__CORE__PARALLELISM": "4",
-    # Airflow gives a task up for dead after so many seconds, not after five minutes.
+    # Seconds without a heartbeat after which Airflow fails a task; the default is five minutes.
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
 }
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Ask late for what takes long, and look for what should be private when all the others have left their traces."""
+    """Run the tests of the long campaign late, and the tests of privacy after all others."""
     items.sort(key=lambda item: ("test_privacy" in item.nodeid, _wants_campaign(item)))
 
 
@@ -39,7 +40,7 @@ def _wants_campaign(item: pytest.Item) -> bool:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
-    """Name Airflow's logs where they are needed."""
+    """Print the folder of Airflow's logs if a test failed."""
     if exitstatus and HOME.is_dir():
         terminalreporter.write_line(f"Airflow's logs: {HOME.relative_to(PROJECT)}/logs")
 
@@ -52,7 +53,7 @@ def _intercom() -> Iterator[Hostile]:
 
 @pytest.fixture
 def intercom(_intercom: Hostile) -> Hostile:
-    """Give an Intercom, healthy unless a test says otherwise."""
+    """Return an Intercom server that is healthy unless a test scripts a fault."""
     _intercom.reset()
     _intercom.pages = [[event("wamid.1", "delivered")]]
     return _intercom
@@ -60,7 +61,7 @@ def intercom(_intercom: Hostile) -> Hostile:
 
 @pytest.fixture(scope="session")
 def campaign() -> Iterator[Sandbox]:
-    """Give the Intercom that one DAG's watcher looks at all the time."""
+    """Start the sandbox that the watcher of one DAG polls all the time."""
     with Sandbox() as sandbox:
         yield sandbox
 
@@ -68,10 +69,10 @@ def campaign() -> Iterator[Sandbox]:
 @pytest.fixture(scope="session")
 def _airflow(_intercom: Hostile, campaign: Sandbox) -> Iterator[AirflowInstance]:
     end_on_signals()
-    with never_accepting() as nobody:
+    with never_accepting() as silent:
         connections = {
             "intercom_default": _intercom.connection,
-            "intercom_silent": connection_to(nobody),
+            "intercom_silent": connection_to(silent),
             "intercom_with_a_campaign": campaign.connection,
         }
         with AirflowInstance(HOME, DAGS, connections, settings=_SETTINGS) as instance:
@@ -87,7 +88,7 @@ def _sandbox(_airflow: AirflowInstance) -> Iterator[SandboxProcess]:
 
 @pytest.fixture
 def sandbox(_sandbox: SandboxProcess) -> SandboxProcess:
-    """Give an Intercom in a process of its own, with its usual rate limit: sending takes a while there."""
+    """Return a sandbox in a process of its own, with the default rate limit, so that sending takes some seconds."""
     _sandbox.reset()
     return _sandbox
 
@@ -96,7 +97,7 @@ def sandbox(_sandbox: SandboxProcess) -> SandboxProcess:
 def killed_campaign(
     _airflow: AirflowInstance, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Future[KilledCampaign]]:
-    """Give the end of a campaign of 5,000 that is killed ten times, which takes one and a half minutes."""
+    """Start a campaign of 5,000 messages that is killed ten times, which takes one and a half minutes."""
     with SandboxProcess() as process, ThreadPoolExecutor(max_workers=1) as thread:
         process.connect(_airflow, "intercom_campaign")
         folder = tmp_path_factory.mktemp("campaign")
@@ -105,13 +106,13 @@ def killed_campaign(
 
 @pytest.fixture(scope="session", autouse=True)
 def _begun(request: pytest.FixtureRequest) -> None:
-    """Begin with it before everything else: it goes on while the other tests wait for this and that."""
+    """Start the long campaign first, so that it runs while the other tests wait."""
     if any(map(_wants_campaign, request.session.items)):
         request.getfixturevalue("killed_campaign")
 
 
 @pytest.fixture
 def airflow(_airflow: AirflowInstance) -> AirflowInstance:
-    """Give the Airflow, its variables as at the beginning."""
+    """Return the Airflow, with its variables reset."""
     _airflow.set_variable("on_unconfirmed", "fail")
     return _airflow

@@ -1,4 +1,4 @@
-"""Whom the DAGs here write to and what; none of it may be found where it does not belong."""
+"""Recipients and texts of the DAGs here, which no log and no table may hold."""
 
 EMAIL = "ada.lovelace@example.com"
 PHONE = "+447900123456"

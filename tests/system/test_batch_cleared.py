@@ -1,11 +1,11 @@
-"""A batch that somebody clears, after a kill or in the middle of it."""
+"""A batch that is cleared, after a kill or while it runs."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.support.airflow_instance import until
+from tests.support.eventually import until
 
 from .campaign import MOST_UNCONFIRMED, counts, kill, last_results, phone, process_of, start
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .campaign import SandboxProcess
 
 
-def test_what_a_kill_left_unconfirmed_becomes_what_a_person_says(
+def test_on_unconfirmed_decides_about_the_unconfirmed_messages_of_a_kill(
     airflow: AirflowInstance, sandbox: SandboxProcess, tmp_path: Path
 ) -> None:
     send = start(airflow, "batch", tmp_path, 250)
@@ -25,14 +25,14 @@ def test_what_a_kill_left_unconfirmed_becomes_what_a_person_says(
     until(lambda: sandbox.number >= 50, "some messages", every=0.05)
     kill(process)
     assert send.end() == "failed"
-    # The retry that is left is not spent on what a person has to decide.
+    # The remaining retry is not used, because a person has to decide first.
     assert send.info["try_number"] == 2
-    told, times = counts(send), sandbox.times
-    lost = told["unconfirmed"]
+    counted, times = counts(send), sandbox.times
+    lost = counted["unconfirmed"]
     assert 0 < lost <= MOST_UNCONFIRMED
-    assert told["sent"] + told["already_sent"] + lost == told["total"] == 250
+    assert counted["sent"] + counted["already_sent"] + lost == counted["total"] == 250
     assert set(times.values()) == {1}
-    in_doubt = {
+    unconfirmed_phones = {
         phone(line["index"]) for line in last_results(tmp_path / "results", send) if line["outcome"] == "unconfirmed"
     }
 
@@ -46,10 +46,10 @@ def test_what_a_kill_left_unconfirmed_becomes_what_a_person_says(
     send.clear()
     assert send.end() == "success"
     assert counts(send) == Counter(total=250, sent=lost, already_sent=250 - lost)
-    assert sandbox.times == times + Counter(in_doubt)
+    assert sandbox.times == times + Counter(unconfirmed_phones)
 
 
-def test_cleared_with_repeat_on_clear_and_killed_in_the_middle_a_batch_sends_once_more_and_not_twice_more(
+def test_a_batch_cleared_with_repeat_on_clear_and_then_killed_sends_once_more_and_not_twice(
     airflow: AirflowInstance, sandbox: SandboxProcess, tmp_path: Path
 ) -> None:
     send = start(airflow, "batch_of_a_campaign", tmp_path, 250, repeat="on_clear")
@@ -62,15 +62,15 @@ def test_cleared_with_repeat_on_clear_and_killed_in_the_middle_a_batch_sends_onc
     kill(process)
 
     assert send.end() == "success"
-    told, times = counts(send), sandbox.times
-    assert 0 < told["unconfirmed"] <= MOST_UNCONFIRMED
+    counted, times = counts(send), sandbox.times
+    assert 0 < counted["unconfirmed"] <= MOST_UNCONFIRMED
     known = [line for line in last_results(tmp_path / "results", send) if line["outcome"] != "unconfirmed"]
-    assert len(known) == 250 - told["unconfirmed"]
+    assert len(known) == 250 - counted["unconfirmed"]
     assert {times[phone(line["index"])] for line in known} == {2}
     assert max(times.values()) == 2
 
 
-def test_cleared_while_it_runs_a_batch_goes_on_as_after_a_kill(
+def test_a_batch_cleared_while_it_runs_continues_as_after_a_kill(
     airflow: AirflowInstance, sandbox: SandboxProcess, tmp_path: Path
 ) -> None:
     send = start(airflow, "batch_of_a_campaign", tmp_path, 600)
@@ -82,8 +82,8 @@ def test_cleared_while_it_runs_a_batch_goes_on_as_after_a_kill(
     until(lambda: not process.is_running(), "the end of the first try's process", every=0.05)
     assert send.end() == "success"
     assert send.info["try_number"] == 2
-    told, times = counts(send), sandbox.times
-    assert told["sent"] + told["already_sent"] + told["unconfirmed"] == told["total"] == 600
-    assert told["unconfirmed"] <= MOST_UNCONFIRMED
+    counted, times = counts(send), sandbox.times
+    assert counted["sent"] + counted["already_sent"] + counted["unconfirmed"] == counted["total"] == 600
+    assert counted["unconfirmed"] <= MOST_UNCONFIRMED
     assert set(times.values()) == {1}
-    assert len(times) >= 600 - told["unconfirmed"]
+    assert len(times) >= 600 - counted["unconfirmed"]

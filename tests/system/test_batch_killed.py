@@ -1,4 +1,4 @@
-"""A batch whose task is killed or given up for dead: nobody twice, and the truth about the rest."""
+"""A batch whose task is killed or loses its heartbeat: no duplicates, and every unknown outcome is reported."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from intercom_provider.sending.batch.run import AHEAD
-from tests.support.airflow_instance import until
+from intercom_provider.sending.batch.run import MAX_QUEUED_INTENTS
+from tests.support.eventually import until
 
 from .campaign import (
     CAMPAIGN,
@@ -33,28 +33,28 @@ if TYPE_CHECKING:
     from .campaign import KilledCampaign, SandboxProcess
 
 
-def test_a_campaign_of_5000_killed_ten_times_reaches_nobody_twice_and_names_what_it_does_not_know(
+def test_a_campaign_of_5000_killed_ten_times_has_no_duplicates_and_reports_what_is_unconfirmed(
     killed_campaign: Future[KilledCampaign],
 ) -> None:
     campaign = killed_campaign.result(timeout=300)
     send, sandbox, unknown = campaign.task, campaign.sandbox, campaign.unconfirmed
     seed = f"killed at the moments of seed {SEED}"
     assert (send.state, send.info["try_number"]) == ("success", KILLS + 1), seed
-    told, times = counts(send), sandbox.times
-    assert told["unconfirmed"] == unknown[-1] > 0, seed
+    counted, times = counts(send), sandbox.times
+    assert counted["unconfirmed"] == unknown[-1] > 0, seed
     assert max(after - before for before, after in pairwise([0, *unknown])) <= MOST_UNCONFIRMED, seed
-    assert told["sent"] + told["already_sent"] + told["unconfirmed"] == told["total"] == CAMPAIGN, seed
+    assert counted["sent"] + counted["already_sent"] + counted["unconfirmed"] == counted["total"] == CAMPAIGN, seed
     assert set(times.values()) == {1}, seed
 
     lines = last_results(campaign.results, send)
     assert sorted(line["index"] for line in lines) == list(range(CAMPAIGN))
     known = [line for line in lines if line["outcome"] != "unconfirmed"]
-    assert len(lines) - len(known) == told["unconfirmed"], seed
+    assert len(lines) - len(known) == counted["unconfirmed"], seed
     ids = {message["recipient"]: message["whatsapp_message_id"] for message in sandbox.messages}
     assert all(line["whatsapp_message_id"] == ids[phone(line["index"])] for line in known), seed
 
 
-def test_killed_with_its_first_intents_written_a_batch_says_that_it_does_not_know(
+def test_a_batch_killed_after_its_first_intents_reports_them_as_unconfirmed(
     airflow: AirflowInstance, sandbox: SandboxProcess, tmp_path: Path
 ) -> None:
     send = start(airflow, "batch", tmp_path, 150, die=True)
@@ -62,12 +62,12 @@ def test_killed_with_its_first_intents_written_a_batch_says_that_it_does_not_kno
     assert send.end() == "failed"
     assert send.info["try_number"] == 2
     told = counts(send)
-    assert 0 < told["unconfirmed"] <= AHEAD
+    assert 0 < told["unconfirmed"] <= MAX_QUEUED_INTENTS
     assert told == Counter(total=150, sent=150 - told["unconfirmed"], unconfirmed=told["unconfirmed"])
     assert sandbox.number == len(sandbox.times) == told["sent"]
 
 
-def test_a_file_that_changes_after_a_kill_has_those_sent_who_were_not(
+def test_a_file_that_changes_after_a_kill_reaches_the_new_recipients_and_nobody_twice(
     airflow: AirflowInstance, sandbox: SandboxProcess, tmp_path: Path
 ) -> None:
     send = start(airflow, "batch_of_a_campaign", tmp_path, 300)
@@ -77,15 +77,15 @@ def test_a_file_that_changes_after_a_kill_has_those_sent_who_were_not(
     write_messages(tmp_path / "messages.jsonl", range(399, 99, -1))
 
     assert send.end() == "success"
-    told, times = counts(send), sandbox.times
-    assert told["total"] == 300
+    counted, times = counts(send), sandbox.times
+    assert counted["total"] == 300
     assert set(times.values()) == {1}
     known = [line for line in last_results(tmp_path / "results", send) if line["outcome"] != "unconfirmed"]
-    assert len(known) == 300 - told["unconfirmed"] >= 300 - MOST_UNCONFIRMED
+    assert len(known) == 300 - counted["unconfirmed"] >= 300 - MOST_UNCONFIRMED
     assert {phone(399 - line["index"]) for line in known} <= times.keys()
 
 
-def test_a_task_that_sleeps_while_airflow_gives_it_up_for_dead_reaches_nobody_once_more(
+def test_a_suspended_task_that_airflow_retries_sends_no_duplicates(
     airflow: AirflowInstance, sandbox: SandboxProcess, tmp_path: Path
 ) -> None:
     send = start(airflow, "batch_of_a_campaign", tmp_path, 500)
@@ -99,11 +99,11 @@ def test_a_task_that_sleeps_while_airflow_gives_it_up_for_dead_reaches_nobody_on
         assert send.end() == "success"
     finally:
         process.resume()
-        # It may send what it had intended, but whoever would keep it from more does not wake up yet.
+        # The process may now send what it had intended. Its supervisor, which would stop it, still sleeps.
         time.sleep(2)
         supervisor.resume()
-    until(lambda: not process.is_running(), "the end of the one that slept")
+    until(lambda: not process.is_running(), "the end of the suspended process")
 
-    told, times = counts(send), sandbox.times
+    counted, times = counts(send), sandbox.times
     assert set(times.values()) == {1}
-    assert len(times) >= 500 - told["unconfirmed"] >= 500 - MOST_UNCONFIRMED
+    assert len(times) >= 500 - counted["unconfirmed"] >= 500 - MOST_UNCONFIRMED

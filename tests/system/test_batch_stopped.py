@@ -1,4 +1,4 @@
-"""A batch that is told to stop, or whose time is over: no request more, and as little unconfirmed as can be."""
+"""A batch that is stopped or times out: it makes no further request, and few messages are unconfirmed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from tests.support.airflow_instance import until
+from tests.support.eventually import until
 from tests.support.hostile import healthy, late
 
 from .campaign import counts, last_results, process_of, start
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from .campaign import SandboxProcess
 
-# Airflow tells a task within so many seconds that somebody has marked it failed.
-_TOLD_WITHIN: Final = 5.0
+# The time within which Airflow stops a task that was marked failed.
+_MAX_STOP_SECONDS: Final = 5.0
 
 
-def test_marked_failed_while_it_sends_a_batch_makes_no_request_more_and_leaves_nothing_unconfirmed(
+def test_a_batch_marked_failed_while_it_sends_makes_no_further_request_and_has_nothing_unconfirmed(
     airflow: AirflowInstance, sandbox: SandboxProcess, tmp_path: Path
 ) -> None:
     send = start(airflow, "batch", tmp_path, 800)
@@ -34,7 +34,7 @@ def test_marked_failed_while_it_sends_a_batch_makes_no_request_more_and_leaves_n
     send.mark_failed()
     until(lambda: not process.is_running(), "the end of the task's process", every=0.05)
     reached = sandbox.number
-    assert sandbox.last_request - marked < _TOLD_WITHIN + 1
+    assert sandbox.last_request - marked < _MAX_STOP_SECONDS + 1
     assert reached < 800
 
     send.clear()
@@ -45,7 +45,7 @@ def test_marked_failed_while_it_sends_a_batch_makes_no_request_more_and_leaves_n
     assert len(sandbox.times) == 800
 
 
-def test_marked_failed_while_no_reply_comes_a_batch_leaves_unconfirmed_only_what_was_in_flight(
+def test_a_batch_marked_failed_without_replies_has_only_the_messages_in_flight_unconfirmed(
     airflow: AirflowInstance, intercom: Hostile, sandbox: SandboxProcess, tmp_path: Path
 ) -> None:
     intercom.script(*[healthy()] * 40)
@@ -64,15 +64,15 @@ def test_marked_failed_while_no_reply_comes_a_batch_leaves_unconfirmed_only_what
     assert sandbox.number == len(sandbox.times) == 260 - in_flight
 
 
-def test_a_batch_whose_time_is_over_again_and_again_gets_through_with_its_retries(
+def test_a_batch_that_times_out_several_times_completes_with_its_retries(
     airflow: AirflowInstance, sandbox: SandboxProcess, tmp_path: Path
 ) -> None:
     send = start(airflow, "batch_without_time", tmp_path, 900)
 
     assert send.end(within=90) == "success"
     assert send.info["try_number"] > 1
-    told = counts(send)
-    assert told["sent"] + told["already_sent"] == told["total"] == 900
+    counted = counts(send)
+    assert counted["sent"] + counted["already_sent"] == counted["total"] == 900
     assert set(sandbox.times.values()) == {1}
     assert len(sandbox.times) == 900
     assert sorted(line["index"] for line in last_results(tmp_path / "results", send)) == list(range(900))

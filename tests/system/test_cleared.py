@@ -1,4 +1,4 @@
-"""A task that somebody clears: it sends again when that was asked for, and only then."""
+"""A cleared task sends again only if `repeat` or `on_unconfirmed` allows it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     ("repeat", "outcome", "message_id", "created"),
     [("never", "already_sent", "403900001", 1), ("on_clear", "sent", "403900002", 2)],
 )
-def test_a_cleared_task_sends_again_only_when_repeat_says_so(
+def test_a_cleared_task_sends_again_only_with_repeat_on_clear(
     airflow: AirflowInstance, intercom: Hostile, repeat: str, outcome: str, message_id: str, created: int
 ) -> None:
     send = airflow.run("sending", "send", repeat=repeat)
@@ -39,7 +39,7 @@ def test_a_cleared_task_sends_again_only_when_repeat_says_so(
         ("resend", "success", "sent", 2),
     ],
 )
-def test_a_task_cleared_after_it_was_left_without_a_reply_does_what_on_unconfirmed_says(
+def test_on_unconfirmed_decides_about_a_task_cleared_after_a_lost_reply(
     airflow: AirflowInstance, intercom: Hostile, on_unconfirmed: str, state: str, outcome: str, created: int
 ) -> None:
     intercom.script(drop(created=True))

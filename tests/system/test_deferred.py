@@ -1,11 +1,11 @@
-"""A wait that is the triggerer's: seen while it lasts, and not lost with its process."""
+"""A deferred wait: its progress shows, and it survives the end of the triggerer."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from tests.support.airflow_instance import until
+from tests.support.eventually import until
 from tests.support.hostile import TOKEN, event
 from tests.system.people import PHONE
 
@@ -27,7 +27,7 @@ def test_a_deferred_wait_shows_its_progress_and_settles(airflow: AirflowInstance
     assert [wait.xcom(key) for key in ("total", "read", "delivered", "settled")] == [2, 1, 1, True]
 
 
-def test_what_airflow_stores_of_a_deferred_wait_names_nobody_and_holds_no_token(
+def test_the_stored_trigger_and_event_hold_no_personal_data_and_no_token(
     airflow: AirflowInstance, intercom: Hostile
 ) -> None:
     wait = airflow.run("settling", "wait")
@@ -43,32 +43,32 @@ def test_what_airflow_stores_of_a_deferred_wait_names_nobody_and_holds_no_token(
 
     until(event_is_stored, "the trigger's event", every=0.02)
     assert wait.end() == "success"
-    told = "\n".join(stored)
-    assert '"poke_interval"' in told
-    assert not [secret for secret in (TOKEN, PHONE) if secret in told]
+    joined = "\n".join(stored)
+    assert '"poke_interval"' in joined
+    assert not [secret for secret in (TOKEN, PHONE) if secret in joined]
 
 
-def test_a_deferred_wait_outlives_the_triggerer_and_keeps_its_deadline(
+def test_a_deferred_wait_survives_the_triggerer_and_keeps_its_deadline(
     airflow: AirflowInstance, intercom: Hostile
 ) -> None:
     wait = airflow.run("timing_out", "wait")
     wait.reach("deferred")
-    # Late enough that a wait which began anew would end too late to be taken for this one.
-    until(lambda: len(looks(intercom)) > 5, "the triggerer's first looks")
+    # Late enough that a wait which started over would end after the time that is checked below.
+    until(lambda: len(polls(intercom)) > 5, "the triggerer's first polls")
 
     airflow.kill("triggerer")
-    seen = len(looks(intercom))
+    seen = len(polls(intercom))
     airflow.start("triggerer")
-    until(lambda: len(looks(intercom)) > seen, "the next triggerer's first look")
+    until(lambda: len(polls(intercom)) > seen, "the next triggerer's first poll")
     assert wait.state == "deferred"
 
     assert wait.end() == "success"
     assert wait.xcom("timed_out") is True
-    took = seconds(wait.info["end_date"]) - seconds(wait.info["start_date"])
-    assert 40 < took < 50
+    duration = seconds(wait.info["end_date"]) - seconds(wait.info["start_date"])
+    assert 40 < duration < 50
 
 
-def looks(intercom: Hostile) -> list[Received]:
+def polls(intercom: Hostile) -> list[Received]:
     return [request for request in intercom.requests if request.path == "/messages/status"]
 
 

@@ -1,4 +1,4 @@
-"""The first page that a newcomer follows is true, command by command."""
+"""Every command of docs/getting-started.md works as it is written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.docs.pages import blocks, section
-from tests.support.airflow_instance import PROJECT
+from tests.support.project import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ def commands(heading: str) -> list[str]:
 
 
 class Terminal:
-    """A shell in the newcomer's folder, in which the package is installed."""
+    """A shell in a new user's folder, in which the package is installed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class Terminal:
             self.environment[name] = value.replace("$PWD", str(self.folder))
 
     def run(self, command: str) -> str:
-        ended = subprocess.run(  # noqa: S603 - the page's own words
+        ended = subprocess.run(  # noqa: S603 - the page's own commands
             shlex.split(command),
             cwd=self.folder,
             env=self.environment,
@@ -58,18 +58,18 @@ class Terminal:
 
 @contextmanager
 def started(command: str, environment: Mapping[str, str]) -> Iterator[list[str]]:
-    """Run the sandbox; give what it says of itself."""
-    with subprocess.Popen(  # noqa: S603 - the page's own words
+    """Run the sandbox, and return the lines that it prints at its start."""
+    with subprocess.Popen(  # noqa: S603 - the page's own commands
         shlex.split(command), env=environment, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout
         try:
-            said: list[str] = []
+            printed: list[str] = []
             for line in process.stdout:
-                said.append(line.strip())
-                if said[-1].startswith("curl"):
+                printed.append(line.strip())
+                if printed[-1].startswith("curl"):
                     break
-            yield said
+            yield printed
         finally:
             process.send_signal(signal.SIGINT)
 
@@ -87,12 +87,12 @@ def test_the_first_steps_work_as_they_are_written(tmp_path: Path) -> None:
     _, sandbox, check = commands("A local Intercom")
     send, report = commands("A first message")
     (test,) = commands("A first DAG")
-    with started(f"{sandbox} --port 0", terminal.environment) as said:
-        (connection,) = (line for line in said if line.startswith("export AIRFLOW_CONN_INTERCOM_DEFAULT="))
+    with started(f"{sandbox} --port 0", terminal.environment) as printed:
+        (connection,) = (line for line in printed if line.startswith("export AIRFLOW_CONN_INTERCOM_DEFAULT="))
         terminal.export(connection)
         assert "The token may\n  yes" in terminal.run(check)
         assert '"outcome": "sent"' in terminal.run(send)
-        (address,) = re.findall(r"http://\S+", said[0])
+        (address,) = re.findall(r"http://\S+", printed[0])
         assert '"messages":1' in terminal.run(report.replace("http://127.0.0.1:8765", address))
         (dag,) = blocks(PAGE, "python")
         (name,) = re.findall(r"Save this as `(.+?)`", section(PAGE, "A first DAG"))

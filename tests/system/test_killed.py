@@ -1,4 +1,4 @@
-"""A task whose process is killed while it sends: at most one message, and the truth."""
+"""A task whose process is killed while it sends: at most one message, and an unknown outcome is reported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.airflow_instance import until
+from tests.support.eventually import until
 from tests.support.hostile import Act
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.support.hostile import Exchange, Hostile
 
 
-def test_killed_before_it_does_anything_a_task_sends_when_retried(airflow: AirflowInstance, intercom: Hostile) -> None:
+def test_a_task_killed_before_its_start_sends_when_retried(airflow: AirflowInstance, intercom: Hostile) -> None:
     send = airflow.run("sending", "send", die="before")
 
     assert send.end() == "success"
@@ -23,9 +23,7 @@ def test_killed_before_it_does_anything_a_task_sends_when_retried(airflow: Airfl
     assert send.info["try_number"] == 2
 
 
-def test_killed_before_its_request_left_a_task_says_that_it_does_not_know(
-    airflow: AirflowInstance, intercom: Hostile
-) -> None:
+def test_a_task_killed_before_its_request_is_unconfirmed(airflow: AirflowInstance, intercom: Hostile) -> None:
     send = airflow.run("sending", "send", first_conn="intercom_silent")
     until(lambda: send.ledger, "the intent")
     send.kill()
@@ -35,7 +33,7 @@ def test_killed_before_its_request_left_a_task_says_that_it_does_not_know(
 
 
 @pytest.mark.parametrize("created", [False, True])
-def test_killed_before_the_reply_a_task_says_that_it_does_not_know(
+def test_a_task_killed_before_the_reply_is_unconfirmed(
     airflow: AirflowInstance, intercom: Hostile, created: bool
 ) -> None:
     send = airflow.task("sending", "send")
@@ -47,7 +45,7 @@ def test_killed_before_the_reply_a_task_says_that_it_does_not_know(
     assert len(intercom.requests) == 1
 
 
-def test_killed_after_the_reply_a_task_remembers_what_it_sent(airflow: AirflowInstance, intercom: Hostile) -> None:
+def test_a_task_killed_after_the_reply_returns_what_it_sent(airflow: AirflowInstance, intercom: Hostile) -> None:
     send = airflow.run("sending", "send", die="after")
 
     assert send.end() == "success"
@@ -58,7 +56,7 @@ def test_killed_after_the_reply_a_task_remembers_what_it_sent(airflow: AirflowIn
 
 
 def killing(task: Task, *, created: bool) -> Act:
-    """Read the request, perhaps do it, and kill the task that made it before it has a reply."""
+    """Read the request, create its message if asked to, and kill the task before it has a reply."""
 
     def run(exchange: Exchange) -> None:
         if created:
@@ -73,5 +71,5 @@ def assert_unconfirmed(task: Task) -> None:
     assert task.end() == "failed"
     assert task.xcom("outcome") == "unconfirmed"
     assert "may have been sent or not" in task.xcom("reason")
-    # Neither of the two retries that are left is spent on what a person has to decide.
+    # The two remaining retries are not used, because a person has to decide first.
     assert task.info["try_number"] == 2

@@ -1,4 +1,4 @@
-"""A mapped list that changes when somebody clears the task that gives it."""
+"""A mapped list that changes after a clear of the task that returns it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from tests.support.hostile import Hostile
 
 
-def test_everybody_is_reached_once_after_the_list_comes_again_in_another_order(
+def test_everybody_is_reached_once_after_the_list_has_another_order(
     airflow: AirflowInstance, intercom: Hostile
 ) -> None:
     people = airflow.run("mapping", "people")
-    send = people.sibling("send")
+    send = people.in_same_run("send")
     assert [send[index].end() for index in range(3)] == ["success"] * 3
 
     people.clear(downstream=True)
@@ -23,11 +23,11 @@ def test_everybody_is_reached_once_after_the_list_comes_again_in_another_order(
     assert reached == ["ada", "alan", "edsger", "grace"]
 
 
-def test_everybody_is_reached_once_after_the_chunks_of_a_campaign_were_cut_anew(
+def test_everybody_is_reached_once_after_the_chunks_of_a_campaign_have_another_size(
     airflow: AirflowInstance, intercom: Hostile
 ) -> None:
     chunks = airflow.run("mapping_chunks", "chunks")
-    send = chunks.sibling("send")
+    send = chunks.in_same_run("send")
     assert [send[index].end() for index in range(3)] == ["success"] * 3
 
     chunks.clear(downstream=True)

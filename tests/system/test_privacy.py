@@ -1,4 +1,4 @@
-"""What all the runs left behind tells nobody's secrets; this comes last."""
+"""The logs and tables of all tests hold no token and no personal data; runs last."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ _SECRETS: Final = (TOKEN, EMAIL, PHONE.lstrip("+"), BODY, NAME)
 _TABLES: Final = ("xcom", "task_state_store", "trigger", "log", "job")
 
 
-def test_the_rendered_tab_tells_of_a_list_how_many_messages_it_has(airflow: AirflowInstance, intercom: Hostile) -> None:
+def test_the_rendered_tab_shows_only_the_number_of_messages_of_a_list(
+    airflow: AirflowInstance, intercom: Hostile
+) -> None:
     send = airflow.run("batch_of_a_task", "send")
     assert send.end() == "success"
     assert send.info["rendered_fields"]["messages"] == "2 messages"
@@ -45,18 +47,18 @@ def test_no_log_and_no_table_holds_a_token_a_person_or_a_body(
     intercom.script(drop(), path="/messages")
     send = airflow.run("batch", "send", messages=str(file), conn="intercom_default")
     assert send.end() == "failed"
-    told = counts(send)
-    assert [told[name] for name in ("sent", "rejected", "unconfirmed", "duplicates")] == [2, 1, 1, 1]
+    counted = counts(send)
+    assert [counted[name] for name in ("sent", "rejected", "unconfirmed", "duplicates")] == [2, 1, 1, 1]
     sent = b"".join(request.body for request in intercom.requests).decode()
     assert all(secret in sent for secret in _SECRETS if secret != TOKEN)
 
     logs = airflow.logs
     left = {str(path.relative_to(logs)): path.read_text(errors="replace") for path in logs.rglob("*") if path.is_file()}
     for table in _TABLES:
-        left[table] = repr(airflow.select(f"SELECT * FROM {table}"))  # noqa: S608 - the names stand above
+        left[table] = repr(airflow.select(f"SELECT * FROM {table}"))  # noqa: S608 - our own names
     for table in ("task_instance", "task_instance_history"):
         left[f"{table}.next_kwargs"] = repr(airflow.select(f"SELECT next_kwargs FROM {table}"))  # noqa: S608 - as above
 
-    # It looks where it should: an id that may be told is found in every place that tells ids.
+    # The search covers the right files and tables, because an id that may be shown is found in several.
     assert sum("403900001" in text for text in left.values()) > 2
     assert {name: secret for name, text in left.items() for secret in _SECRETS if secret in text} == {}

@@ -1,4 +1,4 @@
-"""The trigger by itself: what Airflow stores of it, and that it always ends with one event."""
+"""The trigger by itself: what Airflow stores of it, and the one event that it always ends with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TaskInstance:
-    """As much of Airflow's as a sensor asks for."""
+    """The part of Airflow's task instance that a sensor uses."""
 
     try_number = 1
     max_tries = 0
@@ -42,7 +42,7 @@ def deferred(**fields: Any) -> TaskDeferred:
 
 
 def revived(trigger: Any) -> MessageStatusTrigger:
-    """Make of it what another process makes of what Airflow stored."""
+    """Return the trigger that another process makes of what Airflow stored."""
     _, kwargs = trigger.serialize()
     return MessageStatusTrigger(**json.loads(json.dumps(kwargs)))
 
@@ -54,7 +54,7 @@ def events_of(trigger: MessageStatusTrigger) -> list[dict[str, Any]]:
     return asyncio.run(collect())
 
 
-def test_what_is_stored_names_nobody_and_holds_no_token(sandbox: Sandbox) -> None:
+def test_stored_arguments_hold_neither_personal_data_nor_the_token(sandbox: Sandbox) -> None:
     sandbox.add_ruleset("77", events=[{"whatsapp_message_id": "wamid.1=", "status": "sent", "user_id": "user-1"}])
     sent = [
         {"outcome": "sent", "message_type": "whatsapp", "whatsapp_message_id": "wamid.1=", "key": "ada@example.com"},
@@ -78,7 +78,7 @@ def test_a_revived_trigger_ends_at_the_deadline_that_was_set_before(sandbox: San
     assert 0.9 <= time.time() - started < 1.7
 
 
-def test_it_sleeps_before_its_first_look_and_between_looks(sandbox: Sandbox) -> None:
+def test_it_sleeps_before_its_first_poll_and_between_polls(sandbox: Sandbox) -> None:
     sandbox.add_ruleset("77", events=[{"whatsapp_message_id": "wamid.1=", "status": "sent"}])
     trigger = revived(deferred(ruleset_id=77, expected_count=1, timeout=1.4, poke_interval=0.5).trigger)
     events_of(trigger)
@@ -111,16 +111,16 @@ def test_it_ends_with_an_event_whatever_happens(
 
 
 @pytest.mark.parametrize("event", [None, {}, {"status": "settled"}, {"status": "fine", "state": {}}, "settled", []])
-def test_an_event_that_makes_no_sense_is_not_believed(sandbox: Sandbox, event: Any) -> None:
+def test_an_invalid_event_is_an_error(sandbox: Sandbox, event: Any) -> None:
     sandbox.add_ruleset("77", events=[{"whatsapp_message_id": "wamid.1=", "status": "read"}])
     with DAG("nonsense"):
         sensor = MessageStatusSensor(task_id="wait", ruleset_id=77, expected_count=1, deferrable=True)
-    with pytest.raises(Exception, match="makes no sense"):
+    with pytest.raises(Exception, match="is not valid"):
         sensor.execute_complete({"ti": TaskInstance()}, event)  # type: ignore[typeddict-item]  # as above
     assert sandbox.requests == []
 
 
-def test_the_sensor_looks_for_itself_before_it_believes_that_all_is_settled(sandbox: Sandbox) -> None:
+def test_the_sensor_polls_before_it_trusts_that_all_is_settled(sandbox: Sandbox) -> None:
     sandbox.add_ruleset("77", events=[{"whatsapp_message_id": "wamid.1=", "status": "sent"}])
     with DAG("own_eyes"):
         sensor = MessageStatusSensor(task_id="wait", ruleset_id=77, expected_count=1, deferrable=True)

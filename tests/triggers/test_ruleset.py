@@ -1,4 +1,4 @@
-"""The trigger for event-driven DAGs: it fires once for what has settled, and never ends."""
+"""The trigger for event-driven DAGs: it fires once for a settled ruleset, and never ends."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def event(number: int, status: str = "delivered") -> dict[str, Any]:
 def fired(
     store: Store | None, *steps: Callable[[], object], during: float = 0.8, **fields: Any
 ) -> list[dict[str, Any]]:
-    """Let a new triggerer run the trigger for a moment, before and after each step, and give what it fired."""
+    """Run the trigger for a moment before and after each step; return the payloads that it fired."""
     usual = {"ruleset_id": 77, "settle_for": 0, "poke_interval": 0.1}
     _, stored = RulesetSettledTrigger(**{**usual, **fields}).serialize()
     trigger = RulesetSettledTrigger(**json.loads(json.dumps(stored)))
@@ -72,7 +72,17 @@ def fired(
 def test_it_fires_once_when_all_have_arrived(sandbox: Sandbox) -> None:
     sandbox.add_ruleset("77", events=[event(0), event(1, "failed"), event(2, "sent")])
     told = fired(Store(), lambda: sandbox.set_status("wamid.2=", "read"))
-    assert told == [{"ruleset_id": "77", "total": 3, "sent": 0, "delivered": 1, "read": 1, "failed": 1}]
+    assert told == [
+        {
+            "ruleset_id": "77",
+            "total": 3,
+            "reached": 2,
+            "pending": 0,
+            "failed": 1,
+            "delivered": 1,
+            "read": 1,
+        }
+    ]
 
 
 def test_it_fires_again_only_when_there_are_more_and_they_have_arrived(sandbox: Sandbox) -> None:
@@ -86,7 +96,7 @@ def test_it_fires_again_only_when_there_are_more_and_they_have_arrived(sandbox: 
     assert [(each["total"], each["delivered"], each["read"]) for each in told] == [(1, 1, 0), (2, 1, 1)]
 
 
-def test_another_triggerer_knows_what_was_fired_for(sandbox: Sandbox) -> None:
+def test_another_triggerer_does_not_fire_again(sandbox: Sandbox) -> None:
     store = Store()
     sandbox.add_ruleset("77", events=[event(0)])
     assert len(fired(store)) == 1
@@ -95,19 +105,19 @@ def test_another_triggerer_knows_what_was_fired_for(sandbox: Sandbox) -> None:
     assert "wamid" not in json.dumps(store.values)
 
 
-def test_without_a_store_what_had_settled_before_fires_nothing(sandbox: Sandbox) -> None:
+def test_without_a_store_a_ruleset_that_had_settled_before_fires_nothing(sandbox: Sandbox) -> None:
     sandbox.add_ruleset("77", events=[event(0)])
     told = fired(None, lambda: sandbox.add_ruleset("77", events=[event(1)]), settle_for=0.2)
     assert [each["total"] for each in told] == [2]
 
 
-def test_a_list_that_has_settled_costs_one_page_a_look(sandbox: Sandbox) -> None:
+def test_a_settled_ruleset_costs_one_page_a_poll(sandbox: Sandbox) -> None:
     sandbox.settings.speed = 100_000.0
     sandbox.add_ruleset("77", 1000)
     seen: list[int] = []
     told = fired(Store(), lambda: seen.append(len(sandbox.requests)), during=1.5, max_pending=1000)
     assert len(told) == 1
-    # Eleven requests until it fired: the first page, and the ten that are judged.
+    # Eleven requests until it fired: the first page, and the ten pages of a full poll.
     assert seen[0] < 11 + 20
     assert all("starting_after" not in request.params for request in sandbox.requests[11:])
 

@@ -12,7 +12,7 @@ PHASES = [phase_for("intercom_default", str(ruleset)) for ruleset in range(1_000
 intervals = pytest.mark.parametrize("interval", [0.1, 1.0, 10.0, 15.0, 60.0, 3_600.0])
 
 
-def test_the_same_thing_has_the_same_place_and_others_are_spread_evenly() -> None:
+def test_the_same_names_have_the_same_phase_and_others_are_spread_evenly() -> None:
     assert phase_for("a", "77") == phase_for("a", "77")
     assert (
         len({phase_for("a", "77"), phase_for("b", "77"), phase_for("a", "78"), phase_for("a7", "7"), phase_for("a")})
@@ -24,7 +24,7 @@ def test_the_same_thing_has_the_same_place_and_others_are_spread_evenly() -> Non
 
 
 @intervals
-def test_a_thousand_that_begin_in_one_moment_look_at_a_thousand_moments(interval: float) -> None:
+def test_a_thousand_triggers_that_start_together_are_spread_over_an_interval(interval: float) -> None:
     waits = [first_poll(NOW, interval, phase) - NOW for phase in PHASES]
     shortest = max(interval / 2, min(interval, 10.0))
     assert shortest - 1e-6 <= min(waits)
@@ -35,7 +35,7 @@ def test_a_thousand_that_begin_in_one_moment_look_at_a_thousand_moments(interval
 
 
 @intervals
-def test_after_the_first_there_is_an_interval_between_two_looks(interval: float) -> None:
+def test_after_the_first_poll_there_is_one_interval_between_two_polls(interval: float) -> None:
     moment = first_poll(NOW, interval, 0.3)
     for update in (0.0, 0.1, 0.4):
         following = next_poll(moment + update * interval, interval, 0.3)
@@ -43,21 +43,21 @@ def test_after_the_first_there_is_an_interval_between_two_looks(interval: float)
         moment = following
 
 
-def test_a_look_that_takes_long_is_not_followed_at_once() -> None:
+def test_a_long_poll_is_not_followed_at_once() -> None:
     moment = first_poll(NOW, 60.0, 0.3)
     ended = moment + 50.0
     assert 30.0 <= next_poll(ended, 60.0, 0.3) - ended <= 90.0
 
 
 @intervals
-def test_those_that_look_at_the_same_meet_whenever_they_began(interval: float) -> None:
+def test_triggers_with_the_same_phase_poll_together_whenever_they_began(interval: float) -> None:
     first = {round(first_poll(NOW + began * interval / 10, interval, 0.3) / interval % 1, 3) % 1 for began in range(10)}
     assert first == {0.3}
 
 
-@pytest.mark.parametrize("look_again", [first_poll, next_poll])
-def test_nobody_is_asked_before_it_wants_to_be_and_not_by_all_at_once(look_again: Any) -> None:
-    polls = [look_again(NOW, 60.0, phase, not_before=NOW + 100.0) for phase in PHASES]
+@pytest.mark.parametrize("next_time", [first_poll, next_poll])
+def test_polls_come_after_not_before_and_not_all_at_once(next_time: Any) -> None:
+    polls = [next_time(NOW, 60.0, phase, not_before=NOW + 100.0) for phase in PHASES]
     assert min(polls) >= NOW + 100.0
     assert max(polls) <= NOW + 160.0
     assert len({round(poll) for poll in polls}) > 50

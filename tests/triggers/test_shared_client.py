@@ -1,4 +1,4 @@
-"""What triggers in one event loop share: a client, its connections, and answers to the same question."""
+"""What triggers in one event loop share: a client, its connections, and replies to the same request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ONCE = RetryLimits(attempts=1)
 
 
 def slowly(act: Act) -> Act:
-    """Do the same, but late enough for all who ask at once to have asked."""
+    """Delay an answer until all triggers have made their requests."""
 
     def run(exchange: Exchange) -> None:
         exchange.sleep(0.2)
@@ -54,7 +54,7 @@ def all_pages(ruleset_id: str = "77", limits: RetryLimits = ONCE) -> Flow[list[s
 
 
 def first_page_twice() -> Flow[list[int | None]]:
-    """Look at the first page again after all have been read, as whoever wants to know whether it has changed."""
+    """Read the first page twice, as a flow does to see whether it has changed."""
     before = yield from calls.Pages("77").read(ONCE)
     after = yield from calls.Pages("77").read(ONCE)
     return [before.total_count, after.total_count]
@@ -69,7 +69,7 @@ async def ended(*waiters: Coroutine[Any, Any, Any]) -> list[Any]:
     return await asyncio.gather(*waiters, return_exceptions=True)
 
 
-def test_what_many_ask_at_once_is_asked_once(server: Hostile, settings: Settings) -> None:
+def test_the_same_request_of_many_is_made_once(server: Hostile, settings: Settings) -> None:
     server.pages = [[event(f"wamid.{page}.{index}", "read") for index in range(100)] for page in range(3)]
     server.always(slowly(healthy()))
     answers = asyncio.run(ended(*(ask(settings, all_pages()) for _ in range(50))))
@@ -77,14 +77,14 @@ def test_what_many_ask_at_once_is_asked_once(server: Hostile, settings: Settings
     assert all(seen == answers[0] and len(seen) == 300 for seen in answers)
 
 
-def test_a_long_list_is_read_as_well_as_a_short_one(server: Hostile, settings: Settings) -> None:
+def test_a_long_list_is_shared_as_well(server: Hostile, settings: Settings) -> None:
     server.pages = [[event(f"wamid.{page}.{index}", "read") for index in range(100)] for page in range(30)]
     answers = asyncio.run(ended(*(ask(settings, all_pages(), fresh_for=60.0) for _ in range(3))))
     assert [len(set(seen)) for seen in answers] == [3_000] * 3
     assert len(server.requests) == 30
 
 
-def test_different_questions_and_settings_have_answers_of_their_own(server: Hostile, settings: Settings) -> None:
+def test_other_requests_and_settings_are_not_shared(server: Hostile, settings: Settings) -> None:
     asyncio.run(
         ended(
             ask(settings, all_pages("77")),
@@ -98,7 +98,7 @@ def test_different_questions_and_settings_have_answers_of_their_own(server: Host
     assert sorted(request.headers["intercom-version"] for request in server.requests) == ["2.16"] + ["2.17"] * 4
 
 
-def test_an_answer_does_for_others_while_it_is_fresh(server: Hostile, settings: Settings) -> None:
+def test_a_fresh_reply_is_used_again(server: Hostile, settings: Settings) -> None:
     async def later() -> None:
         async with (
             shared_client(settings, shared_key="77", fresh_for=5.0) as content,
@@ -113,8 +113,8 @@ def test_an_answer_does_for_others_while_it_is_fresh(server: Hostile, settings: 
     asyncio.run(later())
 
 
-@pytest.mark.parametrize("subject", ["77", None])
-def test_nothing_is_kept_of_what_nobody_else_asks_about(
+@pytest.mark.parametrize("shared_key", ["77", None])
+def test_replies_are_not_kept_without_another_trigger_of_the_same_key(
     server: Hostile, settings: Settings, shared_key: str | None
 ) -> None:
     async def later() -> None:
@@ -131,7 +131,7 @@ def test_nothing_is_kept_of_what_nobody_else_asks_about(
     assert len(server.requests) == 2
 
 
-def test_who_asks_the_same_again_gets_a_new_answer(server: Hostile, settings: Settings) -> None:
+def test_a_flow_that_repeats_a_request_gets_a_new_reply(server: Hostile, settings: Settings) -> None:
     server.always(slowly(healthy()))
 
     async def both() -> list[Any]:
@@ -141,7 +141,7 @@ def test_who_asks_the_same_again_gets_a_new_answer(server: Hostile, settings: Se
     assert len(server.requests) == 2
 
 
-def test_an_error_is_everybodys(server: Hostile, settings: Settings) -> None:
+def test_an_error_is_shared(server: Hostile, settings: Settings) -> None:
     server.always(slowly(error(500, "server_error")))
     ends = asyncio.run(ended(*(ask(settings, all_pages()) for _ in range(10))))
     assert [type(end) for end in ends] == [ServerError] * 10
@@ -161,11 +161,11 @@ def test_an_error_is_not_kept(server: Hostile, settings: Settings) -> None:
     assert seen == ["wamid.1"]
 
 
-def test_a_cancelled_waiter_takes_nobody_along(server: Hostile, settings: Settings) -> None:
+def test_a_cancelled_flow_does_not_cancel_others(server: Hostile, settings: Settings) -> None:
     server.script(late(0.3, created=True))
 
     async def leave() -> list[Any]:
-        # The first is the one that began to ask.
+        # The first one made the request.
         waiters = [asyncio.create_task(ask(settings, all_pages())) for _ in range(10)]
         await asyncio.sleep(0.1)
         for waiter in waiters[:9]:
@@ -178,7 +178,7 @@ def test_a_cancelled_waiter_takes_nobody_along(server: Hostile, settings: Settin
     assert len(server.requests) == 1
 
 
-def test_what_nobody_waits_for_any_more_is_given_up(server: Hostile, settings: Settings) -> None:
+def test_a_request_without_waiting_flows_is_cancelled(server: Hostile, settings: Settings) -> None:
     server.script(late(5.0, created=True))
 
     async def leave() -> Any:
@@ -196,7 +196,7 @@ def test_what_nobody_waits_for_any_more_is_given_up(server: Hostile, settings: S
     assert len(server.requests) == 2
 
 
-def test_each_keeps_a_deadline_of_its_own(server: Hostile, settings: Settings) -> None:
+def test_each_flow_keeps_its_own_deadline(server: Hostile, settings: Settings) -> None:
     server.script(late(0.5, created=True))
 
     async def both() -> list[Any]:
@@ -211,21 +211,21 @@ def test_each_keeps_a_deadline_of_its_own(server: Hostile, settings: Settings) -
     assert len(server.requests) == 1
 
 
-def test_many_questions_at_once_take_few_connections(server: Hostile, settings: Settings) -> None:
+def test_many_requests_take_few_connections(server: Hostile, settings: Settings) -> None:
     server.always(late(0.02, created=True))
     ends = asyncio.run(ended(*(ask(settings, all_pages(str(index)), shared_key=str(index)) for index in range(200))))
     assert ends == [["wamid.1"]] * 200
     assert max(request.connection for request in server.requests) <= 20
 
 
-def test_a_request_is_tried_again_by_each_on_its_own(server: Hostile, settings: Settings) -> None:
+def test_each_flow_repeats_a_failed_request(server: Hostile, settings: Settings) -> None:
     server.script(answer(200, b"{"))
     answers = asyncio.run(ended(*(ask(settings, all_pages(limits=RetryLimits())) for _ in range(5))))
     assert answers == [["wamid.1"]] * 5
     assert 2 <= len(server.requests) <= 6
 
 
-def test_the_last_one_closes_the_connections(server: Hostile, settings: Settings) -> None:
+def test_the_last_user_closes_the_connections(server: Hostile, settings: Settings) -> None:
     async def come_and_go() -> None:
         async with shared_client(settings) as first:
             async with shared_client(settings) as second:
@@ -238,13 +238,13 @@ def test_the_last_one_closes_the_connections(server: Hostile, settings: Settings
     assert [request.connection for request in server.requests] == [1, 1, 1, 2]
 
 
-def test_every_event_loop_has_clients_of_its_own(server: Hostile, settings: Settings) -> None:
+def test_every_event_loop_has_its_own_client(server: Hostile, settings: Settings) -> None:
     for _ in range(2):
         assert asyncio.run(ask(settings, all_pages())) == ["wamid.1"]
     assert [request.connection for request in server.requests] == [1, 2]
 
 
-def test_no_message_is_ever_sent_for_several_at_once(server: Hostile, settings: Settings) -> None:
+def test_requests_that_change_something_are_never_shared(server: Hostile, settings: Settings) -> None:
     with pytest.raises(ValueError, match="POST /messages changes something"):
         asyncio.run(ask(settings, send(settings, ONCE)))
     assert not server.requests

@@ -11,7 +11,7 @@ import pytest
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.settings import Settings
 from intercom_provider.waiting.poll import FullPoll, SeenStatus
-from intercom_provider.waiting.report import MOST_IDS, Report, write_rows
+from intercom_provider.waiting.report import MAX_IDS, Report, write_rows
 from intercom_provider.waiting.statuses import StatusCounter
 from tests.support.hostile import Hostile, answer
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def looked(report: Report, sightings: Iterable[SeenStatus]) -> FullPoll:
+def polled(report: Report, seen_statuses: Iterable[SeenStatus]) -> FullPoll:
     counter = StatusCounter()
-    for sighting in sightings:
-        counter.add(sighting.whatsapp_message_id, sighting.status)
-        report.add(sighting)
+    for each in seen_statuses:
+        counter.add(each.whatsapp_message_id, each.status)
+        report.add(each)
     return FullPoll(counter.summarize(), counter=counter)
 
 
@@ -49,21 +49,21 @@ def client() -> Any:
         yield client
 
 
-def test_failures_are_told_with_keys_and_reasons(report: Make, client: IntercomClient) -> None:
-    told = report(keys={"wamid.1": "order-1"})
-    poll = looked(told, [seen(1, "failed"), seen(2, "read")])
-    outcome = told.failure_summary(poll, client)
+def test_failures_have_keys_and_reasons(report: Make, client: IntercomClient) -> None:
+    made = report(keys={"wamid.1": "order-1"})
+    poll = polled(made, [seen(1, "failed"), seen(2, "read")])
+    outcome = made.failure_summary(poll, client)
     assert outcome["failed_whatsapp_message_ids"] == ["wamid.1"]
     assert outcome["failed_user_ids"] == ["user-1"]
     [failure] = outcome["failures"]
     assert (failure["key"], failure["reason"]) == ("order-1", "no phone")
 
 
-def test_what_failed_and_arrived_all_the_same_has_not_failed(report: Make, client: IntercomClient) -> None:
-    told = report(results="failed")
-    poll = looked(told, [seen(1, "failed"), seen(1, "delivered"), seen(2, "failed")])
-    assert told.failure_summary(poll, client)["failed_whatsapp_message_ids"] == ["wamid.2"]
-    assert [row["whatsapp_message_id"] for row in told.rows(poll)] == ["wamid.2"]
+def test_a_message_seen_as_failed_and_delivered_has_not_failed(report: Make, client: IntercomClient) -> None:
+    made = report(results="failed")
+    poll = polled(made, [seen(1, "failed"), seen(1, "delivered"), seen(2, "failed")])
+    assert made.failure_summary(poll, client)["failed_whatsapp_message_ids"] == ["wamid.2"]
+    assert [row["whatsapp_message_id"] for row in made.rows(poll)] == ["wamid.2"]
 
 
 @pytest.mark.parametrize(
@@ -71,63 +71,63 @@ def test_what_failed_and_arrived_all_the_same_has_not_failed(report: Make, clien
     [
         (None, "delivered", []),
         ("failed", "delivered", ["failed"]),
-        ("unsettled", "delivered", ["sent", "new"]),
-        ("unsettled", "read", ["sent", "delivered", "new"]),
+        ("pending", "delivered", ["sent", "new"]),
+        ("pending", "read", ["sent", "delivered", "new"]),
         ("all", "delivered", ["sent", "delivered", "read", "failed", "new"]),
     ],
 )
-def test_the_rows_that_were_asked_for_are_told_each_once(
+def test_results_decides_which_messages_get_a_row_and_each_gets_one(
     report: Make, results: str | None, wait_for: str, statuses: list[str]
 ) -> None:
-    told = report(results=results, wait_for=wait_for)
-    sightings = [seen(n, status) for n, status in enumerate(["sent", "delivered", "read", "failed", "new"])]
-    poll = looked(told, [*sightings, *sightings])
-    assert [row["status"] for row in told.rows(poll)] == statuses
+    made = report(results=results, wait_for=wait_for)
+    seen_statuses = [seen(n, status) for n, status in enumerate(["sent", "delivered", "read", "failed", "new"])]
+    poll = polled(made, [*seen_statuses, *seen_statuses])
+    assert [row["status"] for row in made.rows(poll)] == statuses
 
 
-def test_ids_are_complete_or_not_told(report: Make, client: IntercomClient) -> None:
-    told = report(results=None)
-    outcome = told.failure_summary(looked(told, (seen(n, "failed") for n in range(MOST_IDS))), client)
-    assert len(outcome["failed_whatsapp_message_ids"]) == MOST_IDS
-    told = report(results=None)
-    outcome = told.failure_summary(looked(told, (seen(n, "failed") for n in range(MOST_IDS + 1))), client)
+def test_ids_are_complete_or_none(report: Make, client: IntercomClient) -> None:
+    made = report(results=None)
+    outcome = made.failure_summary(polled(made, (seen(n, "failed") for n in range(MAX_IDS))), client)
+    assert len(outcome["failed_whatsapp_message_ids"]) == MAX_IDS
+    made = report(results=None)
+    outcome = made.failure_summary(polled(made, (seen(n, "failed") for n in range(MAX_IDS + 1))), client)
     assert outcome["failed_whatsapp_message_ids"] is outcome["failed_user_ids"] is None
     assert len(outcome["failures"]) == 10
 
 
-def test_ids_that_could_not_all_be_remembered_are_not_told(report: Make, client: IntercomClient) -> None:
-    told = report(results=None)
-    sightings = [seen(n, "failed") for n in range(5_000)] + [seen(n, "delivered") for n in range(4_500)]
-    poll = looked(told, sightings)
+def test_ids_are_none_when_not_all_were_kept(report: Make, client: IntercomClient) -> None:
+    made = report(results=None)
+    seen_statuses = [seen(n, "failed") for n in range(5_000)] + [seen(n, "delivered") for n in range(4_500)]
+    poll = polled(made, seen_statuses)
     assert poll.summary.failed == 500
-    assert told.failure_summary(poll, client)["failed_whatsapp_message_ids"] is None
+    assert made.failure_summary(poll, client)["failed_whatsapp_message_ids"] is None
 
 
-def test_reasons_that_cannot_be_found_do_not_keep_the_rest_from_being_told(report: Make) -> None:
+def test_a_reason_that_cannot_be_read_does_not_hide_the_others(report: Make) -> None:
     with Hostile() as server, IntercomClient(Settings(token="t", base_url=server.url)) as client:
         server.script(
             answer(200, {"status": "failed", "error": {"message": "Expired", "details": "470"}}),
             answer(403, {"type": "error", "message": "No"}),
             answer(200, {"status": "failed", "error": None}),
         )
-        told = report()
-        poll = looked(told, [seen(n, "failed", None) for n in range(3)])
-        reasons = [failure["reason"] for failure in told.failure_summary(poll, client)["failures"]]
+        made = report()
+        poll = polled(made, [seen(n, "failed", None) for n in range(3)])
+        reasons = [failure["reason"] for failure in made.failure_summary(poll, client)["failures"]]
     assert reasons[0] == "Expired: 470"
     assert reasons[1].startswith("not known: Intercom answered 403")
     assert reasons[2] == "no reason given"
 
 
-def test_rows_beyond_memory_wait_on_disk_and_are_let_go_of(tmp_path: Path) -> None:
+def test_many_rows_are_kept_on_disk_and_the_file_is_closed(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "rows.jsonl"
-    with Report(wait_for="delivered", results="all", keys={}) as told:
-        poll = looked(told, (seen(n, "delivered") for n in range(8_000)))
-        assert write_rows(told.rows(poll), str(path)) == 8_000
+    with Report(wait_for="delivered", results="all", keys={}) as made:
+        poll = polled(made, (seen(n, "delivered") for n in range(8_000)))
+        assert write_rows(made.rows(poll), str(path)) == 8_000
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert {row["whatsapp_message_id"] for row in rows} == {f"wamid.{n}" for n in range(8_000)}
     assert set(rows[0]) == {
         "whatsapp_message_id", "key", "conversation_id", "user_id", "status", "reason", "template_name", "updated_at",
     }  # fmt: skip
-    del told, poll
+    del made, poll
     # A file that is left open is a warning here, and so an error.
     gc.collect()

@@ -8,7 +8,7 @@ import pytest
 
 from intercom_provider.api.errors import InvalidInputError, UnreachableError
 from intercom_provider.waiting.sent import read_message_ids, read_ruleset_id, read_sent
-from tests.api.test_values import Lazy
+from tests.support.lazy import Lazy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ def test_a_ruleset_is_read(given: object, read: str | None) -> None:
 
 
 @pytest.mark.parametrize("given", [True, 1.5, "4711 4712", ["4711"], {"id": 1}, "4711\ud800"])
-def test_what_is_no_ruleset_is_told(given: object) -> None:
+def test_a_wrong_ruleset_id_is_refused(given: object) -> None:
     with pytest.raises(InvalidInputError) as caught:
         read_ruleset_id(given)
     assert field_of(caught) == "ruleset_id"
@@ -67,7 +67,7 @@ def test_one_id_or_none_is_read(given: object, read: list[str]) -> None:
         ([f"wamid.{n}" for n in range(1_001)], "1,000"),
     ],
 )
-def test_what_is_no_id_is_told(given: object, words: str) -> None:
+def test_a_wrong_whatsapp_id_is_refused(given: object, words: str) -> None:
     with pytest.raises(InvalidInputError, match=words) as caught:
         read_message_ids(given)
     assert field_of(caught) == "whatsapp_message_id"
@@ -78,7 +78,7 @@ def test_a_thousand_messages_are_not_too_many() -> None:
 
 
 @pytest.mark.parametrize("wrap", [list, tuple, lambda entries: Lazy(*entries), json.dumps, str])
-def test_what_senders_left_is_read_with_its_keys(wrap: Any) -> None:
+def test_outputs_of_senders_are_read_with_keys(wrap: Any) -> None:
     ids, without = left_by(wrap([sent(1, key="a"), sent(2, key=7)]))
     assert (ids, without) == ({"wamid.1": "a", "wamid.2": 7}, ())
 
@@ -93,12 +93,13 @@ def test_one_sender_is_enough_and_none_is_none() -> None:
     [
         ("rejected", "failed"),
         ("expired", "failed"),
+        ("not_sent", "failed"),
         ("unconfirmed", "sent"),
         ("sent", "sent"),
         ("already_sent", "sent"),
     ],
 )
-def test_a_message_without_an_id_is_told_of_as_what_it_is(outcome: str, status: str) -> None:
+def test_a_message_without_an_id_has_failed_or_stays_pending(outcome: str, status: str) -> None:
     ids, [row] = left_by([sent(outcome=outcome, whatsapp_message_id=None, key="k")])
     assert ids == {}
     assert (row["status"], row["key"], row["whatsapp_message_id"]) == (status, "k", None)
@@ -123,15 +124,17 @@ def test_a_dry_run_leaves_nothing_to_wait_for() -> None:
         ([sent(n) for n in range(1_001)], "1,000"),
     ],
 )
-def test_what_no_sender_left_is_told(given: object, words: str) -> None:
+def test_other_values_than_a_senders_output_are_refused(given: object, words: str) -> None:
     with pytest.raises(InvalidInputError, match=words) as caught:
         left_by(given)
     assert field_of(caught) == "sent"
 
 
 def batch(*numbers: int, **more: Any) -> dict[str, Any]:
-    """Give what a batch leaves in XCom that sent these messages."""
-    counts = dict.fromkeys(("already_sent", "rejected", "unconfirmed", "expired", "duplicates", "dry_run"), 0)
+    """Return the XCom of a batch that sent these messages."""
+    counts = dict.fromkeys(
+        ("already_sent", "rejected", "not_sent", "unconfirmed", "expired", "duplicates", "dry_run"), 0
+    )
     found = {
         "sent": len(numbers),
         **counts,
@@ -143,11 +146,11 @@ def batch(*numbers: int, **more: Any) -> dict[str, Any]:
 
 
 def left_by(value: object, *, parsing: bool = False) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
-    """Read what senders left: the ids with their keys, and the rows of the others."""
+    """Read outputs of senders; return the ids with their keys, and the rows of the others."""
     found = read_sent(value, parsing=parsing)
-    rows = tuple(found.not_sent)
+    rows = tuple(found.rows_without_id)
     failed = sum(row["status"] == "failed" for row in rows)
-    assert (found.refused, found.untraceable) == (failed, len(rows) - failed)
+    assert (found.never_sent, found.untrackable) == (failed, len(rows) - failed)
     assert len(found.ids) == len(list(found.ids))
     return {id_: found.keys.get(id_) for id_ in found.ids}, rows
 
@@ -175,7 +178,7 @@ def test_batches_and_single_sends_may_be_mixed() -> None:
     assert [row["status"] for row in without] == ["failed"]
 
 
-def test_what_a_batch_could_not_send_is_told_of_as_what_it_is() -> None:
+def test_unsent_messages_of_a_batch_have_rows_with_their_reasons() -> None:
     reasons = [{"reason": "no contact", "count": 2}, {"reason": "too late", "count": 1}]
     left = batch(1, 2, rejected=2, expired=1, unconfirmed=1, duplicates=3, dry_run=4, reasons=reasons)
     ids, without = left_by(left)
@@ -188,7 +191,7 @@ def test_what_a_batch_could_not_send_is_told_of_as_what_it_is() -> None:
     assert [(row["status"], row["whatsapp_message_id"]) for row in without[3:]] == [("sent", None)]
 
 
-def test_reasons_that_do_not_tell_of_all_are_given_to_nobody_in_particular() -> None:
+def test_incomplete_reasons_are_named_together() -> None:
     reasons = [{"reason": "no contact", "count": 2}, {"reason": "too late", "count": 1}]
     _, without = left_by(batch(rejected=4, reasons=reasons))
     assert [row["reason"] for row in without] == ["one of: no contact; too late"] * 4
@@ -205,7 +208,7 @@ def test_an_empty_batch_and_a_dry_run_leave_nothing_to_wait_for() -> None:
     assert left_by(batch()) == left_by(batch(dry_run=5)) == ({}, ())
 
 
-def test_the_parts_of_a_batch_tell_keys_and_reasons(tmp_path: Path) -> None:
+def test_keys_and_reasons_are_read_from_the_results_of_a_batch(tmp_path: Path) -> None:
     folder = write(
         tmp_path / "run" / "send" / "-1",
         "try-1-part-1.jsonl",
@@ -226,7 +229,7 @@ def test_the_parts_of_a_batch_tell_keys_and_reasons(tmp_path: Path) -> None:
     ]
 
 
-def test_the_parts_of_the_last_try_are_read_in_their_order(tmp_path: Path) -> None:
+def test_the_results_of_the_last_try_are_read_in_order(tmp_path: Path) -> None:
     for part in (1, 9, 10):
         write(tmp_path, f"try-10-part-{part}.jsonl", line(part), line(part + 100, "already_sent"))
     write(tmp_path, "try-9-part-1.jsonl", line(1, "rejected"))
@@ -237,7 +240,7 @@ def test_the_parts_of_the_last_try_are_read_in_their_order(tmp_path: Path) -> No
     assert not without
 
 
-def test_more_than_a_thousand_ids_are_read_from_the_parts(tmp_path: Path) -> None:
+def test_more_than_a_thousand_ids_are_read_from_the_results(tmp_path: Path) -> None:
     folders = [tmp_path / str(index) for index in range(2)]
     for index, folder in enumerate(folders):
         write(folder, "try-1-part-1.jsonl", *(line(n) for n in range(index * 1_500, index * 1_500 + 1_500)))
@@ -246,7 +249,7 @@ def test_more_than_a_thousand_ids_are_read_from_the_parts(tmp_path: Path) -> Non
     assert (len(ids), ids["wamid.2999"], ids["wamid.9999"], without) == (3_001, "k2999", "single", ())
 
 
-def test_of_many_the_rows_of_those_without_an_id_are_read_from_the_parts_too(tmp_path: Path) -> None:
+def test_rows_without_an_id_of_many_messages_are_read_from_the_results(tmp_path: Path) -> None:
     lines = [line(n) if n % 3 else line(n, "rejected", reason="no contact") for n in range(3_000)]
     folder = write(tmp_path, "try-1-part-1.jsonl", *lines, line(3_000, "unconfirmed"), line(3_001, "duplicate"))
     left = batch(sent=2_000, rejected=1_000, unconfirmed=1, duplicates=1, whatsapp_message_ids=None)
@@ -262,13 +265,13 @@ def test_the_same_batch_twice_is_the_same_messages(tmp_path: Path) -> None:
     assert len(left_by([left, left])[0]) == 1_500
 
 
-def test_no_part_is_read_while_a_dag_is_parsed() -> None:
+def test_no_results_are_read_while_a_dag_is_parsed() -> None:
     left = batch(sent=5_000, whatsapp_message_ids=None, results_path="nowhere://at/all")
     assert left_by(left, parsing=True) == ({}, ())
 
 
 @pytest.mark.parametrize("name", ["try-1-part-1.jsonl", "something.txt"])
-def test_parts_that_cannot_be_read_are_done_without_when_the_ids_are_known(
+def test_unreadable_results_are_a_warning_when_the_ids_are_in_xcom(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = write(tmp_path, name, line(1))
@@ -282,13 +285,13 @@ def test_parts_that_cannot_be_read_are_done_without_when_the_ids_are_known(
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ([line(1)], "tell of 1 messages, the batch of 3"),
-        ([line(n) for n in range(4)], "tell of 4 messages"),
+        ([line(1)], "have 1 messages, the batch has 3"),
+        ([line(n) for n in range(4)], "have 4 messages"),
         ([line(1), {"outcome": "sent"}, {"something": "else"}], "line 3 of try-1-part-1.jsonl is not a batch's"),
         (None, "no part"),
     ],
 )
-def test_parts_that_are_not_whole_are_told_when_the_ids_are_nowhere_else(
+def test_incomplete_results_are_an_error_when_the_ids_are_not_in_xcom(
     tmp_path: Path, lines: list[dict[str, Any]] | None, words: str
 ) -> None:
     if lines is not None:
@@ -298,19 +301,19 @@ def test_parts_that_are_not_whole_are_told_when_the_ids_are_nowhere_else(
     assert field_of(caught) == "sent"
 
 
-def test_a_storage_that_nobody_knows_or_has_lost_a_folder_is_told(tmp_path: Path) -> None:
+def test_an_unknown_storage_or_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     for folder in ("nowhere://at/all", str(tmp_path / "gone")):
         with pytest.raises(InvalidInputError, match="can not be read"):
             left_by(batch(sent=3, whatsapp_message_ids=None, results_path=folder))
 
 
-def test_a_part_that_may_be_readable_later_is_no_wrong_field(tmp_path: Path) -> None:
+def test_results_that_may_be_readable_later_are_a_transient_error(tmp_path: Path) -> None:
     tmp_path.joinpath("try-1-part-1.jsonl").mkdir()
     with pytest.raises(UnreachableError, match=f"results_path {tmp_path} can not be read"):
         left_by(batch(sent=3, whatsapp_message_ids=None, results_path=str(tmp_path)))
 
 
-def test_many_ids_that_are_in_xcom_alone_are_too_many(tmp_path: Path) -> None:
+def test_more_than_a_thousand_ids_in_xcom_alone_are_refused(tmp_path: Path) -> None:
     halves = [batch(*range(600)), batch(*range(600, 1_200))]
     with pytest.raises(InvalidInputError, match=r"more than 1,000 messages.*results_path"):
         left_by(halves)
@@ -333,13 +336,19 @@ def test_many_ids_that_are_in_xcom_alone_are_too_many(tmp_path: Path) -> None:
         ({"total": 3, "sent": 3, "delivered": 0}, "SendMessageBatchOperator"),
     ],
 )
-def test_what_no_batch_left_is_told(given: object, words: str) -> None:
+def test_other_values_than_a_batchs_output_are_refused(given: object, words: str) -> None:
     with pytest.raises(InvalidInputError, match=words) as caught:
         left_by(given)
     assert field_of(caught) == "sent"
 
 
-def test_an_email_batch_is_told_of_from_its_parts_as_well(tmp_path: Path) -> None:
+def test_an_email_batch_is_recognized_by_its_results(tmp_path: Path) -> None:
     folder = write(tmp_path, "try-1-part-1.jsonl", line(1, whatsapp_message_id=None))
     with pytest.raises(InvalidInputError, match="only WhatsApp messages have a delivery status"):
         left_by(batch(sent=1, whatsapp_message_ids=None, results_path=folder))
+
+
+def test_messages_of_a_batch_that_were_not_sent_have_failed() -> None:
+    ids, rows = left_by(batch(1, rejected=1, not_sent=2, expired=1))
+    assert ids == {"wamid.1": None}
+    assert [row["status"] for row in rows] == ["failed"] * 4

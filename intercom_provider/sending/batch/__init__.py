@@ -1,1 +1,1 @@
-"""Sending many messages: what comes in, what is on its way, what was sent, what came of it."""
+"""Send a batch of messages: read and check the input, send it through threads under the ledger, count the outcomes."""

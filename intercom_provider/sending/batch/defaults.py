@@ -1,4 +1,4 @@
-"""Complete the messages of a batch: what they leave out from the defaults, ``${names}`` from their params."""
+"""Complete the messages of a batch: add the fields of the defaults, and fill ``${names}`` from params."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from intercom_provider.api.values import is_missing, parse_json_text
 
 Params: TypeAlias = dict[str, str]
 
-_HELD: Final = re.compile(r"(\$+)\{([^{}\n]{1,100})\}")
-# A recipient's key names the message, and its type says how to read the rest: neither may hang on a param.
-_FIXED: Final = frozenset({"message_type", "body_format", "key"})
-_STRUCTURES: Final = frozenset({"to", "cc", "bcc", "components"})
+_PLACEHOLDER: Final = re.compile(r"(\$+)\{([^{}\n]{1,100})\}")
+# The key identifies the message, and its type decides how the rest is read: neither may depend on a param.
+_NEVER_FILLED: Final = frozenset({"message_type", "body_format", "key"})
+_STRUCTURED_FIELDS: Final = frozenset({"to", "cc", "bcc", "components"})
 _HTML_TYPES: Final = ("in_app", "inapp", "email")
 
 
@@ -29,9 +29,9 @@ class CompletedMessage:
     A message with all its fields.
 
     :param fields: The fields by name, without ``params``.
-    :param missing: The params that its texts ask for and that it does not have; it must not be sent then.
-    :param unfilled: The fields that ask for them.
-    :param shared: The fields that stand there as the defaults have them.
+    :param missing: The params that its texts name and that it does not have; with any missing it must not be sent.
+    :param unfilled: The fields that name missing params.
+    :param shared: The fields that are taken unchanged from the defaults.
     """
 
     fields: dict[str, Any]
@@ -42,10 +42,10 @@ class CompletedMessage:
 
 class Defaults:
     """
-    What fills what messages leave out.
+    The fields and params that messages leave out.
 
     :param value: An object of a message's fields and ``params``, the same as JSON text, or None.
-    :raises InvalidInputError: When it is no object, or holds what is no field.
+    :raises InvalidInputError: When it is not an object, or has an unknown field.
     """
 
     def __init__(self, value: object) -> None:
@@ -57,7 +57,7 @@ class Defaults:
         known = {*MESSAGE_FIELDS, "params"}
         unknown = [f"defaults.{name}" for name in data if name not in known]
         if unknown:
-            raise InvalidInputError(Problem(name, "is no field of a message: remove it") for name in unknown)
+            raise InvalidInputError(Problem(name, "is not a field of a message: remove it") for name in unknown)
         if not is_missing(data.get("key")):
             raise InvalidInputError.of(
                 "defaults.key", "would make all messages the same one: give each message a key of its own"
@@ -69,42 +69,44 @@ class Defaults:
                 Problem(f"defaults.{problem.field}", problem.text) for problem in error.problems
             ) from None
         self._fields = {name: entry for name, entry in data.items() if name != "params" and not is_missing(entry)}
-        self._templates = {name for name in self._fields.keys() - _FIXED if _holds(self._fields[name])}
+        self._templates = {name for name in self._fields.keys() - _NEVER_FILLED if _has_placeholder(self._fields[name])}
 
     def apply_defaults(self, message: Mapping[str, Any]) -> CompletedMessage:
         """
         Complete a message.
 
         The texts of the defaults are filled for every message. A message's own texts are filled only when it has
-        params, be they its own or the defaults': without, they are somebody's words and arrive as written.
+        params, its own or the defaults': without params, its texts arrive as written.
 
-        :param message: The fields that it has, and its ``params``.
+        :param message: Its own fields, and its ``params``.
         :return: The complete message.
-        :raises InvalidInputError: When its params are none, or its key asks for one.
+        :raises InvalidInputError: When its params are not an object of texts, or its key names one.
         """
         own = {name: value for name, value in message.items() if name != "params" and not is_missing(value)}
         fields = {**self._fields, **own}
         given = _read_params(message.get("params"))
         params: Params = {**(self._params or {}), **(given or {})}
         has_params = given is not None or self._params is not None
-        if has_params and isinstance(key := own.get("key"), str) and _HELD.search(key):
-            # Left as it is, it may well be the same for all: one of them would be sent.
+        if has_params and isinstance(key := own.get("key"), str) and _PLACEHOLDER.search(key):
+            # An unfilled key may be the same for all messages, of which only one would be sent then.
             raise InvalidInputError.of("key", "is not filled from params: write the value itself into it")
-        templates = fields.keys() - _FIXED if has_params else self._templates - own.keys()
-        untouched = self._fields.keys() - own.keys() - self._templates
+        templates = fields.keys() - _NEVER_FILLED if has_params else self._templates - own.keys()
+        shared = frozenset(self._fields.keys() - own.keys() - self._templates)
         if not templates:
-            return CompletedMessage(fields, (), frozenset(), frozenset(untouched))
+            return CompletedMessage(fields, (), frozenset(), shared)
         is_html = fields.get("message_type") in _HTML_TYPES and fields.get("body_format", "html") == "html"
         missing: dict[str, None] = {}
         unfilled = set()
         for name in [name for name in fields if name in templates]:
             missing_params: dict[str, None] = {}
             filling = _Filling(params, missing_params, escape=is_html and name == "body")
-            fields[name] = filling.fill_structure(fields[name]) if name in _STRUCTURES else filling.fill(fields[name])
+            fields[name] = (
+                filling.fill_structure(fields[name]) if name in _STRUCTURED_FIELDS else filling.fill(fields[name])
+            )
             if missing_params:
                 unfilled.add(name)
                 missing |= missing_params
-        return CompletedMessage(fields, tuple(missing), frozenset(unfilled), frozenset(untouched))
+        return CompletedMessage(fields, tuple(missing), frozenset(unfilled), shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,22 +116,22 @@ class _Filling:
     escape: bool
 
     def fill_structure(self, value: object) -> object:
-        """Fill the texts inside; in the text of an object, a param could add to it whatever it liked."""
+        """Fill the texts inside an object, parsed first: a param filled into its JSON text could add fields to it."""
         data = parse_json_text(value)
         return value if isinstance(data, str) else self.fill(data)
 
     def fill(self, value: object) -> object:
         if isinstance(value, str):
-            # One pass: what a param brings along is looked at no more.
-            return _HELD.sub(self._one, value) if "${" in value else value
+            # One pass, so that a placeholder in the value of a param is not filled.
+            return _PLACEHOLDER.sub(self._replace, value) if "${" in value else value
         if isinstance(value, Mapping):
             return {name: self.fill(entry) for name, entry in value.items()}
         if isinstance(value, list | tuple):
             return [self.fill(entry) for entry in value]
         return value
 
-    def _one(self, found: re.Match[str]) -> str:
-        # Two dollars stand for one, so that a dollar can stand before a brace, and before a price.
+    def _replace(self, found: re.Match[str]) -> str:
+        # Two dollars mean one, so that a text can hold a dollar before a brace, or before a filled price.
         dollars, is_param = divmod(len(found[1]), 2)
         name = found[2].strip()
         if not (is_param and name):
@@ -141,17 +143,17 @@ class _Filling:
         return "$" * dollars + (html.escape(value) if self.escape else value)
 
 
-def _holds(value: object) -> bool:
-    """Tell whether there is anything to fill."""
+def _has_placeholder(value: object) -> bool:
+    """Check whether a value has a text to fill."""
     if isinstance(value, str):
         return "${" in value
     if isinstance(value, Mapping):
-        return any(map(_holds, value.values()))
-    return isinstance(value, list | tuple) and any(map(_holds, value))
+        return any(map(_has_placeholder, value.values()))
+    return isinstance(value, list | tuple) and any(map(_has_placeholder, value))
 
 
 def _read_params(value: object) -> Params | None:
-    """Read params; those that are None are left out, as if nobody had given them."""
+    """Read params; a param that is None counts as missing."""
     if is_missing(value):
         return None
     data = parse_json_text(value)

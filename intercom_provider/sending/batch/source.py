@@ -1,4 +1,4 @@
-"""Where the messages of a batch come from: a list, or JSON Lines on object storage. Read, not yet judged."""
+"""Read the rows of a batch's input, from a list or from JSON Lines on object storage, without checking their fields."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from intercom_provider.api.values import is_missing, parse_json_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NO_OBJECT: Final = "must be an object of a message's fields"
+NOT_AN_OBJECT: Final = "must be an object of a message's fields"
 
-_NO_LIST: Final = "must be a list of messages, or the path or URI of JSON Lines"
-_NO_LINES: Final = "is no JSON object: JSON Lines have one message a line"
-_CHUNK: Final = 1 << 18
-_LONGEST_LINE: Final = 1 << 22
-# Beyond this, lines wait on disk, so that a file of any size needs no more memory.
-_IN_MEMORY: Final = 1_000_000
-# What another try would meet again. A network that fails may well work the next time.
-_UNREADABLE: Final = (
+_NOT_A_LIST: Final = "must be a list of messages, or the path or URI of JSON Lines"
+_NOT_JSON_LINES: Final = "is not a JSON object: JSON Lines have one message a line"
+_CHUNK_BYTES: Final = 1 << 18
+_MAX_LINE_BYTES: Final = 1 << 22
+# Beyond this, lines are kept on disk, so that a file of any size needs no more memory.
+_MAX_BYTES_IN_MEMORY: Final = 1_000_000
+# Another try would meet these again. A network that fails may well work the next time.
+_PERMANENT_READ_ERRORS: Final = (
     FileNotFoundError,
     IsADirectoryError,
     NotADirectoryError,
@@ -38,13 +38,13 @@ _UNREADABLE: Final = (
 )
 
 
-class Record(NamedTuple):
+class InputRow(NamedTuple):
     """
-    One message as it came.
+    One row of the input, as it came.
 
-    :param number: Where it stands: its index in a list, its line in a file.
-    :param fields: Its fields; None when it is none.
-    :param problem: Why it is none; else "".
+    :param number: Its index in a list, its line number in a file.
+    :param fields: The message's fields; None when the row is not an object.
+    :param problem: Why it is not an object; else "".
     """
 
     number: int
@@ -52,84 +52,93 @@ class Record(NamedTuple):
     problem: str = ""
 
 
-class Source(Protocol):
-    """Messages that can be read again, and say the same then."""
+class MessageSource(Protocol):
+    """Rows of messages that can be read several times and are the same each time."""
 
-    def __iter__(self) -> Iterator[Record]:
-        """Read them, in their order."""
+    numbered_by: str
+    """What a row's number is: ``index`` or ``line``."""
 
-    def where(self, number: int, field: str = "") -> str:
-        """Name the place of a message, or of a field of it, as a user would look for it."""
+    def __iter__(self) -> Iterator[InputRow]:
+        """Read the rows in their order."""
+
+    def position(self, number: int, field: str = "") -> str:
+        """Return the position of a row, or of a field in it, in the words that errors use."""
 
     def close(self) -> None:
-        """Let go of what is held."""
+        """Release the file that holds what was read."""
 
 
-class Listed:
+class ListSource:
     """
-    A list of messages.
+    Messages in a list.
 
     :param entries: The messages.
     """
 
+    numbered_by = "index"
+
     def __init__(self, entries: list[Any]) -> None:
         self._entries = entries
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[InputRow]:
         for number, entry in enumerate(self._entries):
             is_object = isinstance(entry, Mapping)
-            yield Record(number, entry if is_object else None, "" if is_object else NO_OBJECT)
+            yield InputRow(number, entry if is_object else None, "" if is_object else NOT_AN_OBJECT)
 
-    def where(self, number: int, field: str = "") -> str:
-        """Name a place: ``messages[17].to.phone``."""
+    def position(self, number: int, field: str = "") -> str:
+        """Return a position such as ``messages[17].to.phone``."""
         return f"messages[{number}].{field}" if field else f"messages[{number}]"
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing: a list holds no file."""
 
 
-class Lines:
+class FileSource:
     """
-    A file of JSON Lines, which is read once: whatever becomes of it then, what was read is what counts.
+    Messages in a file of JSON Lines, which is read from its storage once.
+
+    The lines are kept, so that what was checked is what is sent, also when the file changes meanwhile.
 
     :param path: A path or a URI that Airflow's ``ObjectStoragePath`` takes; ``.gz`` and the like are unpacked.
     """
 
+    numbered_by = "line"
+
     def __init__(self, path: Any) -> None:
         self._path = path
-        self._read = False
-        self._kept = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - lives as long as the batch
+        self._was_read = False
+        self._kept = SpooledTemporaryFile(max_size=_MAX_BYTES_IN_MEMORY)  # noqa: SIM115 - lives as long as the batch
 
-    def __iter__(self) -> Iterator[Record]:
-        if not self._read:
-            self._read = True
-            yield from self._first()
+    def __iter__(self) -> Iterator[InputRow]:
+        if not self._was_read:
+            self._was_read = True
+            yield from self._read_and_keep()
             return
         self._kept.seek(0)
         for line in self._kept:
             number, _, text = line.partition(b" ")
-            yield Record(int(number), json.loads(text))
+            yield InputRow(int(number), json.loads(text))
 
-    def where(self, number: int, field: str = "") -> str:
-        """Name a place: ``messages, line 18: to.phone``."""
+    def position(self, number: int, field: str = "") -> str:
+        """Return a position such as ``messages, line 18: to.phone``."""
         return f"messages, line {number}: {field}" if field else f"messages, line {number}"
 
     def close(self) -> None:
-        """Let go of what was read."""
+        """Release the lines that were read."""
         self._kept.close()
 
-    def _first(self) -> Iterator[Record]:
-        for number, line in enumerate(_whole_lines(self._chunks()), start=1):
+    def _read_and_keep(self) -> Iterator[InputRow]:
+        for number, line in enumerate(_split_lines(self._chunks()), start=1):
             if line is None:
-                yield Record(number, None, f"is longer than {_LONGEST_LINE:,} bytes; {_NO_LINES}")
+                yield InputRow(number, None, f"is longer than {_MAX_LINE_BYTES:,} bytes; {_NOT_JSON_LINES}")
                 return
             text = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()
             if not text:
                 continue
-            record = _parse(number, text)
-            if not record.problem:
+            row = _parse_line(number, text)
+            if not row.problem:
                 self._kept.write(b"%d %s\n" % (number, text))
-            yield record
+            yield row
 
     def _chunks(self) -> Iterator[bytes]:
         try:
@@ -137,17 +146,17 @@ class Lines:
 
             path = self._path if _is_storage_path(self._path) else ObjectStoragePath(self._path)
             file = path.open("rb", compression="infer")
-        except _UNREADABLE as error:
+        except _PERMANENT_READ_ERRORS as error:
             raise _unreadable(error) from None
         with file:
-            yield from _until_the_end(file.read)
+            yield from _read_chunks(file.read)
 
 
-def _until_the_end(read: Callable[[int], bytes]) -> Iterator[bytes]:
+def _read_chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
     while True:
         try:
-            chunk = read(_CHUNK)
-        except _UNREADABLE as error:
+            chunk = read(_CHUNK_BYTES)
+        except _PERMANENT_READ_ERRORS as error:
             raise _unreadable(error) from None
         if not chunk:
             return
@@ -159,60 +168,61 @@ def _unreadable(error: Exception) -> InvalidInputError:
     return InvalidInputError.of("messages", f"cannot be read ({type(error).__name__}): check the path or URI")
 
 
-def _whole_lines(chunks: Iterator[bytes]) -> Iterator[bytes | None]:
+def _split_lines(chunks: Iterator[bytes]) -> Iterator[bytes | None]:
+    """Yield whole lines; None, and nothing after it, for a line that is too long."""
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         yield from lines
-        if len(rest) > _LONGEST_LINE:
+        if len(rest) > _MAX_LINE_BYTES:
             yield None
             return
     if rest:
         yield rest
 
 
-def _parse(number: int, text: bytes) -> Record:
+def _parse_line(number: int, text: bytes) -> InputRow:
     try:
         decoded = text.decode()
     except UnicodeDecodeError:
-        return Record(number, None, "is no UTF-8")
+        return InputRow(number, None, "is not UTF-8")
     try:
         data = json.loads(decoded)
     except (ValueError, RecursionError):
-        return Record(number, None, _NO_LINES)
-    return Record(number, data) if isinstance(data, dict) else Record(number, None, _NO_LINES)
+        return InputRow(number, None, _NOT_JSON_LINES)
+    return InputRow(number, data) if isinstance(data, dict) else InputRow(number, None, _NOT_JSON_LINES)
 
 
-def open_source(messages: object) -> Source:
+def open_source(messages: object) -> MessageSource:
     """
-    Find out where messages come from; nothing is read.
+    Return the source of a batch's messages; nothing is read yet.
 
     :param messages: A list or another sequence, its JSON as text, or the path or URI of JSON Lines.
     :return: The source, to be closed.
-    :raises InvalidInputError: When it is none of these.
+    :raises InvalidInputError: When it is something else.
     """
     if is_missing(messages):
-        raise InvalidInputError.of("messages", f"is missing: it {_NO_LIST}")
+        raise InvalidInputError.of("messages", f"is missing: it {_NOT_A_LIST}")
     if isinstance(messages, str) and messages.lstrip()[:1] not in ("[", "{"):
-        return Lines(_without_credentials(messages.strip()))
+        return FileSource(_without_credentials(messages.strip()))
     if isinstance(messages, os.PathLike) or _is_storage_path(messages):
-        return Lines(messages)
+        return FileSource(messages)
     data = parse_json_text(messages)
     if isinstance(data, list):
-        return Listed(data)
+        return ListSource(data)
     if isinstance(data, str):
-        raise InvalidInputError.of("messages", "is text that is no JSON list; in a template, end with | tojson")
+        raise InvalidInputError.of("messages", "is text, but not a JSON list; in a template, end with | tojson")
     if isinstance(data, Mapping):
-        raise InvalidInputError.of("messages", f"is a single object: it {_NO_LIST}")
+        raise InvalidInputError.of("messages", f"is a single object: it {_NOT_A_LIST}")
     if isinstance(data, Iterator):
         raise InvalidInputError.of(
-            "messages", f"is an iterator, which can be read only once: it {_NO_LIST}. Give list(...)"
+            "messages", f"is an iterator, which can be read only once: it {_NOT_A_LIST}. Give list(...)"
         )
-    raise InvalidInputError.of("messages", _NO_LIST)
+    raise InvalidInputError.of("messages", _NOT_A_LIST)
 
 
 def _without_credentials(path: str) -> str:
-    # What stands before the @ is taken for the id of a connection, which logs and errors name.
+    # Airflow takes the text before the @ for the id of a connection, and logs and errors name it.
     if ":" in path.partition("://")[2].partition("/")[0].rpartition("@")[0]:
         raise InvalidInputError.of(
             "messages", "holds credentials: put them into an Airflow connection, and its id before the @"
@@ -221,5 +231,5 @@ def _without_credentials(path: str) -> str:
 
 
 def _is_storage_path(value: object) -> bool:
-    # Airflow's own path is no os.PathLike, and importing its class takes longer than all the rest.
+    # Airflow's own path is not an os.PathLike, and importing its class takes longer than all the rest.
     return hasattr(value, "protocol") and hasattr(value, "conn_id")

@@ -1,4 +1,4 @@
-"""Threads that talk to Intercom side by side, each with a client of its own; none of them talks to Airflow."""
+"""Threads that make a batch's requests, each with a client of its own; none of them talks to Airflow."""
 
 from __future__ import annotations
 
@@ -20,54 +20,51 @@ if TYPE_CHECKING:
     from intercom_provider.api.flow import Flow, Request
     from intercom_provider.api.models import Receipt
     from intercom_provider.api.pacing import Pacer
+    from intercom_provider.sending.batch.input import Item
 
 log = logging.getLogger(__name__)
 
 MAX_THREADS: Final = 100
-"""How many requests are in flight at most when nobody says how many."""
+"""How many requests are in flight at most, unless the user sets a number."""
 
 MAX_CONSECUTIVE_UNANSWERED: Final = 50
-"""How many messages in a row may end without an answer that says anything; then the lanes ask no more."""
+"""After so many messages in a row that ended without an answer about themselves, no further request is made."""
 
-_TOO_MANY: Final = 429
-_BROKEN: Final = 500
-_FIRST_LANES: Final = 4
-# Often enough to have all lanes within seconds, and not before it shows how long a reply takes.
-_GROWS_EVERY: Final = 0.05
+_STATUS_TOO_MANY_REQUESTS: Final = 429
+_MIN_SERVER_ERROR_STATUS: Final = 500
+_FIRST_THREADS: Final = 4
+# Short enough to start all threads within seconds, long enough to see first how long a reply takes.
+_GROWTH_INTERVAL_SECONDS: Final = 0.05
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class MessageInFlight:
     """
-    One message on its way: a call that can be left between two requests and taken up again.
+    A message that is being sent: a call that can be left between two requests and continued later.
 
-    :param index: The message's place in the input.
-    :param digest: What names it in the ledger.
-    :param key: The user's own id for it.
+    :param item: The message of the batch.
     :param flow: The call, which has yielded its request.
     :param request: The next request.
-    :param receipt: What became of it, once it is known.
-    :param error: Why there is no receipt.
+    :param receipt: The receipt, once the call has ended with one.
+    :param error: The error, once the call has ended with one.
     """
 
-    index: int
-    digest: str
-    key: str | int | None
+    item: Item
     flow: Flow[Receipt]
     request: Request
     receipt: Receipt | None = None
     error: Exception | None = None
-    unanswered: bool = False
-    """Whether its last request got no answer, or one that says nothing about the message."""
+    last_request_unanswered: bool = False
+    """Whether the last request got no answer, or one that says nothing about the message (429, 5xx)."""
 
     @property
     def is_over(self) -> bool:
-        """Whether it is known what became of the message."""
+        """Whether the call has ended."""
         return self.receipt is not None or self.error is not None
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether it is over, and no answer said anything about the message."""
+        """Whether the call has ended, and no answer said anything about the message."""
         error = self.error
         if isinstance(error, StoppedError | ContactNotFoundError) or not isinstance(error, IntercomError):
             return False
@@ -75,84 +72,88 @@ class MessageInFlight:
 
     def step(self, client: IntercomClient) -> None:
         """
-        Make the next request and take in its outcome.
+        Make the next request, and continue the call with its answer.
 
         :param client: The client.
         """
         try:
-            outcome = client.exchange(self.request)
-            self.unanswered = isinstance(outcome, NoReply) or outcome.status == _TOO_MANY or outcome.status >= _BROKEN
+            answer = client.exchange(self.request)
+            self.last_request_unanswered = (
+                isinstance(answer, NoReply)
+                or answer.status == _STATUS_TOO_MANY_REQUESTS
+                or answer.status >= _MIN_SERVER_ERROR_STATUS
+            )
             try:
-                self.request = self.flow.send(outcome)
+                self.request = self.flow.send(answer)
             except StopIteration as end:
                 self.receipt = end.value
         except IntercomError as error:
             self.error = error
-        except Exception as error:  # noqa: BLE001 - a thread that dies would take its message along
+        except Exception as error:  # noqa: BLE001 - a thread that dies would lose its message
             why = f"{type(error).__name__} in the sender"
             self.error = UnconfirmedError(why) if client.may_have_sent else error
 
 
 class SenderThreads:
     """
-    The lanes of one batch: courses go in, and come out one request further.
+    The threads of one batch: each takes a message, makes one request for it, and puts it back.
 
-    :param connect: Makes a client for a lane.
-    :param most: How many lanes there are at most; None for as many as it takes.
+    :param connect: Makes a client for a thread.
+    :param max_threads: How many threads there are at most; None for as many as it takes.
     :param pacer: The rate limit that all of them share.
     """
 
-    def __init__(self, connect: Callable[[], IntercomClient], most: int | None, pacer: Pacer) -> None:
+    def __init__(self, connect: Callable[[], IntercomClient], max_threads: int | None, pacer: Pacer) -> None:
         self._connect = connect
         self._pacer = pacer
-        self._most = MAX_THREADS if most is None else most
+        self._max_threads = MAX_THREADS if max_threads is None else max_threads
         self._threads: list[threading.Thread] = []
         self._ready: queue.SimpleQueue[MessageInFlight | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[MessageInFlight] = queue.SimpleQueue()
         self._grown_at = 0.0
-        self.under_way = 0
-        """How many courses are in a lane or wait for one."""
+        self.under_way: set[MessageInFlight] = set()
+        """The messages that are in a thread or wait for one."""
 
         self.last_unanswered: MessageInFlight | None = None
-        """The course with which it became hopeless; None while it is not."""
+        """The message that made ``MAX_CONSECUTIVE_UNANSWERED`` full; None before."""
 
-        self._lost = 0
+        self._consecutive_unanswered = 0
         self._counting = threading.Lock()
-        if most is not None:
-            self._grow(most)
+        if max_threads is not None:
+            self._grow(max_threads)
 
     @property
-    def size(self) -> int:
-        """How many lanes there are."""
-        return len(self._threads)
+    def waiting(self) -> int:
+        """How many messages wait for a thread."""
+        return max(0, len(self.under_way) - len(self._threads))
 
     def put(self, in_flight: MessageInFlight) -> None:
         """
-        Let a course make its next request.
+        Let a message make its next request.
 
-        :param in_flight: The course.
+        :param in_flight: The message.
         """
-        self.under_way += 1
+        self.under_way.add(in_flight)
         self._ready.put(in_flight)
 
     def take(self, timeout: float) -> MessageInFlight | None:
         """
-        Wait for a course to come out of its lane.
+        Wait for a message whose request was made.
 
         :param timeout: Seconds; 0 to take only what is there.
-        :return: The course; None when none came.
+        :return: The message; None when there is none within that time.
         """
         self._grow_where_needed()
         try:
             in_flight = self._done.get(timeout=timeout) if timeout > 0 else self._done.get_nowait()
         except queue.Empty:
             return None
-        self.under_way -= 1
+        self.under_way.discard(in_flight)
         return in_flight
 
     def close(self, timeout: float) -> None:
         """
-        End the lanes.
+        End the threads.
 
         :param timeout: Seconds to wait for them at most.
         """
@@ -163,32 +164,33 @@ class SenderThreads:
             thread.join(max(0.0, give_up - time.monotonic()))
 
     def _grow_where_needed(self) -> None:
-        now = time.monotonic()
-        if self.under_way <= self.size or self.size >= self._most or now - self._grown_at < _GROWS_EVERY:
+        now, size = time.monotonic(), len(self._threads)
+        if not self.waiting or size >= self._max_threads or now - self._grown_at < _GROWTH_INTERVAL_SECONDS:
             return
-        # Where the rate limit holds lanes back, more of them would only wait as well.
-        if self._pacer.under_way < self.size:
+        # While the rate limit holds threads back, another one would only wait as well.
+        if self._pacer.in_flight < size:
             return
         self._grown_at = now
-        self._grow(1 if self.size else min(_FIRST_LANES, self._most))
+        self._grow(1 if size else min(_FIRST_THREADS, self._max_threads))
 
     def _grow(self, number: int) -> None:
         for _ in range(number):
-            name = f"intercom-lane-{self.size}"
+            name = f"intercom-sender-{len(self._threads)}"
             try:
-                # A lane that hangs in a request must not keep a task from ending.
+                # A daemon, because a thread that hangs in a request must not keep a task from ending.
                 thread = threading.Thread(target=self._run, args=(self._connect(),), name=name, daemon=True)
                 thread.start()
             except Exception as error:  # noqa: BLE001 - threads, files, certificates: whatever the machine lacks
-                self._make_do(error)
+                self._stop_growing(error)
                 return
             self._threads.append(thread)
 
-    def _make_do(self, error: Exception) -> None:
-        """Get by with the lanes that there are; where there is none, nothing that waits for one is sent."""
-        if self.size:
-            log.warning("There will be no more than %d requests in flight: %s", self.size, type(error).__name__)
-            self._most = self.size
+    def _stop_growing(self, error: Exception) -> None:
+        """Go on with the threads that there are; without any, end all waiting messages with the error."""
+        if self._threads:
+            size = len(self._threads)
+            log.warning("There will be no more than %d requests in flight: %s", size, type(error).__name__)
+            self._max_threads = size
             return
         with suppress(queue.Empty):
             while in_flight := self._ready.get_nowait():
@@ -200,12 +202,12 @@ class SenderThreads:
             while (in_flight := self._ready.get()) is not None:
                 in_flight.step(client)
                 if in_flight.is_over:
-                    self._count(in_flight)
+                    self._count_unanswered(in_flight)
                 self._done.put(in_flight)
 
-    def _count(self, in_flight: MessageInFlight) -> None:
-        # Here, where it is known first: whoever takes the courses may be busy, and the lanes would go on meanwhile.
+    def _count_unanswered(self, in_flight: MessageInFlight) -> None:
+        # Counted in the thread, because the main thread may be busy with a write while the threads go on.
         with self._counting:
-            self._lost = self._lost + 1 if in_flight.is_unanswered else 0
-            if self._lost >= MAX_CONSECUTIVE_UNANSWERED and self.last_unanswered is None:
+            self._consecutive_unanswered = self._consecutive_unanswered + 1 if in_flight.is_unanswered else 0
+            if self._consecutive_unanswered >= MAX_CONSECUTIVE_UNANSWERED and self.last_unanswered is None:
                 self.last_unanswered = in_flight

@@ -1,4 +1,4 @@
-"""What people look at in Airflow: messages that were sent, refused or are on their way, and a campaign."""
+"""DAGs for the tests: messages that were sent, refused or are on their way, and a campaign."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_texts_are_filled_once(text: str, params: dict[str, Any], result: str) -
     assert body(text, **params) == result
 
 
-def test_every_text_is_filled_save_what_tells_how_to_read_the_rest() -> None:
+def test_every_text_is_filled_but_types_formats_and_keys() -> None:
     made = filled(
         whatsapp(
             to={"phone": "${phone}", "name": "${name}"},
@@ -93,7 +93,7 @@ def test_every_text_is_filled_save_what_tells_how_to_read_the_rest() -> None:
     assert not made.missing
 
 
-def test_a_param_cannot_leave_its_place_in_an_object_that_came_as_text() -> None:
+def test_a_param_cannot_add_fields_to_an_object_that_came_as_text() -> None:
     value = '"}, {"type": "text", "text": "more'
     made = filled(whatsapp(components='[{"type": "BODY", "text": "${a}"}]', params={"a": value}))
     assert made.fields["components"] == [{"type": "BODY", "text": value}]
@@ -143,7 +143,7 @@ def test_texts_of_the_defaults_never_leave_with_a_param_unfilled() -> None:
 
 
 @pytest.mark.parametrize("params", [{}, {"b": "x"}, {"a": None}, "{}"])
-def test_a_missing_param_is_told(params: object) -> None:
+def test_a_missing_param_is_named(params: object) -> None:
     made = filled(email(subject="${a}", body="${a} ${c} ${b}", params=params))
     assert made.missing == (("a", "c") if params == {"b": "x"} else ("a", "c", "b"))
     assert made.unfilled == {"subject", "body"}
@@ -160,12 +160,12 @@ def test_a_missing_param_is_told(params: object) -> None:
         ({"name": "", "city": "Paris"}, " of Paris"),
     ],
 )
-def test_params_of_the_defaults_stand_in_name_by_name(params: object, result: str) -> None:
+def test_params_of_the_defaults_replace_missing_params_one_by_one(params: object, result: str) -> None:
     defaults = {"body": "${name} of ${city}", "params": {"name": "friend", "city": "Rome", "none": None}}
     assert filled({"message_type": "sms", "params": params}, defaults).fields["body"] == result
 
 
-def test_what_was_filled_is_a_messages_own() -> None:
+def test_a_filled_field_of_the_defaults_counts_as_the_messages_own() -> None:
     made = filled({"params": {"a": "x"}}, {"subject": "${a}", "body": "b"})
     assert made.shared == {"body"}
 

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from intercom_provider.api.message import InAppMessage, WhatsAppMessage
 from intercom_provider.api.settings import Settings
 from intercom_provider.ledger.ledger import message_digest
 from intercom_provider.sending.batch.input import BatchInput, Item, check_literals
-from tests.api.test_values import Lazy
+from tests.support.lazy import Lazy
 from tests.support.messages import ADA, BOB, COMPONENTS, email, in_app, sms, whatsapp
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def test_a_list_may_be_empty(empty: object) -> None:
 def test_a_file_says_the_same_as_a_list(tmp_path: Path) -> None:
     messages = [*people(30), whatsapp(params={"a": 1}), email(body="${x}", params={}, to=BOB)]
     path = write(tmp_path / "messages.jsonl", messages)
-    assert items(path) == items(f"file://{path}") == items(f"  {path}\n") == items(Path(path)) == items(messages)
+    assert items(path) == items(f"file://{path}") == items(f"  {path}\n") == items(Path(path))
+    assert [replace(item, number=item.index) for item in items(path)] == items(messages)
 
 
 def test_airflows_own_path_is_taken(tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_blank_lines_and_a_byte_order_mark_do_not_count(tmp_path: Path, content:
     assert len(items(str(path))) == count
 
 
-def test_lines_may_be_packed_and_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
+def test_lines_may_be_compressed_and_longer_than_a_chunk(tmp_path: Path) -> None:
     path = tmp_path / "messages.jsonl.gz"
     messages = [in_app(body="\u00e9" * 200_000 + str(n), to={"type": "user", "id": n}) for n in range(4)]
     with gzip.open(path, "wt", encoding="utf-8") as file:
@@ -120,7 +122,7 @@ def test_lines_may_be_packed_and_longer_than_what_is_read_at_once(tmp_path: Path
     gc.collect()
 
 
-def test_what_was_judged_is_what_is_handed_out(tmp_path: Path) -> None:
+def test_a_file_that_changes_after_the_check_changes_nothing(tmp_path: Path) -> None:
     path = Path(write(tmp_path / "messages.jsonl", people(3)))
     with given(str(path)) as batch:
         assert batch.check() == 3
@@ -145,27 +147,27 @@ def test_a_file_of_any_size_needs_little_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("[1]", "no JSON object"),
-        ("5", "no JSON object"),
-        ("null", "no JSON object"),
-        ('"text"', "no JSON object"),
-        ("{broken", "no JSON object"),
-        (json.dumps(in_app()) + ",", "no JSON object"),
-        ("{'message_type': 'sms'}", "no JSON object"),
-        ("[" * 100_000, "no JSON object"),
+        ("[1]", "not a JSON object"),
+        ("5", "not a JSON object"),
+        ("null", "not a JSON object"),
+        ('"text"', "not a JSON object"),
+        ("{broken", "not a JSON object"),
+        (json.dumps(in_app()) + ",", "not a JSON object"),
+        ("{'message_type': 'sms'}", "not a JSON object"),
+        ("[" * 100_000, "not a JSON object"),
         ("x" * 5_000_000, "longer than"),
     ],
 )
-def test_a_line_that_is_no_object_is_told(tmp_path: Path, line: str, words: str) -> None:
+def test_a_line_that_is_not_an_object_is_a_problem(tmp_path: Path, line: str, words: str) -> None:
     [(field, text)] = problems(write(tmp_path / "messages.jsonl", [in_app(), "", line, in_app(to=BOB)]))
     assert field == "messages, line 3"
     assert words in text
 
 
-def test_bytes_that_are_no_utf_8_are_told(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf_8_are_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "messages.jsonl"
     path.write_bytes(json.dumps(in_app()).encode() + b'\n{"body": "\xe9"}\n')
-    assert problems(str(path)) == [("messages, line 2", "is no UTF-8")]
+    assert problems(str(path)) == [("messages, line 2", "is not UTF-8")]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_bytes_that_are_no_utf_8_are_told(tmp_path: Path) -> None:
         ("{tmp}/short.gz", "EOFError"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_told_without_its_name(tmp_path: Path, path: str, reason: str) -> None:
+def test_a_file_that_cannot_be_read_is_an_error_without_its_name(tmp_path: Path, path: str, reason: str) -> None:
     (tmp_path / "broken.gz").write_bytes(b"no gzip")
     (tmp_path / "short.gz").write_bytes(gzip.compress(os.urandom(1_000))[:500])
     [(field, text)] = problems(path.format(tmp=tmp_path))
@@ -207,19 +209,19 @@ def test_a_file_that_cannot_be_read_is_told_without_its_name(tmp_path: Path, pat
         (b"[]", "list of messages"),
         ({1, 2}, "list of messages"),
         (object(), "list of messages"),
-        ("[broken", "no JSON list"),
-        ("{broken", "no JSON list"),
-        ("[" * 100_000, "no JSON list"),
+        ("[broken", "not a JSON list"),
+        ("{broken", "not a JSON list"),
+        ("[" * 100_000, "not a JSON list"),
     ],
 )
-def test_what_is_no_list_is_told(messages: object, words: str) -> None:
+def test_anything_but_a_list_is_an_error(messages: object, words: str) -> None:
     [(field, text)] = problems(messages)
     assert field == "messages"
     assert words.replace("\\", "") in text
 
 
 @pytest.mark.parametrize("entry", [None, "", 5, [in_app()], "in_app", json.dumps(in_app())])
-def test_an_entry_that_is_no_object_is_told(entry: object) -> None:
+def test_an_entry_that_is_not_an_object_is_a_problem(entry: object) -> None:
     [(field, text)] = problems([in_app(), entry])
     assert field == "messages[1]"
     assert "object" in text
@@ -237,20 +239,20 @@ WRONG = [
 PLACES = ["1.to.phone", "2.subject", "2.body", "3.to", "4.colour", "5.params.x", "6.message_type"]
 
 
-def test_all_that_is_wrong_in_a_list_is_told_with_its_place() -> None:
+def test_problems_of_a_list_have_their_index() -> None:
     found = problems(WRONG)
     expected = ["messages[{}].{}".format(*place.split(".", 1)) for place in PLACES]
     assert sorted(field for field, _ in found) == sorted(expected)
     assert "07700900123" not in str(found)
 
 
-def test_all_that_is_wrong_in_a_file_is_told_with_its_line(tmp_path: Path) -> None:
+def test_problems_of_a_file_have_their_line(tmp_path: Path) -> None:
     found = problems(write(tmp_path / "messages.jsonl", ["", *WRONG]))
     places = [(int(number) + 2, field) for number, field in (place.split(".", 1) for place in PLACES)]
     assert sorted(field for field, _ in found) == sorted(f"messages, line {line}: {field}" for line, field in places)
 
 
-def test_ten_problems_are_told_and_how_many_more_there_are() -> None:
+def test_ten_problems_are_named_and_the_others_counted() -> None:
     messages = [whatsapp(to={"phone": "1"}) for _ in range(1_200)]
     with given(messages) as batch, pytest.raises(InvalidInputError) as caught:
         batch.check()
@@ -259,21 +261,21 @@ def test_ten_problems_are_told_and_how_many_more_there_are() -> None:
     assert str(caught.value).endswith("and 1,190 more")
 
 
-def test_what_is_wrong_with_the_defaults_is_told_once() -> None:
+def test_a_problem_of_the_defaults_is_named_once() -> None:
     defaults = {"message_type": "whatsapp", "template": 5, "body": "Hello", "components": [{"text": 5}]}
     found = problems([{"to": PHONE}] * 50, defaults)
     assert sorted(field for field, _ in found) == ["defaults.body", "defaults.components.0.text", "defaults.template"]
     assert not any("first in" in text for _, text in found)
 
 
-def test_defaults_that_only_some_types_take_are_told_with_the_first_of_them() -> None:
+def test_a_problem_of_the_defaults_for_one_type_names_its_first_message() -> None:
     messages = [{"message_type": "email"}, {"message_type": "in_app"}, {"message_type": "in_app"}]
     found = problems(messages, {"subject": "News", "body": "b", "to": ADA})
     assert [field for field, _ in found] == ["defaults.subject"]
     assert found[0][1].endswith("(first in messages[1])")
 
 
-def test_what_a_param_made_wrong_is_told_by_the_message() -> None:
+def test_a_problem_that_a_param_causes_is_the_messages_own() -> None:
     messages = [
         in_app(to={"type": "user", "id": str(n)}, body=None, params={"x": text}) for n, text in enumerate("ab ")
     ]
@@ -281,7 +283,7 @@ def test_what_a_param_made_wrong_is_told_by_the_message() -> None:
 
 
 @pytest.mark.parametrize("message", [in_app(), in_app(params={})])
-def test_a_missing_sender_is_told_once(message: dict[str, Any]) -> None:
+def test_a_missing_sender_is_named_once(message: dict[str, Any]) -> None:
     settings = Settings(token="t")
     [(field, text)] = problems([in_app(from_admin_id=7), message, message], settings=settings)
     assert field == "from_admin_id"
@@ -290,7 +292,7 @@ def test_a_missing_sender_is_told_once(message: dict[str, Any]) -> None:
     assert len(items([message], {"from_admin_id": 7}, settings=settings)) == 1
 
 
-def test_what_the_version_lacks_is_told_once() -> None:
+def test_a_type_that_the_version_lacks_is_named_once() -> None:
     settings = Settings(token="t", admin_id=1, api_version="2.13")
     found = problems([in_app(), sms(), sms(), whatsapp(), email(cc=[ADA, BOB])], settings=settings)
     assert [field for field, _ in found] == ["message_type", "message_type", "cc"]
@@ -328,7 +330,7 @@ def test_a_missing_param_refuses_its_message_alone() -> None:
     assert found[1].key == "B"
 
 
-def test_what_else_is_wrong_with_a_message_that_lacks_a_param_refuses_all() -> None:
+def test_another_problem_of_a_message_that_lacks_a_param_refuses_all() -> None:
     message = whatsapp(to={"phone": "${phone}"}, template=5, params={})
     assert [field for field, _ in problems([message])] == ["messages[0].template"]
 
@@ -370,12 +372,12 @@ def test_refused_messages_whose_recipients_are_not_known_are_not_the_same() -> N
 TWICE = [in_app(), in_app(to=BOB), in_app(body="again"), whatsapp(), in_app(), in_app(key=1), in_app(key="1", to=BOB)]
 
 
-def test_what_comes_twice_is_skipped() -> None:
+def test_duplicates_are_skipped() -> None:
     found = items(TWICE)
     assert [item.duplicate_of for item in found] == [None, None, 0, None, 0, None, 5]
 
 
-def test_what_comes_twice_is_sent_under_names_that_do_not_hang_on_the_order() -> None:
+def test_duplicates_are_sent_under_digests_that_do_not_depend_on_the_order() -> None:
     found = items(TWICE, duplicates="send")
     assert all(item.duplicate_of is None for item in found)
     assert [item.digest for item in found if item.index in (0, 2, 4)] == [
@@ -386,7 +388,7 @@ def test_what_comes_twice_is_sent_under_names_that_do_not_hang_on_the_order() ->
     assert {item.digest for item in items(TWICE[::-1], duplicates="send")} == {item.digest for item in found}
 
 
-def test_what_comes_twice_is_told_with_both_places(tmp_path: Path) -> None:
+def test_duplicates_that_fail_are_named_with_both_positions(tmp_path: Path) -> None:
     found = problems(TWICE, duplicates="fail")
     assert [field for field, _ in found] == ["messages[2]", "messages[4]", "messages[6]"]
     assert ["messages[0]" in found[0][1], "messages[0]" in found[1][1], "messages[5]" in found[2][1]] == [True] * 3
@@ -499,7 +501,7 @@ def literal_problems(messages: object, defaults: object = None) -> list[str]:
         ([{"message_type": "sms", "body": 5}], Output(), ["messages[0].body"]),
     ],
 )
-def test_what_is_wrong_already_is_found_as_the_dag_is_parsed(
+def test_problems_that_are_known_already_are_found_when_the_dag_is_parsed(
     messages: object, defaults: object, fields: list[str]
 ) -> None:
     found = literal_problems(messages, defaults)
@@ -536,5 +538,5 @@ def test_what_is_wrong_already_is_found_as_the_dag_is_parsed(
         ([whatsapp()], "None"),
     ],
 )
-def test_what_cannot_be_known_yet_is_left_for_the_run(messages: object, defaults: object) -> None:
+def test_values_that_are_not_known_yet_are_not_checked(messages: object, defaults: object) -> None:
     check_literals(messages, defaults)

@@ -1,4 +1,4 @@
-"""A batch whose process is killed at random moments, and resumed: nobody twice, and the truth about the rest."""
+"""Kill the process of a batch at random moments, and resume it: nobody gets two, and the unconfirmed are named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import psutil  # type: ignore[import-untyped]  # Airflow brings it, without types
 
 from intercom_provider.api.settings import Settings
-from intercom_provider.sending.batch.run import AHEAD
+from intercom_provider.sending.batch.run import MAX_QUEUED_INTENTS
 from tests.support import batch_sender as sender
 from tests.support.hostile import TOKEN, Hostile
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MESSAGES: Final = 5_000
 KILLS: Final = 10
 SEED: Final = 4
-MOST_UNCONFIRMED: Final = sender.LANES + AHEAD
+MOST_UNCONFIRMED: Final = sender.THREADS + MAX_QUEUED_INTENTS
 
 # Each try starts in milliseconds, from a process without threads that has imported everything.
 _PROCESSES: Final = multiprocessing.get_context("forkserver")
@@ -31,19 +31,19 @@ _PROCESSES.set_forkserver_preload([sender.__name__])
 
 
 def start(people: int, attempt: int, settings: Settings, store: Path) -> tuple[ForkServerProcess, Connection]:
-    """Start a try; what becomes of it is told at the end of a pipe."""
-    told, tell = _PROCESSES.Pipe(duplex=False)
-    process = _PROCESSES.Process(target=sender.send, args=(people, attempt, settings, store, tell), daemon=True)
+    """Start a try, whose counts come out of a pipe."""
+    counts, report = _PROCESSES.Pipe(duplex=False)
+    process = _PROCESSES.Process(target=sender.send, args=(people, attempt, settings, store, report), daemon=True)
     process.start()
-    tell.close()
-    return process, told
+    report.close()
+    return process, counts
 
 
 def end(started: tuple[ForkServerProcess, Connection]) -> dict[str, int]:
-    """Wait for the end of a try, and give its counts; none of one that failed."""
-    process, told = started
+    """Wait for the end of a try, and return its counts; none where it failed."""
+    process, counts = started
     process.join(60)
-    return told.recv() if process.exitcode == 0 else {}
+    return counts.recv() if process.exitcode == 0 else {}
 
 
 def until_reached(server: Hostile, number: int) -> None:
@@ -54,19 +54,20 @@ def until_reached(server: Hostile, number: int) -> None:
 
 
 def left(attempt: int, store: Path) -> tuple[set[str], set[str]]:
-    """Read what is in the ledger: of whom it says that they were reached, and of whom that they may have been."""
+    """Read the digests in the ledger: those of sent messages, and those of messages without a result."""
     entries = sender.ledger_of(attempt, sender.Disk(store)).entries()
-    return {name for name, ids in entries.items() if ids}, {name for name, ids in entries.items() if not ids}
+    sent = {name for name, entry in entries.items() if entry.state == "sent"}
+    return sent, entries.keys() - sent
 
 
-def test_killed_ten_times_a_batch_reaches_nobody_twice_and_names_what_it_does_not_know(tmp_path: Path) -> None:
+def test_a_batch_killed_ten_times_messages_nobody_twice_and_counts_the_unconfirmed(tmp_path: Path) -> None:
     moments = random.Random(SEED)  # noqa: S311 - no secret
     # How many messages each kill comes after, all of which are reached for certain; the first hits the first write.
     after = [0, *sorted(moments.sample(range(MESSAGES - KILLS * MOST_UNCONFIRMED), KILLS - 1))]
     store = tmp_path / "store"
     with Hostile() as server:
         settings = Settings(token=TOKEN, base_url=server.url)
-        whose = sender.names_of(MESSAGES, settings)
+        person = sender.people_by_digest(MESSAGES, settings)
         unconfirmed: set[str] = set()
         for attempt, number in enumerate(after, start=1):
             process, _ = start(MESSAGES, attempt, settings, store)
@@ -77,7 +78,7 @@ def test_killed_ten_times_a_batch_reaches_nobody_twice_and_names_what_it_does_no
             sent, unknown = left(attempt, store)
             reached = {message["to"]["id"] for message in server.created}
             which = f"kill {attempt}, after {number} messages, of seed {SEED}"
-            assert {whose[name] for name in sent} <= reached <= {whose[name] for name in sent | unknown}, which
+            assert {person[name] for name in sent} <= reached <= {person[name] for name in sent | unknown}, which
             assert unconfirmed <= unknown, which
             assert len(unknown - unconfirmed) <= MOST_UNCONFIRMED, which
             unconfirmed = unknown
@@ -86,13 +87,13 @@ def test_killed_ten_times_a_batch_reaches_nobody_twice_and_names_what_it_does_no
 
     times = Counter(message["to"]["id"] for message in server.created)
     assert set(times.values()) == {1}
-    assert times.keys() >= set(whose.values()) - {whose[name] for name in unconfirmed}
+    assert times.keys() >= set(person.values()) - {person[name] for name in unconfirmed}
     assert unconfirmed
     assert counts["unconfirmed"] == len(unconfirmed)
     assert sum(counts.values()) == MESSAGES
 
 
-def test_a_process_that_sleeps_while_it_is_given_up_for_dead_reaches_nobody_once_more(tmp_path: Path) -> None:
+def test_a_process_that_sleeps_while_another_takes_over_messages_nobody_twice(tmp_path: Path) -> None:
     moments, people = random.Random(SEED), 600  # noqa: S311 - no secret
     for number in sorted(moments.sample(range(people // 2), 3)):
         store = tmp_path / str(number)

@@ -1,1 +1,1 @@
-"""What the Airflow of these tests runs."""
+"""The DAGs of these tests."""

@@ -1,4 +1,4 @@
-"""A run that fails and is late, and all whom it alerts."""
+"""A DAG whose run fails and is late, with alerts to several people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 from datetime import timedelta
 
-from airflow.sdk import (  # type: ignore[attr-defined]  # they are there, and in no stub
+from airflow.sdk import (  # type: ignore[attr-defined]  # Airflow's stub lacks these names
     DAG,
     AsyncCallback,
     DeadlineAlert,
@@ -18,7 +18,7 @@ from intercom_provider.notifications.message import IntercomNotifier
 
 
 def alert_to(user_id: str) -> IntercomNotifier:
-    """Alert one of those who are responsible."""
+    """Return a notifier that alerts one person."""
     return IntercomNotifier(message_type="in_app", to={"type": "user", "user_id": user_id})
 
 

@@ -1,4 +1,4 @@
-"""Batches that may be told to die, that may take their time, and that may not."""
+"""Batches that may kill themselves, that retry, or that have a short execution timeout."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ USUAL: Final[dict[str, Any]] = {
 }
 
 with DAG("batch", schedule=None, params=PARAMS):
-    # A variable, for a person changes their mind when the run's params stand already.
+    # A variable, because a test changes it after the run has started, when its params are fixed.
     SendMessageBatchOperator(**USUAL, retries=2, on_unconfirmed="{{ var.value.get('on_unconfirmed', 'fail') }}")
 
 with DAG("batch_of_a_campaign", schedule=None, params=PARAMS):

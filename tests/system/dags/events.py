@@ -1,11 +1,12 @@
-"""The example whose DAG a watcher starts, as Airflow would find it, but with seconds for its minutes."""
+"""The example whose DAG a watcher starts, with seconds instead of minutes."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
-EXAMPLE: Final = Path(__file__).resolve().parents[3] / "example_dags" / "whatsapp_campaign_settled.py"
+from tests.support.project import PROJECT
+
+EXAMPLE: Final = PROJECT / "example_dags" / "whatsapp_campaign_settled.py"
 CONN: Final = 'intercom_conn_id="intercom_with_a_campaign"'
 HERE: Final = {
     "settle_for=30 * 60, poke_interval=5 * 60": f"settle_for=2, poke_interval=1, {CONN}",
@@ -16,5 +17,5 @@ text = EXAMPLE.read_text(encoding="utf-8")
 for usual, here in HERE.items():
     assert text.count(usual) == 1, usual
     text = text.replace(usual, here)
-# What is compiled under this file's name is this file's to Airflow.
+# Compiled under this file's name, so that Airflow takes the DAG for one of this file.
 exec(compile(text, __file__, "exec"))  # noqa: S102 - our own example

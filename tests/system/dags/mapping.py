@@ -1,4 +1,4 @@
-"""One email to each of a list that another task gives, in another order and with one more when it is cleared."""
+"""A mapped send over a list that has another order and one more entry after a clear."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ with DAG("mapping_chunks", schedule=None):
     @task
     def chunks() -> list[list[dict[str, Any]]]:
         number, size = (90, 30) if get_current_context()["ti"].try_number == 1 else (100, 25)
-        # After a clear there is one chunk more, and nearly everybody is in another one.
+        # After a clear there is one more chunk, and nearly everybody is in a different chunk.
         people = [{"to": {"type": "user", "user_id": f"{index}"}} for index in range(number)]
         return [people[start : start + size] for start in range(0, number, size)]
 

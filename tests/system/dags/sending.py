@@ -1,4 +1,4 @@
-"""One email, sent by a task that may be told to die."""
+"""One email, sent by a task that may kill itself."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ with DAG("sending", schedule=None, params={"die": "never", "first_conn": "interc
         subject="Your parcel",
         body=BODY,
         repeat="{{ params.repeat }}",
-        # A variable, for a person changes their mind when the run's params stand already.
+        # A variable, because a test changes it after the run has started, when its params are fixed.
         on_unconfirmed="{{ var.value.get('on_unconfirmed', 'fail') }}",
         intercom_conn_id="{{ params.first_conn if ti.try_number == 1 else 'intercom_default' }}",
         retries=2,

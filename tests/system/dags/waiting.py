@@ -1,4 +1,4 @@
-"""Waits that the triggerer does."""
+"""Deferred waits."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from intercom_provider.operators.message import SendMessageOperator
 from intercom_provider.sensors.message_status import MessageStatusSensor
 from tests.system.people import PHONE
 
-# A task that resumes within some eight seconds can be failed by Airflow itself, which takes the end of its
-# first leg for the end of it all: https://github.com/apache/airflow/issues/72716.
+# Airflow may fail a task that resumes within about eight seconds, because it takes the end of the first leg for the end
+# of the task: https://github.com/apache/airflow/issues/72716.
 with DAG("settling", schedule=None):
     SendMessageOperator(
         task_id="send",

@@ -1,4 +1,4 @@
-"""Intercom over https, as it is spoken to in earnest."""
+"""Requests over https."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_messages_go_over_https_on_one_connection(driver: str, certificate: Path
 
 @pytest.mark.parametrize("driver", DRIVERS)
 @pytest.mark.parametrize("call", [send, status])
-def test_a_host_that_cannot_prove_who_it_is_hears_nothing(driver: str, call: Call, tmp_path: Path) -> None:
+def test_a_host_without_a_trusted_certificate_gets_no_request(driver: str, call: Call, tmp_path: Path) -> None:
     with Hostile() as server, over_tls(server.url, write_certificate(tmp_path / "other.pem")) as url:
         settings = settings_for(url)
         with pytest.raises(UnreachableError, match=r"CERTIFICATE_VERIFY_FAILED.*self-signed certificate"):

@@ -1,4 +1,4 @@
-"""What the hook makes of a connection, however it is given."""
+"""How the hook reads a connection, in every form in which it is given."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_what_is_empty_is_unset(connect: Connect, unset: object) -> None:
         ({"host": "proxy.example.com", "port": 70_000}, "port"),
     ],
 )
-def test_what_is_wrong_is_told_by_its_field(connect: Connect, change: dict[str, Any], field: str) -> None:
+def test_an_error_names_the_wrong_field(connect: Connect, change: dict[str, Any], field: str) -> None:
     connect(json_with() | change)
     assert f": {field}: " in problem()
 
@@ -157,7 +157,7 @@ def test_a_host_replaces_the_regions(connect: Connect, host: str, port: int | No
     assert settings().url == url
 
 
-def test_plain_http_to_another_machine_is_told_of(connect: Connect, logged: Logged) -> None:
+def test_plain_http_to_another_machine_warns(connect: Connect, logged: Logged) -> None:
     connect(HTTP_ELSEWHERE, allow_http="true")
     assert settings().url == "http://proxy.example.com"
     log = logged()
@@ -165,13 +165,13 @@ def test_plain_http_to_another_machine_is_told_of(connect: Connect, logged: Logg
     assert TOKEN not in log
 
 
-def test_plain_http_to_this_machine_is_no_matter(connect: Connect, logged: Logged) -> None:
+def test_plain_http_to_this_machine_does_not_warn(connect: Connect, logged: Logged) -> None:
     connect({**json_with(allow_http=True), "host": "http://127.0.0.1:1"})
     assert settings().url == "http://127.0.0.1:1"
     assert "plain http" not in logged()
 
 
-def test_what_is_unknown_in_extra_is_told_of_without_its_value(connect: Connect, logged: Logged) -> None:
+def test_unknown_keys_in_extra_warn_without_their_values(connect: Connect, logged: Logged) -> None:
     connect(json_with(regoin="eu", api_token="hunter2"))
     assert settings().region == "us"
     log = logged()

@@ -1,4 +1,4 @@
-"""What Airflow reads about the connection: the provider's metadata, the form, the test button."""
+"""The provider's metadata, the connection form and the test button."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_metadata_is_what_airflow_defines() -> None:
     json.dumps(get_provider_info())
 
 
-def test_all_that_the_metadata_names_is_there() -> None:
+def test_every_module_and_class_in_the_metadata_exists() -> None:
     info: dict[str, Any] = get_provider_info()
     for kind in ("hooks", "operators", "sensors", "triggers"):
         for entry in info[kind]:
@@ -83,7 +83,7 @@ def test_airflows_own_fields_look_the_same_in_every_version() -> None:
 
 
 class Field:
-    """What a widget of the form was made of."""
+    """The arguments of a widget of the form."""
 
     def __init__(self, **options: Any) -> None:
         self.options = options
@@ -135,16 +135,14 @@ def get_app(sandbox: Sandbox) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("region", "configured"), [("us", "us"), ("eu", "eu"), ("au", "au")])
-def test_the_right_region_is_not_complained_about(
-    connect: Connect, sandbox: Sandbox, region: Any, configured: str
-) -> None:
+def test_the_right_region_is_not_reported(connect: Connect, sandbox: Sandbox, region: Any, configured: str) -> None:
     sandbox.settings.region = region
     connect(sandbox.connection, region=configured)
     worked, text = IntercomHook().test_connection()
     assert (worked, "region is" in text) == (True, False)
 
 
-def test_another_region_is_told_of(connect: Connect, sandbox: Sandbox) -> None:
+def test_another_region_is_reported(connect: Connect, sandbox: Sandbox) -> None:
     sandbox.settings.region = "eu"
     connect(sandbox.connection, region="us")
     worked, text = IntercomHook().test_connection()
@@ -152,7 +150,7 @@ def test_another_region_is_told_of(connect: Connect, sandbox: Sandbox) -> None:
     assert "The connection's region is us, the workspace's is Europe" in text
 
 
-def test_what_is_missing_or_on_is_told_of(connect: Connect, sandbox: Sandbox) -> None:
+def test_a_missing_sender_and_a_dry_run_are_reported(connect: Connect, sandbox: Sandbox) -> None:
     connect(sandbox.connection, admin_id=None, dry_run=True)
     worked, text = IntercomHook().test_connection()
     assert worked
@@ -182,12 +180,12 @@ def test_a_wrong_token_explains_itself(connect: Connect, sandbox: Sandbox) -> No
     [
         (error(403, "forbidden", "No scope"), "regenerated"),
         (error(401, "token_unauthorized"), "regenerated"),
-        (html(200), "no JSON"),
+        (html(200), "not the expected JSON"),
         (html(404), "not Intercom's"),
         (answer(500), "500"),
         (rate_limited(retry_after="1"), "429"),
         (redirect(), "redirect"),
-        (answer(200, {"type": "error"}), "no JSON"),
+        (answer(200, {"type": "error"}), "not the expected JSON"),
     ],
 )
 def test_it_asks_once_and_says_what_went_wrong(connect: Connect, act: Any, words: str) -> None:
@@ -219,7 +217,7 @@ def test_it_does_not_wait_long_for_a_host_that_does_not_answer(connect: Connect)
         assert time.monotonic() - started < 5
 
 
-def test_a_host_that_nobody_serves_is_told(connect: Connect) -> None:
+def test_a_host_where_nobody_listens_is_reported(connect: Connect) -> None:
     with refusing() as url:
         connect(connection_to(url))
         worked, text = IntercomHook().test_connection()
@@ -234,12 +232,14 @@ def test_a_host_that_nobody_serves_is_told(connect: Connect) -> None:
         pytest.param({"extra": "{"}, "extra", marks=pytest.mark.needs("connections_as_written")),
     ],
 )
-def test_a_wrong_connection_is_told(connect: Connect, sandbox: Sandbox, change: dict[str, Any], words: str) -> None:
+def test_a_wrong_field_of_the_connection_is_reported(
+    connect: Connect, sandbox: Sandbox, change: dict[str, Any], words: str
+) -> None:
     connect(sandbox.connection | change)
     worked, text = IntercomHook().test_connection()
     assert (worked, words in text) == (False, True)
 
 
-def test_a_connection_that_does_not_exist_is_told() -> None:
+def test_a_connection_that_does_not_exist_is_reported() -> None:
     worked, text = IntercomHook("no_such_connection").test_connection()
     assert (worked, "no_such_connection" in text) == (False, True)

@@ -47,10 +47,10 @@ SHORT: Final = 1.0
 @dataclass(frozen=True, slots=True)
 class Fault:
     """
-    A fault, and what becomes of a call that meets it once, or with every request.
+    A fault, and how calls end that meet it.
 
-    `send`: how sending ends that meets it once. `gets`: how asking ends that meets it once. `always`: how
-    asking ends that meets nothing else.
+    `send`: the end of a send that meets it once. `gets`: the end of a GET that meets it once. `always`: the end of a
+    GET that meets it with every request.
     """
 
     act: Act
@@ -61,23 +61,23 @@ class Fault:
 
 
 def unconfirmed(act: Act, *, created: int = 0, always: str = "UnreachableError", timeout: float = 5.0) -> Fault:
-    """Expect of what may have been read that a send says so, and that asking is patient."""
+    """Expect of a request that may have been read that a send is unconfirmed and a GET is repeated."""
     return Fault(act, Seen("UnconfirmedError", 1, created), Seen("ok", 2, 0), Seen(always, 2, 0), timeout)
 
 
 def refused(act: Act, kind: str, *, to_send: str = "") -> Fault:
-    """Expect an end of every call."""
+    """Expect that every call ends."""
     said = Seen(kind, 1, 0)
     return Fault(act, Seen(to_send or kind, 1, 0), said, said)
 
 
 def unread(act: Act, kind: str = "RateLimitedError") -> Fault:
-    """Expect of what was refused unread that everything is asked again."""
+    """Expect of a request that was refused unread that every call repeats it."""
     return Fault(act, Seen("ok", 2, 1), Seen("ok", 2, 0), Seen(kind, 2, 0))
 
 
 def unconfirmed_but_final_for_gets(act: Act) -> Fault:
-    """Expect that a send does not know, and that asking ends."""
+    """Expect that a send is unconfirmed and a GET ends."""
     final = Seen("RefusedError", 1, 0)
     return Fault(act, Seen("UnconfirmedError", 1, 0), final, final)
 
@@ -91,7 +91,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "429 with X-RateLimit-Reset": unread(rate_limited(reset_in=1)),
     "429 with Retry-After in seconds": unread(rate_limited(retry_after="1")),
     "429 with Retry-After as a date": unread(rate_limited_until(1)),
-    "429 with Retry-After of no sense": unread(rate_limited(retry_after="soon")),
+    "429 with Retry-After without a meaning": unread(rate_limited(retry_after="soon")),
     "429 with Retry-After of a digit that is no number": unread(rate_limited(retry_after="\xb2")),
     "429 with Retry-After as an impossible date": unread(rate_limited(retry_after="Mon, 99 Foo 99999 99:99:99 GMT")),
     "429 with neither": unread(rate_limited()),
@@ -158,7 +158,7 @@ FAULTS: Final[dict[str, Fault]] = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One call that met a fault; what it came to, how long it took, and what another host saw of it."""
+    """A call that met a fault: how it ended, how long it took, and how many requests went to another host."""
 
     seen: Seen
     seconds: float
@@ -192,7 +192,7 @@ def runs(certificate: Path) -> Iterator[Runs]:
             for wire in WIRES
             for call in CALLS
             for always in (False, True)
-            # What is not known of a send is what counts, and is told by the same code for all.
+            # Over TLS only sends are tried: whether a request was written is what TLS may change.
             if (call == "send" and not always) or (call != "send" and not wire)
         }
 

@@ -11,11 +11,10 @@ import pytest
 from intercom_provider.api import calls
 from intercom_provider.api.errors import ExpiredError, InvalidInputError, NotFoundError, StoppedError
 from intercom_provider.hooks.intercom import IntercomHook
+from tests.support.eventually import eventually
 from tests.support.hostile import Hostile, answer, rate_limited
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from intercom_provider.sandbox import Sandbox
 
     from .conftest import Connect, Logged
@@ -52,13 +51,6 @@ def read_all(form: str, ruleset_id: str | int) -> list[Any]:
         return [event async for event in IntercomHook().aiter_message_statuses(ruleset_id)]
 
     return asyncio.run(read())
-
-
-def eventually(look: Callable[[], Any]) -> Any:
-    end = time.monotonic() + 3
-    while (found := look()) is None and time.monotonic() < end:
-        time.sleep(0.02)
-    return found
 
 
 @both_forms
@@ -201,7 +193,7 @@ def test_a_contact_is_found_by_your_own_id_or_by_email(form: str) -> None:
         {"email": ""},
     ],
 )
-def test_a_search_for_nobody_in_particular_makes_no_request(sandbox: Sandbox, form: str, wrong: dict[str, Any]) -> None:
+def test_a_search_without_exactly_one_id_makes_no_request(sandbox: Sandbox, form: str, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError):
         call(form, "find_contact_id", **wrong)
     assert sandbox.requests == []
@@ -237,7 +229,7 @@ def test_every_request_says_who_asks_and_for_which_version(sandbox: Sandbox) -> 
     assert request.headers["user-agent"].startswith("airflow-provider-intercom/")
 
 
-def test_a_hook_bears_a_server_that_misbehaves(connect: Connect) -> None:
+def test_a_hook_survives_a_server_that_misbehaves(connect: Connect) -> None:
     with Hostile() as server:
         connect(server.connection)
         server.script(rate_limited(), answer(200, b"<html>"), path="/messages/whatsapp/status")

@@ -1,4 +1,4 @@
-"""The same end, whoever does the waiting: poke, reschedule and deferrable side by side."""
+"""The same end states in poke, reschedule and deferrable mode."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ MODES: dict[str, dict[str, Any]] = {
     "reschedule": {"mode": "reschedule"},
     "deferrable": {"deferrable": True},
 }
-# What happens -> the sensor's fields, the statuses of the ruleset, and what then stands in XCom.
+# Story -> the sensor's fields, the statuses of the ruleset, and the XCom.
 STORIES: dict[str, tuple[dict[str, Any], list[str], dict[str, Any]]] = {
     "settled": (
         {"max_failed": 1},
         ["delivered", "read", "failed"],
-        {"total": 3, "sent": 0, "delivered": 1, "read": 1, "failed": 1, "reached": 2, "settled": True},
+        {"total": 3, "pending": 0, "delivered": 1, "read": 1, "failed": 1, "reached": 2, "settled": True},
     ),
     "too many failed": (
         {"max_failed": 0},
         ["delivered", "read", "failed"],
-        {"total": 3, "sent": 0, "delivered": 1, "read": 1, "failed": 1, "reached": 2, "settled": True},
+        {"total": 3, "pending": 0, "delivered": 1, "read": 1, "failed": 1, "reached": 2, "settled": True},
     ),
     "time-out fail": (
         {},
         ["delivered", "sent"],
-        {"total": 2, "sent": 1, "delivered": 1, "read": 0, "failed": 0, "reached": 1, "settled": False},
+        {"total": 2, "pending": 1, "delivered": 1, "read": 0, "failed": 0, "reached": 1, "settled": False},
     ),
     "time-out report": (
         {"on_timeout": "report"},
         ["delivered", "sent"],
-        {"total": 2, "sent": 1, "delivered": 1, "read": 0, "failed": 0, "reached": 1, "settled": False},
+        {"total": 2, "pending": 1, "delivered": 1, "read": 0, "failed": 0, "reached": 1, "settled": False},
     ),
 }
 ENDS_WELL = ("settled", "time-out report")
@@ -52,7 +52,7 @@ def expected_state(story: str, option: str) -> str:
 
 
 @pytest.mark.parametrize(("mode", "story", "option"), list(product(MODES, STORIES, OPTIONS)))
-def test_the_mode_changes_neither_the_end_nor_what_is_told(
+def test_the_mode_changes_neither_the_end_state_nor_the_xcom(
     run_dag: Any, sandbox: Sandbox, mode: str, story: str, option: str
 ) -> None:
     fields, statuses, told = STORIES[story]

@@ -173,7 +173,7 @@ def test_a_contact_that_is_there_for_the_retry_is_messaged_once(
     assert run.states == {"send": "success"}
     assert len(server.created) == 1
     said = capfd.readouterr().out
-    assert "one that was just created takes a moment" in said
+    assert "a new contact takes a moment to appear" in said
     assert "the sender's admin id" in said
 
 

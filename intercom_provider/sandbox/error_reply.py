@@ -1,17 +1,17 @@
-"""A request that Intercom refuses, and the two shapes in which it says so."""
+"""An error reply of Intercom's API, in its two shapes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-class ApiError(Exception):
-    """An error reply.
+class ErrorReply(Exception):  # noqa: N818 - a reply, which an endpoint raises instead of returning
+    """Raised by an endpoint to refuse a request.
 
     :param status: the HTTP status.
-    :param code: Intercom's code; None for the old shape, which has a message only.
-    :param message: what a person reads.
-    :param field: the field or parameter that is at fault, where there is one.
+    :param code: Intercom's error code; None for the old shape, which has a message only.
+    :param message: the text for people.
+    :param field: the field or parameter at fault, if there is one.
     """
 
     def __init__(self, status: int, code: str | None, message: str, field: str | None = None) -> None:
@@ -22,7 +22,7 @@ class ApiError(Exception):
         self.field = field
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """Make the body of the reply.
+        """Build the body of the reply.
 
         :param request_id: the id by which Intercom's support would find the request.
         """

@@ -1,4 +1,4 @@
-"""A way to Intercom through a proxy that the environment names, and what happens on it."""
+"""Requests through a proxy that the environment names."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ OPEN: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 class Proxy:
     """
-    A proxy that is asked for a way to another host.
+    A proxy that opens tunnels.
 
-    :param port: Where the way leads on this machine, whatever it is asked for.
+    :param port: The port of this machine to which every tunnel leads, whatever host was asked for.
     """
 
     def __init__(self, port: int) -> None:
         self.answers: list[bytes | None] = []
-        """What it says next, instead of opening a way; None for nothing as long as it is waited for."""
+        """Its next answers, instead of opening a tunnel; None for no answer."""
 
         self.asked: list[bytes] = []
         self._port = port
@@ -115,7 +115,7 @@ def settings() -> Settings:
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_a_proxy_opens_the_way_and_hears_no_word_of_what_is_said(
+def test_a_proxy_opens_a_tunnel_and_does_not_see_the_token(
     server: Hostile, proxy: Proxy, settings: Settings, driver: str
 ) -> None:
     DRIVERS[driver](settings, *(send(settings, RetryLimits(), body=f"Hello {number}") for number in range(2)))
@@ -131,7 +131,7 @@ def test_a_proxy_opens_the_way_and_hears_no_word_of_what_is_said(
     ids=["breaks off", "makes no sense", "refuses", "says nothing"],
 )
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_a_message_for_which_no_way_was_opened_was_not_sent_and_goes_out_once_there_is_one(
+def test_a_message_is_sent_once_after_a_proxy_failed_to_open_a_tunnel(
     server: Hostile, proxy: Proxy, settings: Settings, driver: str, answer: bytes | None
 ) -> None:
     proxy.answers = [answer]
@@ -142,7 +142,7 @@ def test_a_message_for_which_no_way_was_opened_was_not_sent_and_goes_out_once_th
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_a_message_that_is_lost_on_an_open_way_may_have_arrived(
+def test_a_message_that_is_lost_in_an_open_tunnel_is_unconfirmed(
     server: Hostile, proxy: Proxy, settings: Settings, driver: str
 ) -> None:
     server.script(drop(created=True))
@@ -164,23 +164,21 @@ def test_a_proxy_that_refuses_is_named_with_its_status_and_without_its_password(
 
 @pytest.mark.parametrize("client", [IntercomClient, AsyncIntercomClient])
 @pytest.mark.parametrize("named", ["ftp://ada:pr0xy-word@proxy:1", "http://ada:pr0xy/word@proxy:1"])
-def test_a_proxy_that_is_none_is_refused_by_the_name_of_its_variable(
+def test_an_unusable_proxy_is_an_error_that_names_its_variable(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, client: Callable[[Settings], object], named: str
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", named)
-    with pytest.raises(InvalidInputError, match="HTTPS_PROXY: names no proxy that can be used") as raised:
+    with pytest.raises(InvalidInputError, match="HTTPS_PROXY: is not a usable proxy") as raised:
         client(settings)
     assert "pr0xy" not in str(raised.value)
 
 
 @pytest.mark.parametrize("exists", [False, True])
-def test_certificates_that_cannot_be_read_are_refused_by_the_name_of_their_variable(
-    tmp_path: Path, exists: bool
-) -> None:
+def test_unreadable_certificates_are_an_error_that_names_their_variable(tmp_path: Path, exists: bool) -> None:
     named = tmp_path / "authorities.pem"
     if exists:
         named.write_text("no certificate")
-    code = "from intercom_provider.api.client import _tls; _tls()"
+    code = "from intercom_provider.api.transport import tls_context; tls_context()"
     # They are read once a process.
     ended = subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-c", code],
@@ -190,4 +188,17 @@ def test_certificates_that_cannot_be_read_are_refused_by_the_name_of_their_varia
         timeout=60,
         check=False,
     )
-    assert "InvalidInputError: SSL_CERT_FILE: names no certificates that can be read (" in ended.stderr
+    assert "InvalidInputError: SSL_CERT_FILE: has no certificates that can be read (" in ended.stderr
+
+
+def test_the_token_goes_to_the_host_itself_whatever_proxy_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Hostile() as server:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, server.elsewhere.url)
+        settings = settings_for(server.url)
+        for driver in DRIVERS.values():
+            driver(settings, send(settings, RetryLimits(attempts=1)))
+        assert len(server.created) == 2
+        assert server.elsewhere.requests == []

@@ -1,4 +1,4 @@
-"""What leaves on the socket, and how."""
+"""The bytes of requests on the socket, and what httpx announces of its steps."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_request_leaves_in_one_piece_each_time(request_: Request) -> None:
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_an_httpx_that_says_nothing_of_its_steps_makes_no_message_unsent(
+def test_a_lost_reply_is_unconfirmed_although_httpx_announces_no_steps(
     driver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def silent(*_: object) -> None:

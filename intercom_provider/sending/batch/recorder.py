@@ -1,0 +1,148 @@
+"""Record the outcome of each message of a batch: in its counts, and as a line of its results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from intercom_provider.api.errors import (
+    ApiError,
+    ExpiredError,
+    InvalidInputError,
+    RateLimitedError,
+    StoppedError,
+    UnreachableError,
+)
+from intercom_provider.ledger.ledger import NO_IDS, ids_of
+
+if TYPE_CHECKING:
+    from intercom_provider.api.errors import IntercomError, UnconfirmedError
+    from intercom_provider.api.models import Outcome, Receipt
+    from intercom_provider.ledger.ledger import Entry, Ids
+    from intercom_provider.results.writer import ResultsWriter
+    from intercom_provider.sending.batch.counts import Counts
+    from intercom_provider.sending.batch.input import Item
+
+STOPPED_BEFORE: Final = "the batch stopped before this message was sent"
+
+
+class Recorder:
+    """
+    Records outcomes.
+
+    :param counts: The batch's counts.
+    :param results: The writer of its results.
+    :param may_resend: Whether a retry sends unconfirmed messages again.
+    """
+
+    def __init__(self, counts: Counts, results: ResultsWriter, *, may_resend: bool) -> None:
+        self._counts = counts
+        self._results = results
+        self._may_resend = may_resend
+
+    def add_receipt(self, item: Item, receipt: Receipt) -> None:
+        """
+        Record a receipt.
+
+        :param item: The message.
+        :param receipt: The receipt.
+        """
+        ids = ids_of(receipt)
+        self.add(item, receipt.outcome, receipt.reason, ids=ids)
+
+    def add_earlier(self, item: Item, found: Entry) -> None:
+        """
+        Record a message that an earlier try has sent, or may have sent.
+
+        :param item: The message.
+        :param found: Its entry in the ledger.
+        """
+        if found.state == "sent":
+            self.add(item, "already_sent", f"already sent by {found}", ids=found.ids)
+        else:
+            self._add_unconfirmed(item, f"{found} left no result")
+
+    def add_error(self, item: Item, error: IntercomError) -> None:
+        """
+        Record a message that was certainly not sent.
+
+        :param item: The message.
+        :param error: The error that its call ended with.
+        """
+        if isinstance(error, StoppedError):
+            self.add_not_sent(item)
+            return
+        outcome: Outcome = "rejected"
+        if isinstance(error, ExpiredError):
+            outcome = "expired"
+        elif isinstance(error, UnreachableError | RateLimitedError | InvalidInputError):
+            # Intercom has not read it. (The input was checked before: what is invalid here is the way to Intercom.)
+            outcome = "not_sent"
+        self._counts.transient += error.transient
+        self.add(item, outcome, str(error), shared_reason=error.summary if isinstance(error, ApiError) else None)
+
+    def add_unconfirmed(self, item: Item, error: UnconfirmedError) -> None:
+        """
+        Record a message whose outcome is unknown.
+
+        :param item: The message.
+        :param error: The error that its call ended with.
+        """
+        cause = error.__cause__
+        self._add_unconfirmed(item, error.why, cause.summary if isinstance(cause, ApiError) else None)
+
+    def add_unanswered(self, item: Item) -> None:
+        """
+        Record a message whose request was made, and whose answer was not waited for.
+
+        :param item: The message.
+        """
+        self._add_unconfirmed(item, "the batch ended before its answer came")
+
+    def add_not_sent(self, item: Item) -> None:
+        """
+        Record a message that a stopped batch did not send.
+
+        :param item: The message.
+        """
+        self._counts.transient += 1
+        self.add(item, "not_sent", STOPPED_BEFORE)
+
+    def count_rest(self) -> None:
+        """Count all messages without an outcome as ``not_sent``, without a line in the results."""
+        rest = self._counts.total - self._counts.done
+        if rest > 0:
+            self._counts.transient += rest
+            self._counts.add("not_sent", reason=STOPPED_BEFORE, count=rest)
+
+    def add(
+        self,
+        item: Item,
+        outcome: str,
+        reason: str | None,
+        *,
+        shared_reason: str | None = None,
+        ids: Ids = NO_IDS,
+    ) -> None:
+        """
+        Record an outcome.
+
+        :param item: The message.
+        :param outcome: The outcome.
+        :param reason: Why it is not ``sent``; for the results.
+        :param shared_reason: The reason in words that other messages share, for the counts (default ``reason``).
+        :param ids: Intercom's ids.
+        """
+        is_counted_by_reason = outcome not in ("sent", "already_sent", "duplicate")
+        self._counts.add(
+            outcome,
+            whatsapp_message_id=ids.whatsapp_message_id,
+            reason=(shared_reason or reason) if is_counted_by_reason else None,
+            number=item.number,
+        )
+        line: dict[str, Any] = {"index": item.index, "key": item.key, "outcome": outcome}
+        self._results.add({**line, **ids._asdict(), "reason": reason})
+
+    def _add_unconfirmed(self, item: Item, why: str, shared: str | None = None) -> None:
+        self._counts.transient += self._may_resend
+        prefix = "it may have been sent or not: "
+        self.add(item, "unconfirmed", prefix + why, shared_reason=prefix + (shared or why))

@@ -1,0 +1,230 @@
+"""
+Sending one message under a ledger: what the operator, the notifier and the command line have in common.
+
+The order is always the same: find what earlier attempts have left, write the intent, send, write the result. What
+differs between a worker and the triggerer is only who makes the requests, so :class:`SingleSend` decides everything
+and is run by either client. It cannot be a flow of its own (``api/flow.py``): a stop, a time-out of the task and a
+cancellation end a client from outside, and the flow that it runs does not get to see them.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from intercom_provider.api import calls
+from intercom_provider.api.errors import (
+    ExpiredError,
+    IntercomError,
+    NotFoundError,
+    RateLimitedError,
+    RefusedError,
+    StoppedError,
+    UnconfirmedError,
+    UnreachableError,
+)
+from intercom_provider.api.flow import RetryLimits
+from intercom_provider.api.models import Receipt
+from intercom_provider.compat import AirflowException, AirflowTaskTimeout
+from intercom_provider.exceptions import IntercomRefusedError, MessageUnconfirmedError
+from intercom_provider.ledger.ledger import NO_IDS, Ids, StatelessLedger, ids_of, message_digest
+from intercom_provider.sending.options import SendOptions
+
+if TYPE_CHECKING:
+    from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
+    from intercom_provider.api.message import Message
+    from intercom_provider.api.models import Outcome
+    from intercom_provider.api.settings import Settings
+    from intercom_provider.ledger.ledger import Entry, Ledger
+
+log = logging.getLogger(__name__)
+
+_DEFAULT_OPTIONS: Final = SendOptions()
+
+
+class SendResult(NamedTuple):
+    """
+    The result of sending one message.
+
+    :param receipt: The outcome, with the reason and the ids that are known.
+    :param error: The error with which a task has to end; None when it succeeds.
+    :param cause: The error of the request; None when there is none, or no request was made.
+    :param entry: The entry of the ledger because of which no request was made; None when one was made.
+    """
+
+    receipt: Receipt
+    error: Exception | None = None
+    cause: IntercomError | None = None
+    entry: Entry | None = None
+
+
+class SingleSend:
+    """
+    Sends one message, unless the ledger knows that it was sent. Is run once, by :meth:`run` or :meth:`arun`.
+
+    A dry run sends nothing, and neither reads nor writes the ledger.
+
+    :param message: The message.
+    :param settings: The connection's settings.
+    :param options: How to send.
+    :param ledger: The ledger, whose try has begun; None (default) to send whatever was sent before.
+    :param salt: The scope of the ledger, so that digests differ between runs.
+    :param request_timeout: Seconds that one request may take; None (default) for the connection's time-out.
+    :raises InvalidInputError: When the message needs what the API version lacks, or has no sender.
+    """
+
+    def __init__(
+        self,
+        message: Message,
+        settings: Settings,
+        options: SendOptions = _DEFAULT_OPTIONS,
+        ledger: Ledger | None = None,
+        *,
+        salt: str = "",
+        request_timeout: float | None = None,
+    ) -> None:
+        limits = RetryLimits(contact_wait=options.contact_wait, deadline=options.not_after, timeout=request_timeout)
+        self._flow = calls.send_message(message, settings, limits)
+        self._message = message
+        self._options = options
+        self._ledger: Ledger = StatelessLedger() if ledger is None or settings.dry_run else ledger
+        self._is_dry_run = settings.dry_run
+        self._digest = message_digest(
+            key=message.key, message_type=message.wire_type, recipients=message.recipients, salt=salt
+        )
+
+    def run(self, client: IntercomClient) -> SendResult:
+        """
+        Send the message from a task, a callback or a command.
+
+        :param client: Makes the requests.
+        :return: The result.
+        :raises AirflowTaskTimeout: When the task's time is up, and the message certainly was not sent.
+        """
+        known = self._begin()
+        if known is not None:
+            return known
+        try:
+            receipt = client.run(self._flow)
+        except IntercomError as error:
+            return self._end_with_error(error)
+        except AirflowTaskTimeout:
+            if not client.may_have_sent:
+                self._withdraw_intent()
+                raise
+            return self._end_with_error(UnconfirmedError("execution_timeout passed while the message was being sent"))
+        return self._end(receipt)
+
+    async def arun(self, client: AsyncIntercomClient) -> SendResult:
+        """
+        Send the message where nothing may block; the ledger has to be one that does not block either.
+
+        :param client: Makes the requests.
+        :return: The result.
+        """
+        known = self._begin()
+        if known is not None:
+            return known
+        try:
+            receipt = await client.run(self._flow)
+        except IntercomError as error:
+            return self._end_with_error(error)
+        return self._end(receipt)
+
+    def _begin(self) -> SendResult | None:
+        """Write the intent; return a result instead when the message must not be sent."""
+        if self._is_dry_run:
+            log.warning("The connection has dry_run set: nothing is sent")
+            return None
+        repeat, on_unconfirmed = self._options.repeat, self._options.on_unconfirmed
+        if repeat != "always":
+            self._ledger.include_mapped_instances()
+        entry = self._ledger.find(self._digest)
+        if entry is not None and not self._ledger.may_send(entry, repeat, on_unconfirmed):
+            return self._answer_from(entry)
+        if entry is not None:
+            log.warning(
+                "Sending again: there is %s (%s), and repeat is %s, on_unconfirmed %s",
+                *(entry, entry.state, repeat, on_unconfirmed),
+            )
+        self._ledger.commit({}, [self._digest])
+        return None
+
+    def _end(self, receipt: Receipt) -> SendResult:
+        """Write the result of a message that Intercom has accepted."""
+        if receipt.outcome == "rejected":
+            self._withdraw_intent()
+            refusal = IntercomRefusedError(f"message {receipt.id}: {receipt.reason}")
+            return SendResult(receipt, None if self._options.on_rejected == "report" else refusal)
+        if not self._is_dry_run:
+            try:
+                self._ledger.commit({self._digest: ids_of(receipt)}, [])
+            except (Exception, AirflowTaskTimeout):
+                # Failing now would call a sent message failed; the intent keeps a rerun from sending it again.
+                log.exception("Message %s was sent, and the ledger could not be written", receipt.id)
+        return SendResult(receipt)
+
+    def _end_with_error(self, error: IntercomError) -> SendResult:
+        if isinstance(error, UnconfirmedError):
+            return self._unconfirmed(str(error), cause=error)
+        self._withdraw_intent()
+        receipt = self._receipt(outcome_of(error), str(error))
+        is_reported = self._options.on_rejected == "report" and _is_about_message(error)
+        return SendResult(receipt, None if is_reported else error, error)
+
+    def _answer_from(self, entry: Entry) -> SendResult:
+        """Return what the ledger knows of a message that must not be sent again."""
+        if entry.state == "intent":
+            reason = f"{entry} left no result: the message may have been sent or not"
+            return self._unconfirmed(reason, entry=entry)
+        reason = f"already sent by {entry} as message {entry.ids.id}; not sending again"
+        if entry.map_index is not None:
+            reason += ". If these are two messages to one person, give each a key of its own"
+        return SendResult(self._receipt("already_sent", reason, entry.ids), entry=entry)
+
+    def _unconfirmed(
+        self, reason: str, *, cause: IntercomError | None = None, entry: Entry | None = None
+    ) -> SendResult:
+        error: Exception | None = None
+        if self._options.on_unconfirmed == "assume_sent":
+            reason = f"assumed to be sent, as on_unconfirmed says; {reason}"
+        elif self._options.on_unconfirmed == "resend":
+            error = AirflowException(f"{reason.rstrip('.')}. The next try sends it again, as on_unconfirmed says")
+        else:
+            error = MessageUnconfirmedError(f"{reason.rstrip('.')}. {self._ledger.recovery_hint}.")
+        return SendResult(self._receipt("unconfirmed", reason), error, cause, entry)
+
+    def _withdraw_intent(self) -> None:
+        """Record that the message certainly was not sent."""
+        try:
+            self._ledger.commit({self._digest: None}, [])
+        except Exception:
+            # Why it was not sent matters more than the record, which a rerun takes for an unconfirmed message.
+            log.exception("The message was not sent, and the ledger could not be written")
+
+    def _receipt(self, outcome: Outcome, reason: str, ids: Ids = NO_IDS) -> Receipt:
+        message = self._message
+        return Receipt(
+            outcome=outcome,
+            reason=reason,
+            message_type=message.message_type,
+            key=message.key,
+            **ids._asdict(),
+        )
+
+
+def outcome_of(error: IntercomError) -> Outcome:
+    """
+    Return the outcome of a message that was not sent because of an error.
+
+    :param error: The error of the request; not an UnconfirmedError.
+    :return: ``expired``; ``not_sent`` when Intercom has not read the message; else ``rejected``.
+    """
+    if isinstance(error, ExpiredError):
+        return "expired"
+    return "not_sent" if isinstance(error, UnreachableError | RateLimitedError | StoppedError) else "rejected"
+
+
+def _is_about_message(error: IntercomError) -> bool:
+    """Check whether only this message is refused; a wrong token or API version refuses all messages."""
+    return isinstance(error, NotFoundError | RefusedError) and error.code != "intercom_version_invalid"

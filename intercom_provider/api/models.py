@@ -239,7 +239,9 @@ class Me(_Tolerant):
     app: Workspace | None = None
 
 
-Outcome: TypeAlias = Literal["sent", "already_sent", "rejected", "not_sent", "unconfirmed", "expired", "dry_run"]
+Outcome: TypeAlias = Literal[
+    "sent", "already_sent", "claimed", "rejected", "not_sent", "unconfirmed", "expired", "dry_run"
+]
 
 
 class Receipt(BaseModel):

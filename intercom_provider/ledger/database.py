@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Connection
 
+if TYPE_CHECKING:
+    _TypeDecorator = sa.types.TypeDecorator[datetime]
+else:
+    # SQLAlchemy 1.4, which Airflow 3.1 allows, has no type of values here.
+    _TypeDecorator = sa.types.TypeDecorator
+
 DEFAULT_TABLE: Final = "intercom_messages"
 SCHEMA_VERSION: Final = 1
 """The layout that this release writes. A ledger of a later one is read as far as its columns are known."""
@@ -46,7 +52,7 @@ _AIRFLOW_TABLES: Final = frozenset({"dag_run", "task_instance", "alembic_version
 _SALT_BYTES: Final = 16
 
 
-class UtcDateTime(sa.types.TypeDecorator[datetime]):
+class UtcDateTime(_TypeDecorator):
     """A moment with its time zone; SQLite, which has no type for it, keeps UTC."""
 
     impl = sa.DateTime(timezone=True)

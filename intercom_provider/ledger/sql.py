@@ -14,27 +14,31 @@ agree on; asking after a lost answer what became of a commit, which may still be
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from intercom_provider.api.errors import IntercomError
-from intercom_provider.ledger.database_thread import DatabaseThread
+from intercom_provider.ledger.database_thread import Transactions
+from intercom_provider.ledger.ledger import (
+    RECOVERY_HINT,
+    Entry,
+    Ids,
+    Result,
+    SupersededError,
+    may_repeat,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
 
     from intercom_provider.ledger.database import Database
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
+    from intercom_provider.ledger.ledger import Attempt, Intent, OnUnconfirmed, Repeat
+    from intercom_provider.ledger.repeat_after import RepeatAfter
 
 LEASE_SECONDS: Final = 600.0
 """How long a claim holds a message without being renewed."""
@@ -45,54 +49,10 @@ RENEW_AFTER_SECONDS: Final = 120.0
 MAX_LOOKED_UP: Final = 500
 """How many messages one query looks up."""
 
-_MAX_REPEATS: Final = 4
-_REPEAT_PAUSE_SECONDS: Final = 0.05
-# What another attempt of the same transaction may well get through: deadlock, serialization, a lost connection.
-_REPEATED_STATES: Final = frozenset({"40P01", "40001"})
 _NO_RESULT: Final = "the try that claimed it left no result: it may have been sent or not"
 # A request may take half a minute, and what a proxy holds back as long again.
 LEASE_MARGIN_SECONDS: Final = 90.0
 _HOLDS_NOBODY: Final = frozenset({"rejected", "not_sent", "expired"})
-
-
-class LedgerUnavailableError(IntercomError):
-    """The database of the ledger cannot be used; what it would have to hold first is not sent."""
-
-    transient = True
-
-
-class SupersededError(Exception):
-    """A later try of the same task instance has taken over; this one must not send any more."""
-
-
-class Result(NamedTuple):
-    """
-    What came of a message that was claimed: columns of its row.
-
-    :param outcome: ``sent``, ``rejected``, ``not_sent``, ``expired`` or ``unconfirmed``.
-    :param reason: Why it is not ``sent``.
-    :param message_id: Intercom's id.
-    :param conversation_id: The conversation's id.
-    :param whatsapp_message_id: WhatsApp's id.
-    """
-
-    outcome: str
-    reason: str | None = None
-    message_id: str | None = None
-    conversation_id: str | None = None
-    whatsapp_message_id: str | None = None
-
-
-class Claim(NamedTuple):
-    """
-    A message that is about to be sent.
-
-    :param key: The user's own id for it.
-    :param message_type: Its type on the wire.
-    """
-
-    key: str | None
-    message_type: str
 
 
 class Owner(NamedTuple):
@@ -120,65 +80,53 @@ class Owner(NamedTuple):
         return self[:4]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The newest attempt to send one message."""
-
-    attempt: int
-    outcome: str | None
-    reason: str | None
-    message_type: str | None
-    message_id: str | None
-    conversation_id: str | None
-    whatsapp_message_id: str | None
-    owner: Owner
-    claimed_at: datetime
-    lease_runs: bool
-    finished_at: datetime | None
-
-
 class SqlLedger:
     """
     The ledger of one try of a task, in a table.
 
     :param database: The database, with its tables.
     :param owner: Which try of which task instance.
+    :param attempt: The same, as other ledgers know it.
     :param campaign: Within which a message goes out once; None (default) for the task in its run.
-    :param may_repeat_after: Whether a message that was sent at the first moment may be sent again at the second one;
-        None (default) for never.
-    :param thread: Talks to the database; None (default) for a thread of its own.
+    :param repeat_after: After what time a message of the campaign may be sent again; None (default) for never.
     """
+
+    keeps_records = True
+    recovery_hint = RECOVERY_HINT
 
     def __init__(
         self,
         database: Database,
         owner: Owner,
+        attempt: Attempt,
         *,
         campaign: str | None = None,
-        may_repeat_after: Callable[[datetime, datetime], bool] | None = None,
-        thread: DatabaseThread | None = None,
+        repeat_after: RepeatAfter | None = None,
     ) -> None:
         self.campaign = campaign
         self.scope = f"c:{campaign}" if campaign is not None else f"t:{owner.dag_id}/{owner.run_id}/{owner.task_id}"
         self._database = database
         self._table = database.tables.messages
         self._owner = owner
+        self._attempt = attempt
         self._owner_id = uuid.uuid4().hex
-        self._may_repeat_after = may_repeat_after
-        self._thread = thread or DatabaseThread()
+        self._repeat_after = repeat_after
+        self._transactions = Transactions(database)
         self._salt = ""
         # The number of each claim that is held, and of the newest attempt of each message that was looked up.
         self._claims: dict[str, int] = {}
         self._newest: dict[str, int] = {}
+        self._entries: dict[str, Entry] = {}
+        self._looked_up: set[str] = set()
         self._renewed_at = _clock()
 
     @property
     def salt(self) -> str:
-        """What the digests of messages are salted with: the same for all who share the scope."""
+        """What digests are salted with: the same for all who share the scope; known once a try began."""
         return f"{self._salt}/{self.scope}"
 
     @property
-    def lease_holds(self) -> bool:
+    def may_send_now(self) -> bool:
         """Whether the claims are certain to be this try's for as long as a request may take."""
         return not self._claims or _clock() - self._renewed_at < LEASE_SECONDS - LEASE_MARGIN_SECONDS
 
@@ -187,50 +135,65 @@ class SqlLedger:
         """Whether claims are held that should be renewed."""
         return bool(self._claims) and _clock() - self._renewed_at >= RENEW_AFTER_SECONDS
 
-    def begin_try(self) -> None:
+    def begin_try(self, *, read_only: bool = False) -> None:
         """
         Set up the table where it is missing, and end the claims of this task instance's earlier tries.
 
         For the task instance itself its earlier tries are over, whatever their leases say. One that lives on finds its
         claims taken with its next commit.
 
+        :param read_only: Whether to leave everything as it is (default False).
         :raises LedgerUnavailableError: When the database cannot be used; nothing was sent.
         :raises InvalidInputError: When a ledger cannot be there.
         """
-        self._salt = self._run(self._database.set_up)
-        self._transact(self._take_over)
+        if not read_only:
+            self._salt = self._transactions.call(self._database.set_up)
+            self._transactions.run(self._take_over)
 
-    def find_all(self, digests: Iterable[str]) -> dict[str, Row]:
+    def include_mapped_instances(self) -> None:
+        """Do nothing: all instances of a mapped task share the scope."""
+
+    def look_up(self, digests: Collection[str]) -> None:
         """
-        Look up the newest attempt of each message.
+        Read the newest attempt of each message, in few queries.
 
         :param digests: The messages.
-        :return: The attempts that hold their message back, by digest; a message without one may be sent.
         :raises LedgerUnavailableError: When the database cannot be used.
         """
         wanted = sorted(set(digests))
-        found: dict[str, Row] = {}
         for start in range(0, len(wanted), MAX_LOOKED_UP):
             chunk = wanted[start : start + MAX_LOOKED_UP]
-            found |= self._transact(partial(self._read, digests=chunk))
-        return found
+            found = self._transactions.run(partial(self._read, digests=chunk))
+            for digest in chunk:
+                self._entries.pop(digest, None)
+            self._entries |= found
+            self._looked_up.update(chunk)
 
-    def commit(self, results: Mapping[str, Result | None], claims: Mapping[str, Claim]) -> Collection[str]:
+    def find(self, digest: str) -> Entry | None:
+        """Find what holds a message back; it is read now unless :meth:`look_up` was asked before."""
+        if digest not in self._looked_up:
+            self.look_up([digest])
+        return self._entries.get(digest)
+
+    def may_send(self, entry: Entry, repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str) -> bool:
+        """Decide by :func:`intercom_provider.ledger.ledger.may_repeat`."""
+        return may_repeat(entry, self._attempt, repeat, on_unconfirmed)
+
+    def commit(self, results: Mapping[str, Result | None], intents: Mapping[str, Intent]) -> Collection[str]:
         """
         Record results, renew what is held and claim what comes next, in one transaction.
 
-        :param results: By digest, what came of messages that this try had claimed; None releases a claim of which
-            nothing was sent.
-        :param claims: By digest, the messages that are about to be sent. Nothing may be sent before this returns.
+        :param results: By digest, what came of messages that this try had claimed; None releases a claim.
+        :param intents: By digest, the messages that are about to be sent. None may be sent before this returns.
         :return: The digests that could not be claimed: another task has, in the meantime.
-        :raises LedgerUnavailableError: When the database cannot be used; nothing of ``claims`` may be sent.
+        :raises LedgerUnavailableError: When the database cannot be used; none of ``intents`` may be sent.
         :raises SupersededError: When a later try of this task instance has taken over.
         """
         token = uuid.uuid4().hex
         # A claim that is released in the same breath keeps its number: nobody can have taken it in between.
-        numbers = {digest: self._claims.get(digest, self._newest.get(digest, 0) + 1) for digest in claims}
+        numbers = {digest: self._claims.get(digest, self._newest.get(digest, 0) + 1) for digest in intents}
         begun = _clock()
-        won, held = self._transact(lambda connection: self._write(connection, token, results, claims, numbers))
+        won, held = self._transactions.run(lambda connection: self._write(connection, token, results, intents, numbers))
         self._renewed_at = begun
         for digest, result in results.items():
             if (number := self._claims.pop(digest, None)) is not None:
@@ -238,14 +201,26 @@ class SqlLedger:
         self._claims |= {digest: numbers[digest] for digest in won}
         if held < len(self._claims):
             raise SupersededError("another try of this task has taken over")
-        return claims.keys() - won
+        refused = intents.keys() - won
+        self.look_up(refused)
+        return refused
+
+    def is_current(self) -> bool:
+        """Check whether no later try of the task instance has taken over; False also when it cannot be read."""
+        try:
+            return self._transactions.run(self._count_held) >= len(self._claims)
+        except Exception:  # noqa: BLE001 - whatever the database says, it does not confirm this try
+            return False
+
+    def end_try(self) -> None:
+        """Do nothing: the last commit has recorded and released all that is known."""
 
     def _write(
         self,
         connection: sa.Connection,
         token: str,
         results: Mapping[str, Result | None],
-        claims: Mapping[str, Claim],
+        intents: Mapping[str, Intent],
         numbers: Mapping[str, int],
     ) -> tuple[set[str], int]:
         table, columns = self._table, self._table.c
@@ -260,14 +235,14 @@ class SqlLedger:
             columns.owner == self._owner_id,
         )
         if recorded := [(digest, result) for digest, result in finished if result is not None]:
-            values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in Result._fields}
+            values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in _columns_of(Result(""))}
             connection.execute(
                 sa.update(table).where(own).values(**values, token=token, finished_at=now, lease_until=None),
                 [
                     {
                         "the_digest": digest,
                         "the_attempt": self._claims[digest],
-                        **{f"new_{name}": value for name, value in result._asdict().items()},
+                        **{f"new_{name}": value for name, value in _columns_of(result).items()},
                     }
                     for digest, result in recorded
                 ],
@@ -277,9 +252,8 @@ class SqlLedger:
                 sa.delete(table).where(own, columns.outcome.is_(None)),
                 [{"the_digest": digest, "the_attempt": self._claims[digest]} for digest in released],
             )
-        still_held = sa.and_(columns.owner == self._owner_id, columns.outcome.is_(None))
-        connection.execute(sa.update(table).where(still_held).values(lease_until=lease_until))
-        if claims:
+        connection.execute(sa.update(table).where(self._still_held).values(lease_until=lease_until))
+        if intents:
             connection.execute(
                 self._database.insert_new(table),
                 [
@@ -288,20 +262,27 @@ class SqlLedger:
                         "digest": digest,
                         "attempt": numbers[digest],
                         "campaign": self.campaign,
-                        "key": claim.key,
-                        "message_type": claim.message_type,
+                        "key": None if intent.key is None else str(intent.key),
+                        "message_type": intent.message_type,
                         **self._owner._asdict(),
                         "owner": self._owner_id,
                         "token": token,
                         "claimed_at": now,
                         "lease_until": lease_until,
                     }
-                    for digest, claim in sorted(claims.items())
+                    for digest, intent in sorted(intents.items())
                 ],
             )
-        won = self._written(connection, token, claims.keys())
-        held = connection.execute(sa.select(sa.func.count()).select_from(table).where(still_held)).scalar_one()
-        return won, held
+        won = self._written(connection, token, intents.keys())
+        return won, self._count_held(connection)
+
+    @property
+    def _still_held(self) -> sa.ColumnElement[bool]:
+        return sa.and_(self._table.c.owner == self._owner_id, self._table.c.outcome.is_(None))
+
+    def _count_held(self, connection: sa.Connection) -> int:
+        query = sa.select(sa.func.count()).select_from(self._table).where(self._still_held)
+        return int(connection.execute(query).scalar_one())
 
     def _written(self, connection: sa.Connection, token: str, digests: Collection[str]) -> set[str]:
         """Read which of the rows exist as this transaction wrote them: its token tells, whoever asks how often."""
@@ -317,7 +298,7 @@ class SqlLedger:
             found.update(connection.execute(query).scalars())
         return found
 
-    def _read(self, connection: sa.Connection, digests: Collection[str]) -> dict[str, Row]:
+    def _read(self, connection: sa.Connection, digests: Collection[str]) -> dict[str, Entry]:
         table, columns = self._table, self._table.c
         now = self._database.now(connection)
         newest = (
@@ -327,19 +308,38 @@ class SqlLedger:
             .subquery()
         )
         same = sa.and_(columns.digest == newest.c.digest, columns.attempt == newest.c.attempt)
-        rows = connection.execute(sa.select(table).join(newest, same).where(columns.scope == self.scope)).mappings()
+        query = sa.select(table).join(newest, same).where(columns.scope == self.scope)
+        rows = connection.execute(query).mappings()
         found = {}
-        for each in rows:
-            row = _row(dict(each), now)
-            self._newest[each["digest"]] = row.attempt
-            if not self._is_free(row, now):
-                found[each["digest"]] = row
+        for row in rows:
+            self._newest[row["digest"]] = row["attempt"]
+            entry = self._entry(row, now)
+            if entry is not None:
+                found[row["digest"]] = entry
         return found
 
-    def _is_free(self, row: Row, now: datetime) -> bool:
-        if row.outcome == "sent" and self._may_repeat_after is not None and row.finished_at is not None:
-            return self._may_repeat_after(row.finished_at, now)
-        return row.outcome in _HOLDS_NOBODY
+    def _entry(self, row: sa.RowMapping, now: datetime) -> Entry | None:
+        """Read from the newest attempt of a message what holds it back; None when nothing does."""
+        outcome, finished_at = row["outcome"], row["finished_at"]
+        if outcome in _HOLDS_NOBODY:
+            return None
+        if outcome == "sent" and self._repeat_after is not None and self._repeat_after.allows(finished_at, now):
+            return None
+        owner = Owner(*(row[name] for name in Owner._fields))
+        is_own = owner.instance == self._owner.instance
+        is_own_run = owner[:3] == self._owner[:3]
+        return Entry(
+            state="sent" if outcome == "sent" else "intent" if is_own else "claimed",
+            attempt=owner.try_number,
+            # The clears of another task instance say nothing about this one.
+            max_tries=owner.max_tries if is_own else self._attempt.max_tries,
+            ids=Ids(row["message_id"], row["whatsapp_message_id"], row["conversation_id"]),
+            at=(finished_at or row["claimed_at"]).timestamp(),
+            map_index=owner.map_index if is_own_run and not is_own else None,
+            run=None if is_own_run else f"DAG {owner.dag_id}, run {owner.run_id}, task {owner.task_id}",
+            message_type=row["message_type"],
+            lease_runs=outcome is None and row["lease_until"] is not None and row["lease_until"] > now,
+        )
 
     def _take_over(self, connection: sa.Connection) -> None:
         columns = self._table.c
@@ -352,64 +352,15 @@ class SqlLedger:
             .values(outcome="unconfirmed", reason=_NO_RESULT, lease_until=None)
         )
 
-    def _transact(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run a transaction in the database's thread; one that a database asks to repeat is repeated as it was."""
 
-        def run() -> T:
-            for repeats in range(_MAX_REPEATS):
-                try:
-                    with self._database.engine.begin() as connection:
-                        return work(connection)
-                except sa.exc.DBAPIError as error:
-                    if repeats + 1 == _MAX_REPEATS or not _may_be_repeated(error):
-                        raise
-                    time.sleep(_REPEAT_PAUSE_SECONDS * (1 + repeats))
-            raise AssertionError("unreachable")
-
-        return self._run(run)
-
-    def _run(self, function: Callable[[], T]) -> T:
-        try:
-            return self._thread.call(function)
-        except IntercomError:
-            raise
-        except Exception as error:
-            log.debug("The ledger's database", exc_info=error)
-            raise LedgerUnavailableError(
-                f"the ledger cannot be used: the database of connection {self._database.conn_id} failed "
-                f"({_cause(error)}). What is not in the ledger is not sent"
-            ) from None
-
-
-def _row(values: Mapping[str, Any], now: datetime) -> Row:
-    return Row(
-        attempt=values["attempt"],
-        outcome=values["outcome"],
-        reason=values["reason"],
-        message_type=values["message_type"],
-        message_id=values["message_id"],
-        conversation_id=values["conversation_id"],
-        whatsapp_message_id=values["whatsapp_message_id"],
-        owner=Owner(*(values[name] for name in Owner._fields)),
-        claimed_at=values["claimed_at"],
-        lease_runs=values["lease_until"] is not None and values["lease_until"] > now,
-        finished_at=values["finished_at"],
-    )
-
-
-def _may_be_repeated(error: sa.exc.DBAPIError) -> bool:
-    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-    is_locked = "database is locked" in str(error.orig)
-    # A connection that broke has no state, or one of class 08 or 57P; its commit may have arrived.
-    is_lost = error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and state is None)
-    return state in _REPEATED_STATES or is_locked or is_lost or str(state).startswith(("08", "57P"))
-
-
-def _cause(error: BaseException) -> str:
-    # The first line alone: those behind it repeat the statement and its values.
-    original = getattr(error, "orig", None) or error
-    lines = str(original).strip().splitlines() or [""]
-    return f"{type(original).__name__}: {lines[0][:200]}"
+def _columns_of(result: Result) -> dict[str, str | None]:
+    return {
+        "outcome": result.outcome,
+        "reason": result.reason,
+        "message_id": result.ids.id,
+        "conversation_id": result.ids.conversation_id,
+        "whatsapp_message_id": result.ids.whatsapp_message_id,
+    }
 
 
 def _clock() -> float:

@@ -29,13 +29,21 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from intercom_provider.ledger.ledger import RECOVERY_HINT, Entry, Ids, SupersededError, best_known, may_repeat
+from intercom_provider.ledger.ledger import (
+    RECOVERY_HINT,
+    Entry,
+    Ids,
+    SupersededError,
+    best_known,
+    may_repeat,
+    sent_ids,
+)
 from intercom_provider.ledger.mapped import UNREADABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
-    from intercom_provider.ledger.ledger import Attempt, OnUnconfirmed, Repeat
+    from intercom_provider.ledger.ledger import Attempt, Intent, OnUnconfirmed, Repeat, Result
     from intercom_provider.ledger.mapped import MappedInstances
 
 MESSAGE_KEY: Final = "intercom/ledger"
@@ -63,13 +71,21 @@ class _TaskStateLedger:
     """What the ledger of one message and that of a batch have in common."""
 
     keeps_records = True
+    may_send_now = True
+    wants_commit = False
 
-    def __init__(self, store: Store, attempt: Attempt, mapped_instances: MappedInstances | None = None) -> None:
+    def __init__(
+        self, store: Store, attempt: Attempt, mapped_instances: MappedInstances | None = None, *, salt: str = ""
+    ) -> None:
+        self.salt = salt
         self._store = store
         self._attempt = attempt
         self._mapped_instances = mapped_instances
         # What makes no sense cannot prove that nothing was sent.
         self._unknown = Entry("intent", attempt.number - 1, attempt.max_tries)
+
+    def look_up(self, digests: Collection[str]) -> None:
+        """Do nothing: the whole ledger was read when the try began."""
 
     def may_send(self, entry: Entry, repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str) -> bool:
         """Decide by :func:`intercom_provider.ledger.ledger.may_repeat`."""
@@ -100,13 +116,20 @@ class MessageLedger(_TaskStateLedger):
     :param store: Airflow's ``task_state_store``.
     :param attempt: The attempt.
     :param mapped_instances: The other instances of a mapped task; None (default) when it is not mapped.
+    :param salt: What digests are salted with.
     :param key: The key in the store (default ``intercom/ledger``).
     """
 
     def __init__(
-        self, store: Store, attempt: Attempt, mapped_instances: MappedInstances | None = None, *, key: str = MESSAGE_KEY
+        self,
+        store: Store,
+        attempt: Attempt,
+        mapped_instances: MappedInstances | None = None,
+        *,
+        salt: str = "",
+        key: str = MESSAGE_KEY,
     ) -> None:
-        super().__init__(store, attempt, mapped_instances)
+        super().__init__(store, attempt, mapped_instances, salt=salt)
         self._key = key
         self._at_begin: dict[str, Entry] = {}
         self._entries: dict[str, Entry] = {}
@@ -138,12 +161,12 @@ class MessageLedger(_TaskStateLedger):
         # Entries of another recipient at this index show that the mapped list has changed.
         return self._mapped_instances.look_up(digest, changed=bool(self._at_begin))
 
-    def commit(self, results: Mapping[str, Ids | None], intents: Iterable[str]) -> None:
+    def commit(self, results: Mapping[str, Result | None], intents: Mapping[str, Intent]) -> Collection[str]:
         """Write results and intents; a later attempt's entry is left alone by a message that was not sent."""
         now, number, max_tries = time.time(), self._attempt.number, self._attempt.max_tries
         before = self._entries
         entries = dict(before)
-        for digest, ids in results.items():
+        for digest, ids in sent_ids(results).items():
             if ids is not None:
                 entries[digest] = Entry("sent", number, max_tries, ids, now)
             elif self._is_own_intent(digest):
@@ -151,10 +174,11 @@ class MessageLedger(_TaskStateLedger):
                 entries |= {name: entry for name, entry in self._at_begin.items() if name == digest}
         entries |= {digest: Entry("intent", number, max_tries, at=now) for digest in intents}
         if entries == before:
-            return
+            return ()
         self._store.set(self._key, {digest: _to_json(entry) for digest, entry in entries.items()})
         self._entries = entries
         self._publish(entries)
+        return ()
 
     def end_try(self) -> None:
         """Do nothing: each commit has published all there is."""
@@ -229,12 +253,15 @@ class BatchLedger(_TaskStateLedger):
     :param store: Airflow's ``task_state_store``.
     :param attempt: The attempt.
     :param mapped_instances: The other instances of a mapped task; None (default) when it is not mapped.
+    :param salt: What digests are salted with.
     """
 
     recovery_hint = RECOVERY_HINT
 
-    def __init__(self, store: Store, attempt: Attempt, mapped_instances: MappedInstances | None = None) -> None:
-        super().__init__(store, attempt, mapped_instances)
+    def __init__(
+        self, store: Store, attempt: Attempt, mapped_instances: MappedInstances | None = None, *, salt: str = ""
+    ) -> None:
+        super().__init__(store, attempt, mapped_instances, salt=salt)
         self._writer = uuid.uuid4().hex
         self._known: dict[str, Entry] = {}
         self._known_elsewhere: dict[str, Entry] = {}
@@ -262,14 +289,14 @@ class BatchLedger(_TaskStateLedger):
         """Find what is known of a message, here or in another instance of the mapped task."""
         return best_known((self._known.get(digest), self._known_elsewhere.get(digest))) or self._known.get(UNREADABLE)
 
-    def commit(self, results: Mapping[str, Ids | None], intents: Iterable[str]) -> None:
+    def commit(self, results: Mapping[str, Result | None], intents: Mapping[str, Intent]) -> Collection[str]:
         """Write results and intents with one call; raise SupersededError when another process has taken over."""
         next_intents = dict.fromkeys(intents)
         if next_intents and not self._has_published_intents:
             # From here on more may be sent than was published; if this process is killed, the others must know that.
             self._publish(self._known, is_final=False)
             self._has_published_intents = True
-        packed = {digest: None if ids is None else ids.pack() for digest, ids in results.items()}
+        packed = {digest: None if ids is None else ids.pack() for digest, ids in sent_ids(results).items()}
         growth = sum(map(_json_size, packed.items())) + sum(map(_json_size, next_intents))
         part = self._part
         if part is None or (part.is_written and part.size + growth > _FULL_PART_BYTES):
@@ -289,6 +316,7 @@ class BatchLedger(_TaskStateLedger):
         part.is_written = True
         if not self._is_current():
             raise SupersededError("another attempt of this task has taken over")
+        return ()
 
     def end_try(self) -> None:
         """Publish what was sent, unless another process has taken over, which publishes itself."""

@@ -26,11 +26,11 @@ from intercom_provider.fields import (
 from intercom_provider.links import IntercomLink, inbox_url, show_link
 from intercom_provider.sending.held_timeout import HeldTimeout
 from intercom_provider.sending.options import SendOptions, find_problems, read_options
-from intercom_provider.sending.task_instance import batch_ledger, is_mapped, read_attempt, scope_salt
+from intercom_provider.sending.task_instance import batch_ledger, is_mapped, read_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     import jinja2
     from airflow.sdk import Context
@@ -46,7 +46,7 @@ class SendMessageBatchOperator(BaseOperator):
     retry, also after a killed worker, sends only the others. Uses
     https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages/createmessage.
 
-    XCom, each key on its own and pushed even when the task fails: ``total``; ``sent``, ``already_sent``,
+    XCom, each key on its own and pushed even when the task fails: ``total``; ``sent``, ``already_sent``, ``claimed``,
     ``rejected``, ``not_sent``, ``unconfirmed``, ``expired``, ``duplicates``, ``dry_run`` (they add up to ``total``);
     ``reasons`` (at most ten, with counts), ``whatsapp_message_ids`` (complete, or None above 1,000), ``results_path``,
     ``results_try``.
@@ -68,6 +68,13 @@ class SendMessageBatchOperator(BaseOperator):
     :param repeat: When the same task may send again: ``never`` (default), ``on_clear``, ``always`` (templated).
     :param on_unconfirmed: What to do with an earlier try's messages without a known outcome: ``fail`` (default),
         ``resend``, ``assume_sent`` (templated).
+    :param campaign: The campaign within which a message goes out once, whichever task, run or DAG sends it; None
+        (default) for this task in its run. Needs a ledger in a database (templated).
+    :param repeat_after: After what time a message of the campaign may go out again: a timedelta, ``7d``, ``12h``;
+        None (default) for never. Whole days count calendar days (templated).
+    :param ledger_conn_id: The connection of the database with the ledger, PostgreSQL or SQLite; None (default) for
+        ``[intercom] ledger_conn_id``, else for Airflow's task state store (templated).
+    :param timezone: The time zone of whole days, an IANA name; None (default) for UTC (templated).
     :param api_version: Replaces the connection's API version (templated).
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
     :raises InvalidFieldError: When a field or a message is wrong; nothing was sent.
@@ -84,6 +91,10 @@ class SendMessageBatchOperator(BaseOperator):
         "not_after",
         "repeat",
         "on_unconfirmed",
+        "campaign",
+        "repeat_after",
+        "ledger_conn_id",
+        "timezone",
         "api_version",
         "intercom_conn_id",
     )
@@ -105,6 +116,10 @@ class SendMessageBatchOperator(BaseOperator):
         not_after: float | str | datetime | None = None,
         repeat: Repeat | str = "never",
         on_unconfirmed: OnUnconfirmed | str = "fail",
+        campaign: str | None = None,
+        repeat_after: timedelta | str | None = None,
+        ledger_conn_id: str | None = None,
+        timezone: str | None = None,
         api_version: str | None = None,
         intercom_conn_id: str = "intercom_default",
         multiple_outputs: bool = True,
@@ -122,6 +137,10 @@ class SendMessageBatchOperator(BaseOperator):
         self.not_after = not_after
         self.repeat = repeat
         self.on_unconfirmed = on_unconfirmed
+        self.campaign = campaign
+        self.repeat_after = repeat_after
+        self.ledger_conn_id = ledger_conn_id
+        self.timezone = timezone
         self.api_version = api_version
         self.intercom_conn_id = intercom_conn_id
         self._killed = False
@@ -139,7 +158,7 @@ class SendMessageBatchOperator(BaseOperator):
         """Render the fields that the DAG author wrote; the messages of a list are customers' data, not code."""
         if parent is self and is_mapped(context):
             # A task whose template fails does not get to execute; the other instances need its ledger all the same.
-            self._begin_try(context, read_only=True)
+            self._begin_try(context, SendOptions(), read_only=True)
         if parent is self and _is_list(self.messages):
             template_fields = [name for name in template_fields if name != "messages"]
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
@@ -177,7 +196,7 @@ class SendMessageBatchOperator(BaseOperator):
         with (
             self._open_ledger(context, options, dry_run=settings.dry_run) as ledger,
             BatchInput(
-                messages, self.defaults, duplicates=self.duplicates, salt=scope_salt(context), settings=settings
+                messages, self.defaults, duplicates=self.duplicates, salt=ledger.salt, settings=settings
             ) as batch,
         ):
             total = batch.check()
@@ -215,15 +234,17 @@ class SendMessageBatchOperator(BaseOperator):
                 raise
             return summary.values()
 
-    def _begin_try(self, context: Context, *, read_only: bool = False, dry_run: bool = False) -> Ledger:
+    def _begin_try(
+        self, context: Context, options: SendOptions, *, read_only: bool = False, dry_run: bool = False
+    ) -> Ledger:
         """Open the ledger, before anything is sent in this try."""
-        ledger = batch_ledger(context, self.log, dry_run=dry_run)
+        ledger = batch_ledger(context, options, self.log, dry_run=dry_run)
         ledger.begin_try(read_only=read_only)
         return ledger
 
     @contextmanager
     def _open_ledger(self, context: Context, options: SendOptions, *, dry_run: bool) -> Iterator[Ledger]:
-        ledger = self._begin_try(context, dry_run=dry_run)
+        ledger = self._begin_try(context, options, dry_run=dry_run)
         try:
             if options.repeat != "always":
                 ledger.include_mapped_instances()

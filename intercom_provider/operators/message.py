@@ -15,12 +15,12 @@ from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
 from intercom_provider.fields import is_untemplated
 from intercom_provider.links import IntercomLink, conversation_url, inbox_url, show_link
 from intercom_provider.operators.batch import SendMessageBatchOperator
-from intercom_provider.sending.options import OnRejected, find_problems, read_options
-from intercom_provider.sending.task_instance import is_mapped, message_ledger, scope_salt
+from intercom_provider.sending.options import OnRejected, SendOptions, find_problems, read_options
+from intercom_provider.sending.task_instance import is_mapped, message_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     import jinja2
     from airflow.sdk import Context
@@ -47,7 +47,7 @@ class SendMessageOperator(BaseOperator):
     The request is repeated only when it certainly did not reach Intercom or was refused unread. Rests on
     https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages/createmessage.
 
-    XCom, each key on its own and there even when the task fails: ``outcome`` (``sent``, ``already_sent``,
+    XCom, each key on its own and there even when the task fails: ``outcome`` (``sent``, ``already_sent``, ``claimed``,
     ``rejected``, ``not_sent``, ``unconfirmed``, ``expired``, ``dry_run``), ``reason``, ``id``, ``conversation_id``,
     ``whatsapp_message_id``, ``message_type``, ``created_at``, ``key``.
 
@@ -76,6 +76,13 @@ class SendMessageOperator(BaseOperator):
     :param on_unconfirmed: What to do after an earlier try without a known outcome: ``fail`` (default),
         ``resend``, ``assume_sent`` (templated).
     :param on_rejected: ``fail`` (default), or ``report``: success with the outcome ``rejected``.
+    :param campaign: The campaign within which a message goes out once, whichever task, run or DAG sends it; None
+        (default) for this task in its run. Needs a ledger in a database (templated).
+    :param repeat_after: After what time a message of the campaign may go out again: a timedelta, ``7d``, ``12h``;
+        None (default) for never. Whole days count calendar days (templated).
+    :param ledger_conn_id: The connection of the database with the ledger, PostgreSQL or SQLite; None (default) for
+        ``[intercom] ledger_conn_id``, else for Airflow's task state store (templated).
+    :param timezone: The time zone of whole days, an IANA name; None (default) for UTC (templated).
     :param api_version: Replaces the connection's API version (templated).
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
     :raises InvalidFieldError: When a field is wrong; nothing was sent. Literals are checked when the DAG is parsed.
@@ -101,6 +108,10 @@ class SendMessageOperator(BaseOperator):
         "not_after",
         "repeat",
         "on_unconfirmed",
+        "campaign",
+        "repeat_after",
+        "ledger_conn_id",
+        "timezone",
         "api_version",
         "intercom_conn_id",
     )
@@ -133,6 +144,10 @@ class SendMessageOperator(BaseOperator):
         repeat: Repeat | str = "never",
         on_unconfirmed: OnUnconfirmed | str = "fail",
         on_rejected: OnRejected = "fail",
+        campaign: str | None = None,
+        repeat_after: timedelta | str | None = None,
+        ledger_conn_id: str | None = None,
+        timezone: str | None = None,
         api_version: str | None = None,
         intercom_conn_id: str = "intercom_default",
         multiple_outputs: bool = True,
@@ -159,6 +174,10 @@ class SendMessageOperator(BaseOperator):
         self.repeat = repeat
         self.on_unconfirmed = on_unconfirmed
         self.on_rejected = on_rejected
+        self.campaign = campaign
+        self.repeat_after = repeat_after
+        self.ledger_conn_id = ledger_conn_id
+        self.timezone = timezone
         self.api_version = api_version
         self.intercom_conn_id = intercom_conn_id
         self._files = {name for name in _FILE_FIELDS if _is_file(getattr(self, name))}
@@ -178,7 +197,7 @@ class SendMessageOperator(BaseOperator):
         """Render the templated fields, and the files that body and components name, also of mapped tasks."""
         if parent is self and is_mapped(context):
             # A task whose template fails does not get to execute; the other instances need its ledger all the same.
-            self._begin_try(context, read_only=True)
+            self._begin_try(context, SendOptions(), read_only=True)
         # What another task returned may be anybody's text, which must not name a file of the DAG's author.
         self._files = {name for name in self._files if id(getattr(self, name)) not in seen_oids}
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
@@ -192,7 +211,7 @@ class SendMessageOperator(BaseOperator):
         :return: The receipt, key by key.
         """
         with as_airflow_errors():
-            receipt, error, *_ = self._send(context, self._begin_try(context))
+            receipt, error, *_ = self._send(context)
             self._show_conversation(context, receipt)
             values = receipt.model_dump()
             if error is not None:
@@ -208,22 +227,23 @@ class SendMessageOperator(BaseOperator):
         if self._hook is not None:
             self._hook.stop()
 
-    def _begin_try(self, context: Context, *, read_only: bool = False) -> Ledger:
+    def _begin_try(self, context: Context, options: SendOptions, *, read_only: bool = False) -> Ledger:
         """Open the ledger, before anything else can go wrong in this try."""
-        ledger = message_ledger(context, self.log)
+        ledger = message_ledger(context, options, self.log)
         ledger.begin_try(read_only=read_only)
         return ledger
 
-    def _send(self, context: Context, ledger: Ledger) -> SendResult:
+    def _send(self, context: Context) -> SendResult:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
         from intercom_provider.sending.single import SingleSend  # noqa: PLC0415
 
         options = read_options(self, _CHOICES)._replace(on_rejected=self.on_rejected)
+        ledger = self._begin_try(context, options)
         self._hook = hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
         if self._killed:
             hook.stop()
         show_link(context, inbox_url(hook.settings))
-        send = SingleSend(parse_message(self._fields()), hook.settings, options, ledger, salt=scope_salt(context))
+        send = SingleSend(parse_message(self._fields()), hook.settings, options, ledger, salt=ledger.salt)
         with hook.get_conn() as client:
             return send.run(client)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from intercom_provider.api.values import is_missing
 from intercom_provider.compat import conf, task_state_store
 from intercom_provider.ledger.ledger import Attempt, StatelessLedger
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from intercom_provider.compat import TaskStateStore
     from intercom_provider.ledger.ledger import Ledger
     from intercom_provider.ledger.mapped import MappedInstances
+    from intercom_provider.sending.options import SendOptions
 
 
 def read_attempt(context: Context) -> Attempt:
@@ -58,37 +60,70 @@ def was_cleared(context: Context) -> bool:
     return bool(getattr(context["dag_run"], "clear_number", 1))
 
 
-def message_ledger(context: Context, log: Any) -> Ledger:
+def message_ledger(context: Context, options: SendOptions, log: Any) -> Ledger:
     """
     Make the ledger of a task instance that sends one message.
 
     :param context: The task's context.
+    :param options: Which ledger, and what it is for.
     :param log: The task's log.
     :return: The ledger; its try has not begun.
+    :raises InvalidInputError: When a ledger cannot be in the database that the options name.
     """
-    attempt, store = read_attempt(context), _open_store(context, log)
+    if options.ledger_conn_id is not None:
+        return _sql_ledger(context, options)
+    attempt, store, salt = read_attempt(context), _open_store(context, log), scope_salt(context)
     if store is None:
-        return StatelessLedger(attempt)
+        return StatelessLedger(attempt, salt=salt)
     from intercom_provider.ledger.task_state import MessageLedger  # noqa: PLC0415 - not when a DAG is parsed
 
-    return MessageLedger(store, attempt, _mapped_instances(context))
+    return MessageLedger(store, attempt, _mapped_instances(context), salt=salt)
 
 
-def batch_ledger(context: Context, log: Any, *, dry_run: bool = False) -> Ledger:
+def batch_ledger(context: Context, options: SendOptions, log: Any, *, dry_run: bool = False) -> Ledger:
     """
     Make the ledger of a task instance that sends a batch.
 
     :param context: The task's context.
+    :param options: Which ledger, and what it is for.
     :param log: The task's log.
     :param dry_run: Whether nothing is sent, so that nothing is recorded either.
     :return: The ledger; its try has not begun.
+    :raises InvalidInputError: When a ledger cannot be in the database that the options name.
     """
-    attempt, store = read_attempt(context), None if dry_run else _open_store(context, log)
+    attempt, salt = read_attempt(context), scope_salt(context)
+    if dry_run:
+        return StatelessLedger(attempt, salt=salt)
+    if options.ledger_conn_id is not None:
+        return _sql_ledger(context, options)
+    store = _open_store(context, log)
     if store is None:
-        return StatelessLedger(attempt)
+        return StatelessLedger(attempt, salt=salt)
     from intercom_provider.ledger.task_state import BatchLedger  # noqa: PLC0415 - not when a DAG is parsed
 
-    return BatchLedger(store, attempt, _mapped_instances(context))
+    return BatchLedger(store, attempt, _mapped_instances(context), salt=salt)
+
+
+def _sql_ledger(context: Context, options: SendOptions) -> Ledger:
+    from intercom_provider.ledger.database import DEFAULT_TABLE, open_database  # noqa: PLC0415 - not when a DAG is parsed
+    from intercom_provider.ledger.sql import Owner, SqlLedger  # noqa: PLC0415
+
+    ti, table = context["ti"], conf.get("intercom", "ledger_table", fallback=None)
+    owner = Owner(
+        dag_id=ti.dag_id,
+        run_id=str(ti.run_id),
+        task_id=ti.task_id,
+        map_index=-1 if ti.map_index is None else ti.map_index,
+        try_number=ti.try_number,
+        max_tries=ti.max_tries,
+    )
+    return SqlLedger(
+        open_database(options.ledger_conn_id or "", DEFAULT_TABLE if is_missing(table) else str(table).strip()),
+        owner,
+        read_attempt(context),
+        campaign=options.campaign,
+        repeat_after=options.repeat_after,
+    )
 
 
 def _open_store(context: Context, log: Any) -> TaskStateStore | None:

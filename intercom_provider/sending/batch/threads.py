@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api.errors import ContactNotFoundError, IntercomError, StoppedError, UnconfirmedError
 from intercom_provider.api.flow import NoReply
+from intercom_provider.ledger.ledger import Intent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,12 @@ class MessageInFlight:
     error: Exception | None = None
     last_request_unanswered: bool = False
     """Whether the last request got no answer, or one that says nothing about the message (429, 5xx)."""
+
+    @property
+    def intent(self) -> Intent:
+        """What the ledger records before it is sent."""
+        assert self.item.message is not None  # noqa: S101 - a message that cannot be built is not sent
+        return Intent(self.item.key, self.item.message.wire_type)
 
     @property
     def is_over(self) -> bool:

@@ -19,6 +19,8 @@ Duplicates: TypeAlias = Literal["skip", "send", "fail"]
 
 DUPLICATES: Final = get_args(Duplicates)
 MAX_CONCURRENCY: Final = 500
+MIN_INTERVAL_SECONDS: Final = 0.1
+MAX_SECONDS: Final = 10 * 366 * 86_400.0
 
 _MIN_STATUS_VERSION: Final = "2.16"
 # 0.29 of a hundred must allow 29, and floats make 28.999999999999996 of it.
@@ -38,7 +40,7 @@ def is_untemplated(value: object) -> bool:
         return all(map(is_untemplated, value))
     if isinstance(value, Mapping):
         return all(map(is_untemplated, value.values()))
-    return value is None or isinstance(value, bool | int | float | date)
+    return value is None or isinstance(value, bool | int | float | date | timedelta)
 
 
 def is_path(value: object) -> bool:
@@ -64,18 +66,34 @@ def check_choice(problems: list[Problem], name: str, value: object, choices: tup
         problems.append(Problem(name, f"must be one of {', '.join(choices)}"))
 
 
-def read_settle_for(value: object) -> float:
+def read_seconds(name: str, value: object, *, above: float = -1.0) -> float:
     """
-    Parse ``settle_for``: for how long a ruleset must not have grown.
+    Read a duration.
 
-    :param value: The field's value: seconds or a timedelta.
+    :param name: The field, for the error.
+    :param value: What stands in it: seconds or a timedelta.
+    :param above: What it has to be above (default: it may be 0).
     :return: Seconds.
-    :raises InvalidInputError: When it is something else.
+    :raises InvalidInputError: When it is not a duration, or longer than ten years.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-        raise InvalidInputError.of("settle_for", "must be seconds from 0 on, or a timedelta")
-    return float(seconds)
+    number = None if isinstance(seconds, bool) or not isinstance(seconds, int | float) else seconds
+    if number is None or not max(0.0, above) <= number <= MAX_SECONDS or number == above:
+        least = " from 0 on" if above < 0 else f", above {above:g}"
+        raise InvalidInputError.of(name, f"must be seconds{least}, or a timedelta, and at most ten years")
+    return float(number)
+
+
+def read_interval(name: str, value: object) -> float:
+    """
+    Read a duration between two polls.
+
+    :param name: The field, for the error.
+    :param value: What stands in it: seconds or a timedelta.
+    :return: Seconds, at least 0.1: without a pause a wait would use up the rate limit of the whole app.
+    :raises InvalidInputError: When it is not a duration, or longer than ten years.
+    """
+    return max(read_seconds(name, value), MIN_INTERVAL_SECONDS)
 
 
 def read_not_after(value: object) -> float | None:

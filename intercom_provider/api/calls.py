@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote
 
@@ -12,11 +14,13 @@ from intercom_provider.api.flow import (
     Reply,
     Request,
     RetryLimits,
+    WrongReplyError,
     as_object,
     request_with_retries,
 )
 from intercom_provider.api.message import Message, WhatsAppMessage, check_version
 from intercom_provider.api.models import (
+    Admin,
     Conversation,
     ConversationList,
     Me,
@@ -35,12 +39,20 @@ MAX_STATUSES_PER_PAGE: Final = 100
 """The largest page of statuses that Intercom returns."""
 
 _MAX_EMPTY_PAGES: Final = 10
-# A list may grow and repeat events while it is read. Beyond twice its announced size and this, it does not end.
-_MAX_EXTRA_EVENTS: Final = 1_000
 _MAX_CONVERSATIONS: Final = 150
 _DAY_SECONDS: Final = 86_400
+# A list may grow and repeat events while it is read. Beyond twice its announced size and this, it does not end.
+_MAX_EXTRA_EVENTS: Final = 1_000
+# Ten million messages, or a million in a list that does not say how many it has. A page has some 30 KB.
+_MAX_PAGES: Final = 100_000
+_MAX_PAGES_UNANNOUNCED: Final = 10_000
+_MAX_LIST_BYTES: Final = 2**33
+_MAX_SAME_PAGES: Final = 10
+# Intercom's cursors have some 100 characters; an address takes 8,000.
+_MAX_CURSOR_CHARS: Final = 4_000
 # Intercom requires a sender, a recipient and a body. Without them it cannot create a message.
 _INCOMPLETE_MESSAGE: Final = {"message_type": "inapp"}
+_MESSAGE_ID: Final = attrgetter("whatsapp_message_id")
 _WHATSAPP_ID_PREFIX: Final = "wamid"
 _NOT_ACCEPTED: Final = "WhatsApp did not accept the message: Intercom's answer has no whatsapp_message_id"
 _DRY_RUN: Final = "the connection has dry_run set"
@@ -54,7 +66,28 @@ def me(limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[Me]:
     :return: The admin and the workspace.
     :raises IntercomError: When Intercom does not answer or refuses.
     """
-    return request_with_retries(Request("GET", "/me"), lambda reply: Me.model_validate_json(reply.body), limits)
+    return request_with_retries(Request("GET", "/me"), lambda reply: reply.read(Me), limits)
+
+
+def find_admin(admin_id: str | int, limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[Admin | None]:
+    """
+    Find an admin (``GET /admins/{id}``), which takes the permission to read admins.
+
+    :param admin_id: The admin's id.
+    :param limits: When to give up.
+    :return: The admin; None when Intercom does not know the id.
+    :raises InvalidInputError: When it cannot be an id.
+    :raises IntercomError: When Intercom does not answer or refuses.
+    """
+    text = str(admin_id).strip()
+    if text in ("", ".", ".."):
+        # In a path they would name another call.
+        raise InvalidInputError.of("admin_id", "must be an id")
+    request = Request("GET", f"/admins/{quote(text, safe='')}")
+    try:
+        return (yield from request_with_retries(request, lambda reply: Admin.model_validate_json(reply.body), limits))
+    except NotFoundError:
+        return None
 
 
 def send_message(message: Message, settings: Settings, limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[Receipt]:
@@ -82,7 +115,7 @@ def send_message(message: Message, settings: Settings, limits: RetryLimits = DEF
 def _send(message: Message, request: Request, settings: Settings, limits: RetryLimits) -> Flow[Receipt]:
     if settings.dry_run:
         return Receipt(outcome="dry_run", reason=_DRY_RUN, message_type=message.message_type, key=message.key)
-    sent = yield from request_with_retries(request, lambda reply: SentMessage.model_validate_json(reply.body), limits)
+    sent = yield from request_with_retries(request, lambda reply: reply.read(SentMessage), limits)
     shows = isinstance(message, WhatsAppMessage) and version_reaches(settings.api_version, "2.17")
     accepted = not shows or bool(sent.whatsapp_message_id)
     return Receipt(
@@ -121,10 +154,10 @@ def whatsapp_status(whatsapp_message_id: str, limits: RetryLimits = DEFAULT_RETR
     """
 
     def read(reply: Reply) -> WhatsAppStatus:
-        status = WhatsAppStatus.model_validate_json(reply.body)
-        answered = status.whatsapp_message_id
+        status = reply.read(WhatsAppStatus)
+        answered = status.whatsapp_message_id or ""
         if answered.startswith(_WHATSAPP_ID_PREFIX) and answered != whatsapp_message_id:
-            raise ValueError("another message")
+            raise WrongReplyError("about another message")
         return status.model_copy(update={"whatsapp_message_id": whatsapp_message_id})
 
     request = Request("GET", "/messages/whatsapp/status", params={"message_id": whatsapp_message_id})
@@ -146,9 +179,9 @@ class Pages:
         self.done = False
         self.number = 0
         self._ruleset_id = ruleset_id
-        self._seen: set[str] = set() if after is None else {after}
-        self._empty = 0
-        self._events = 0
+        self._cursors: set[int] = set() if after is None else {hash(after)}
+        self._contents: set[int] = set()
+        self._same = self._empty = self._events = self._bytes = 0
 
     def read(self, limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[StatusPage]:
         """
@@ -156,37 +189,60 @@ class Pages:
 
         :param limits: When to give up.
         :return: The page; afterwards ``done`` is true if it was the last one.
-        :raises PagingError: When the list leads back to a page that was read, or does not end.
+        :raises PagingError: When the page leads back to one that was read, or the list does not end.
         :raises IntercomError: When Intercom does not answer or refuses.
         """
         params: dict[str, str | int] = {"ruleset_id": self._ruleset_id, "per_page": MAX_STATUSES_PER_PAGE}
         if self.after is not None:
             params["starting_after"] = self.after
         page = yield from request_with_retries(
-            Request("GET", "/messages/status", params=params),
-            lambda reply: reply.read(StatusPage),
-            limits,
+            Request("GET", "/messages/status", params=params), self._read_page, limits
         )
         following = page.starting_after
-        self._empty = 0 if page.events else self._empty + 1
-        self._events += len(page.events)
-        endless = self._empty > _MAX_EMPTY_PAGES or (
-            page.total_count is not None and self._events > 2 * page.total_count + _MAX_EXTRA_EVENTS
-        )
-        if following is not None and (following in self._seen or endless):
+        if following is not None and (why := self._why_endless(page, following)):
             raise PagingError(
-                f"GET /messages/status for ruleset {self._ruleset_id}: page {self.number + 1} leads back to a page "
-                "that was already read, or the list does not end. Its statuses are not reported. Report it to Intercom"
+                f"GET /messages/status for ruleset {self._ruleset_id}: page {self.number + 1} {why}. Its statuses are "
+                "not reported. Report it to Intercom"
             )
         self.number += 1
         self.after = following
         self.done = following is None
-        if following is not None:
-            self._seen.add(following)
         return page
 
+    def _read_page(self, reply: Reply) -> StatusPage:
+        page = reply.read(StatusPage)
+        if page.ruleset_id and page.ruleset_id != str(self._ruleset_id):
+            raise WrongReplyError("about another ruleset")
+        self._bytes += len(reply.body)
+        return page
 
-def find_conversation(message_id: str, limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[str | None]:
+    def _why_endless(self, page: StatusPage, following: str) -> str:
+        """Record a page that is not the last; return why there is no end to the list, or ""."""
+        cursor, content = hash(following), hash(tuple(map(_MESSAGE_ID, page.events)))
+        leads_back = cursor in self._cursors
+        self._cursors.add(cursor)
+        self._empty = 0 if page.events else self._empty + 1
+        self._same += bool(page.events) and content in self._contents
+        self._contents.add(content)
+        self._events += len(page.events) + page.unreadable
+        total, most = page.total_count, _MAX_PAGES
+        if total is None:
+            total, most = MAX_STATUSES_PER_PAGE * _MAX_PAGES, _MAX_PAGES_UNANNOUNCED
+        if leads_back:
+            return "leads back to a page that was already read"
+        if len(following) > _MAX_CURSOR_CHARS:
+            return f"leads on with a cursor of {len(following):,} characters"
+        endless = (
+            self._empty > _MAX_EMPTY_PAGES
+            or self._same > _MAX_SAME_PAGES
+            or self._events > 2 * total + _MAX_EXTRA_EVENTS
+            or self.number + 1 >= most
+            or self._bytes > _MAX_LIST_BYTES
+        )
+        return "leads on without an end: the list does not end" if endless else ""
+
+
+def find_conversation(message_id: str, limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[Conversation | None]:
     """
     Find the conversation that a message became part of (``POST /conversations/search``).
 
@@ -195,24 +251,17 @@ def find_conversation(message_id: str, limits: RetryLimits = DEFAULT_RETRY_LIMIT
 
     :param message_id: Intercom's message id.
     :param limits: When to give up.
-    :return: The conversation's id; None when there is no conversation yet.
+    :return: The conversation, of several one with an answer; None when there is none yet.
     :raises IntercomError: When Intercom does not answer or refuses.
     """
-    return request_with_retries(_about(message_id), lambda reply: _first_id(reply, "conversations"), limits)
-
-
-def find_conversation_about(message_id: str, limits: RetryLimits = DEFAULT_RETRY_LIMITS) -> Flow[Conversation | None]:
-    """
-    Find the conversation that a message became part of, and whether the contact has answered in it.
-
-    The search is that of :func:`find_conversation`; it finds answers 5 to 10 seconds later, too.
-
-    :param message_id: Intercom's message id.
-    :param limits: When to give up.
-    :return: The conversation, preferably one with an answer; None when there is no conversation yet.
-    :raises IntercomError: When Intercom does not answer or refuses.
-    """
-    return request_with_retries(_about(message_id), lambda reply: _conversation(reply, str(message_id)), limits)
+    query = {"query": {"field": "source.id", "operator": "=", "value": str(message_id)}}
+    request = Request("POST", "/conversations/search", json=query)
+    listed = (
+        yield from request_with_retries(request, lambda reply: reply.read(ConversationList), limits)
+    ).conversations
+    # Where a conversation says which message it began with, it is believed more than the search.
+    found = [each for each in listed if each.source is None or each.source.id in (None, str(message_id))]
+    return next((each for each in found if each.replied_at is not None), found[0] if found else None)
 
 
 def conversations_of(
@@ -235,21 +284,10 @@ def conversations_of(
     query = {"query": {"operator": "AND", "value": filters}, "pagination": {"per_page": _MAX_CONVERSATIONS}}
     found = yield from request_with_retries(
         Request("POST", "/conversations/search", json=query),
-        lambda reply: ConversationList.model_validate_json(reply.body).conversations,
+        lambda reply: reply.read(ConversationList).conversations,
         limits,
     )
     return [each for each in found if each.created_at is not None and each.created_at >= since]
-
-
-def _about(message_id: str) -> Request:
-    query = {"query": {"field": "source.id", "operator": "=", "value": str(message_id)}}
-    return Request("POST", "/conversations/search", json=query)
-
-
-def _conversation(reply: Reply, message_id: str) -> Conversation | None:
-    listed = ConversationList.model_validate_json(reply.body).conversations
-    found = [each for each in listed if each.source is None or each.source.id in (None, message_id)]
-    return next((each for each in found if each.replied_at is not None), found[0] if found else None)
 
 
 def find_contact(
@@ -274,10 +312,10 @@ def find_contact(
     if external_id in (".", ".."):
         # As a segment of the path they would make it the path of another call.
         raise InvalidInputError.of("external_id", "must be an id")
-    name = "/contacts/find_by_external_id"
+    own_id, name = str(external_id), "/contacts/find_by_external_id"
     request = Request("GET", f"{name}/{quote(external_id, safe='')}", private=[external_id], name=name)
     try:
-        return (yield from request_with_retries(request, _own_id, limits))
+        return (yield from request_with_retries(request, lambda reply: _contact_id(reply, own_id), limits))
     except NotFoundError:
         return None
 
@@ -291,27 +329,32 @@ def find_contacts(
     :param field: Which of the two.
     :param value: The address or the number.
     :param limits: When to give up.
-    :return: Their ids, in Intercom's order, at most 50.
+    :return: Their ids, in Intercom's order, at most 50; without those that the answer gives another address or number.
     :raises IntercomError: When Intercom does not answer or refuses.
     """
     query = {"query": {"field": field, "operator": "=", "value": value}}
     request = Request("POST", "/contacts/search", json=query, private=[value])
-    return request_with_retries(request, lambda reply: _ids(reply, "data"), limits)
+    return request_with_retries(request, lambda reply: _contact_ids(reply, field, value), limits)
 
 
-def _first_id(reply: Reply, name: str) -> str | None:
-    return next(iter(_ids(reply, name)), None)
-
-
-def _ids(reply: Reply, name: str) -> list[str]:
-    found = as_object(reply).get(name)
+def _contact_ids(reply: Reply, field: str, value: str) -> list[str]:
+    found = as_object(reply).get("data")
     if not isinstance(found, list):
-        raise ValueError(name)  # noqa: TRY004 - any unreadable reply is a ValueError
-    return [str(each["id"]) for each in found if isinstance(each, dict) and each.get("id")]
+        raise ValueError("data")  # noqa: TRY004 - any unreadable reply is a ValueError
+    wanted = _comparable(field, value)
+    listed = [each for each in found if isinstance(each, dict) and each.get("id")]
+    return [str(each["id"]) for each in listed if _comparable(field, each.get(field) or value) == wanted]
 
 
-def _own_id(reply: Reply) -> str | None:
-    found = as_object(reply).get("id")
-    if found is None:
+def _comparable(field: str, value: object) -> str:
+    text = str(value).strip().casefold()
+    return re.sub(r"\D", "", text) if field == "phone" else text
+
+
+def _contact_id(reply: Reply, external_id: str) -> str | None:
+    contact = as_object(reply)
+    if contact.get("id") is None:
         raise ValueError("id")
-    return str(found)
+    if str(contact.get("external_id") or external_id) != external_id:
+        raise WrongReplyError("about another contact")
+    return str(contact["id"])

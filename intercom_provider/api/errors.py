@@ -7,6 +7,7 @@ IntercomError
 ├── ExpiredError            the request was not made: its time had passed
 ├── UnreachableError        no readable reply to a request that is safe to repeat     (transient)
 ├── UnconfirmedError        a message may or may not have been created
+├── CommonRefusalError      all messages of a batch were refused alike
 ├── PagingError             a list of statuses that never ends
 └── ApiError                Intercom refused the request: status, code, field, request id, advice
     ├── RefusedError        400, 409, 410, 422, ...: this request is wrong
@@ -160,6 +161,22 @@ class ApiError(IntercomError):
         return f"Intercom answered {said} to {self.request}{words}{named}"
 
 
+class CommonRefusalError(IntercomError):
+    """
+    All messages of a batch were refused alike, from the first one on.
+
+    :param count: How many.
+    :param summary: What Intercom said, without the request id.
+    :param advice: What to do about it.
+    """
+
+    def __init__(self, count: int, summary: str, advice: str) -> None:
+        super().__init__(
+            f"the first {count} messages were all refused alike: {summary}. {advice} The rest was not tried: "
+            "a retry would meet the same"
+        )
+
+
 class RefusedError(ApiError):
     """The request itself is wrong; the same request will be refused again."""
 
@@ -253,6 +270,36 @@ _CLASS_BY_STATUS: dict[int, type[ApiError]] = {
     408: ServerError,
     429: RateLimitedError,
 }
+
+
+# The words of published 403 examples about a token. A 403 with other words may be about one contact.
+_ACCESS_WORDS = ("required scope", "not authorized", "access token", "permission", "api plan", "plan does not")
+_ACCESS_CODES = frozenset({"unauthorized", "missing_authorization", "api_plan_restricted", "intercom_version_invalid"})
+
+
+def is_about_access(error: ApiError) -> bool:
+    """
+    Check whether an error is about the token, the plan or the API version, so that every request meets it.
+
+    :param error: Intercom's refusal.
+    :return: False for what may be about one contact or one message.
+    """
+    if error.code in _ACCESS_CODES or error.code.startswith("token_"):
+        return True
+    if isinstance(error, UnauthorizedError):
+        return True
+    words = error.message.lower()
+    return isinstance(error, ForbiddenError) and any(each in words for each in _ACCESS_WORDS)
+
+
+def is_about_message(error: IntercomError) -> bool:
+    """
+    Check whether an error is a refusal of one message, so that others may well be accepted.
+
+    :param error: The error of a send.
+    :return: False for a wrong token, plan or API version, and for errors that are not a refusal.
+    """
+    return isinstance(error, NotFoundError | RefusedError | ForbiddenError) and not is_about_access(error)
 
 
 def error_class(status: int) -> type[ApiError]:

@@ -34,9 +34,9 @@ from intercom_provider.api.pacing import MAX_DELAY_SECONDS, seconds_until_open
 from intercom_provider.api.redaction import redact
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from intercom_provider.api.tolerant import Tolerant
 
-M = TypeVar("M", bound="BaseModel")
+M = TypeVar("M", bound="Tolerant")
 
 _MIN_BACKOFF_SECONDS: Final = 0.5
 _MAX_BACKOFF_SECONDS: Final = 20.0
@@ -110,7 +110,7 @@ class Reply:
         :raises ValueError: When the body does not fit the model.
         """
         if model not in self._models:
-            self._models[model] = model.model_validate_json(self.body)
+            self._models[model] = model.read(self.body)
         found: M = self._models[model]
         return found
 
@@ -129,6 +129,10 @@ class NoReply(NamedTuple):
     sent: bool
     now: float
     late: bool = False
+
+
+class WrongReplyError(ValueError):
+    """A reply that can be read, but answers another question; its text says which."""
 
 
 T = TypeVar("T")
@@ -221,6 +225,8 @@ def _judge_safe(request: Request, answer: Answer, read: Read[T]) -> T | Retry:
         raise error
     try:
         return read(answer)
+    except WrongReplyError as error:
+        return Retry(UnreachableError(f"{request}: the reply is not an answer to it, but {error}"))
     except ValueError:
         return Retry(UnreachableError(f"{request}: the reply ({answer.status}) is not the expected JSON"))
 

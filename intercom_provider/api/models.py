@@ -6,46 +6,33 @@ See https://developers.intercom.com/docs/references/rest-api/api.intercom.io/mes
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, Strict, field_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from intercom_provider.api.redaction import mask_contact_details
-from intercom_provider.api.values import Identifier, as_datetime
+from intercom_provider.api.tolerant import (
+    MAX_ID_CHARS,
+    MAX_WORDS_CHARS,
+    Count,
+    Detail,
+    Empty,
+    Missing,
+    Moment,
+    Seconds,
+    StatusWord,
+    Tolerant,
+    TolerantList,
+    Words,
+    join_words,
+)
+from intercom_provider.api.values import Identifier  # noqa: TC001 - pydantic reads it
 
-
-def _seconds(value: object) -> int | None:
-    try:
-        return int(float(str(value)))
-    except (ValueError, OverflowError):
-        return None
-
-
-# An unreadable time becomes None, so that the status or the message beside it is not lost. Whole numbers are left to
-# pydantic's core, which is faster, because a long list has 200,000 of them.
-Seconds = Annotated[
-    Annotated[int, Strict()] | Annotated[int | None, BeforeValidator(_seconds)], Field(union_mode="left_to_right")
-]
-
-
-def _moment(value: object) -> int | None:
-    try:
-        return int(as_datetime(value).timestamp())
-    except ValueError:
-        return None
-
-
-# These times say whether something has happened at all, so they are read in every format that Intercom may use.
-Moment = Annotated[int | None, BeforeValidator(_moment)]
-
+_IDS = ("whatsapp_message_id", "id", "conversation_id", "user_id")
 _TYPES_OF_OTHERS = ("error", "list", "admin", "contact", "user", "lead")
 
 
-class _Tolerant(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True, hide_input_in_errors=True)
-
-
-class SentMessage(_Tolerant):
+class SentMessage(Tolerant):
     """
     Intercom's answer to ``POST /messages``.
 
@@ -60,8 +47,8 @@ class SentMessage(_Tolerant):
     id: str = Field(min_length=1)
     type: str | None = None
     created_at: Seconds = None
-    message_type: str | None = None
-    conversation_id: str | None = None
+    message_type: Detail = None
+    conversation_id: Detail = None
     whatsapp_message_id: str | None = None
 
     @field_validator("type")
@@ -73,12 +60,13 @@ class SentMessage(_Tolerant):
         return value
 
 
-class StatusEvent(_Tolerant):
+class StatusEvent(Tolerant):
     """
     One WhatsApp message of a ruleset, as ``GET /messages/status`` lists it.
 
-    :param whatsapp_message_id: The message's WhatsApp id; the event's own id if that is missing.
-    :param status: ``sent``, ``delivered``, ``read``, ``failed``, or a status that this version does not know.
+    :param whatsapp_message_id: The message's WhatsApp id; where it is missing, the event's own id, else the
+        conversation's or the contact's.
+    :param status: ``sent``, ``delivered``, ``read``, ``failed``, or one that is not known yet, in lower case.
     :param id: The event's own id.
     :param conversation_id: The conversation, if there is one.
     :param user_id: Intercom's id of the contact.
@@ -87,30 +75,68 @@ class StatusEvent(_Tolerant):
     :param template_name: The WhatsApp template.
     """
 
-    whatsapp_message_id: str = Field(min_length=1, validation_alias=AliasChoices("whatsapp_message_id", "id"))
-    status: str
-    id: str | None = None
-    conversation_id: str | None = None
-    user_id: str | None = None
+    whatsapp_message_id: str = Field(min_length=1, max_length=MAX_ID_CHARS, validation_alias=AliasChoices(*_IDS))
+    status: StatusWord = ""
+    id: Detail = None
+    conversation_id: Detail = None
+    user_id: Detail = None
     created_at: Seconds = None
     updated_at: Seconds = None
-    template_name: str | None = None
+    template_name: Detail = None
+
+    @classmethod
+    def read_parsed(cls, value: dict[str, object]) -> Self:
+        """
+        Read an event, by another of its ids where the first cannot be read.
+
+        :param value: The parsed JSON.
+        :return: The event.
+        :raises ValueError: When it has no id at all.
+        """
+        ids = (str(each) for name in _IDS if not isinstance(each := value.get(name), bool | list | dict | None))
+        found = next((each for each in ids if 0 < len(each) <= MAX_ID_CHARS), None)
+        return super().read_parsed({**value, "whatsapp_message_id": found})
 
 
-class _Next(_Tolerant):
-    starting_after: str | None = None
+# An end that cannot be read is no end: the rest of the list would be lost.
+class _Next(Tolerant):
+    starting_after: str | Empty | None = Field(default=None, union_mode="left_to_right")
 
 
-class _Pages(_Tolerant):
-    next: _Next | None = None
+class _Pages(Tolerant):
+    next: _Next | Empty | None = Field(default=None, union_mode="left_to_right")
 
 
-class StatusPage(_Tolerant):
-    """One page of ``GET /messages/status``."""
+class StatusPage(TolerantList):
+    """
+    One page of ``GET /messages/status``.
+
+    :param events: The events that can be read.
+    :param ruleset_id: The ruleset, where the page names it.
+    :param total_count: How many messages Intercom announces; None when it does not.
+    """
+
+    entries: ClassVar[str] = "events"
+    kind: ClassVar[type[Tolerant]] = StatusEvent
 
     events: list[StatusEvent]
-    total_count: int | None = None
-    pages: _Pages | None = None
+    ruleset_id: Detail = None
+    total_count: Count = None
+    pages: _Pages | Empty | None = Field(default=None, union_mode="left_to_right")
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """
+        Read a page.
+
+        :param body: JSON.
+        :return: The page.
+        :raises ValueError: When nothing of it can be read.
+        """
+        page = super().read(body)
+        if page.events and not any(event.status for event in page.events):
+            raise ValueError("no event has a status")
+        return page
 
     @property
     def starting_after(self) -> str | None:
@@ -119,7 +145,7 @@ class StatusPage(_Tolerant):
         return (following.starting_after or None) if following else None
 
 
-class WhatsAppError(_Tolerant):
+class WhatsAppError(Tolerant):
     """
     Why WhatsApp could not deliver a message.
 
@@ -127,15 +153,20 @@ class WhatsAppError(_Tolerant):
     :param details: More of WhatsApp's words.
     """
 
-    message: str | None = None
-    details: str | None = None
+    message: Words = Field(default=None, validation_alias=AliasChoices("message", "title", "reason"))
+    details: Words = Field(default=None, validation_alias=AliasChoices("details", "error_data", "code"))
 
     def __str__(self) -> str:
-        said = ": ".join(part for part in (self.message, self.details) if part)
+        said = ": ".join(part[:MAX_WORDS_CHARS] for part in (self.message, self.details) if part)
         return mask_contact_details(said) or "no reason given"
 
 
-class WhatsAppStatus(_Tolerant):
+def _whatsapp_error(value: object) -> WhatsAppError | None:
+    words = join_words(value)
+    return None if words is None else WhatsAppError(message=words)
+
+
+class WhatsAppStatus(Tolerant):
     """
     Intercom's answer to ``GET /messages/whatsapp/status``.
 
@@ -148,30 +179,34 @@ class WhatsAppStatus(_Tolerant):
     :param error: Why it failed; None otherwise.
     """
 
-    whatsapp_message_id: str = Field(validation_alias=AliasChoices("message_id", "whatsapp_message_id"), default="")
-    status: str
-    conversation_id: str | None = None
+    whatsapp_message_id: Detail = Field(
+        validation_alias=AliasChoices("message_id", "whatsapp_message_id"), default=None
+    )
+    status: StatusWord
+    conversation_id: Detail = None
     created_at: Seconds = None
     updated_at: Seconds = None
-    template_name: str | None = None
-    error: WhatsAppError | None = None
+    template_name: Detail = None
+    error: WhatsAppError | Annotated[WhatsAppError | None, BeforeValidator(_whatsapp_error)] | None = Field(
+        default=None, union_mode="left_to_right"
+    )
 
 
-class _FirstReply(_Tolerant):
+class _FirstReply(Tolerant):
     created_at: Moment = None
 
 
-class _Statistics(_Tolerant):
+class _Statistics(Tolerant):
     first_contact_reply_at: Moment = None
     last_contact_reply_at: Moment = None
 
 
-class _Author(_Tolerant):
-    type: str = ""
-    id: str | None = None
+class _Author(Tolerant):
+    type: Detail = None
+    id: Detail = None
 
 
-class ConversationSource(_Tolerant):
+class ConversationSource(Tolerant):
     """
     The first message of a conversation.
 
@@ -182,14 +217,16 @@ class ConversationSource(_Tolerant):
     :param body: The text.
     """
 
-    id: str | None = None
-    type: str | None = None
-    author: _Author = _Author()
-    subject: str | None = Field(default=None, repr=False)
-    body: str | None = Field(default=None, repr=False)
+    id: Detail = None
+    type: Detail = None
+    author: _Author | Annotated[_Author, BeforeValidator(lambda _: _Author())] = Field(
+        default=_Author(), union_mode="left_to_right"
+    )
+    subject: Words = Field(default=None, repr=False)
+    body: Words = Field(default=None, repr=False)
 
 
-class Conversation(_Tolerant):
+class Conversation(Tolerant):
     """
     One conversation, as ``POST /conversations/search`` lists it.
 
@@ -204,9 +241,9 @@ class Conversation(_Tolerant):
 
     id: str = Field(min_length=1)
     created_at: Moment = None
-    source: ConversationSource | None = None
-    first_contact_reply: _FirstReply | None = None
-    statistics: _Statistics | None = None
+    source: ConversationSource | Missing | None = Field(default=None, union_mode="left_to_right")
+    first_contact_reply: _FirstReply | Missing | None = Field(default=None, union_mode="left_to_right")
+    statistics: _Statistics | Missing | None = Field(default=None, union_mode="left_to_right")
 
     @property
     def replied_at(self) -> int | None:
@@ -216,27 +253,44 @@ class Conversation(_Tolerant):
         return first or statistics.first_contact_reply_at or statistics.last_contact_reply_at
 
 
-class ConversationList(_Tolerant):
+class ConversationList(TolerantList):
     """Intercom's answer to ``POST /conversations/search``."""
+
+    entries: ClassVar[str] = "conversations"
+    kind: ClassVar[type[Tolerant]] = Conversation
 
     conversations: list[Conversation]
 
 
-class Workspace(_Tolerant):
+class Workspace(Tolerant):
     """The workspace in Intercom's answer to ``GET /me``."""
 
-    id_code: str | None = None
-    name: str | None = None
-    region: str | None = None
+    id_code: Detail = None
+    name: Detail = None
+    region: Detail = None
 
 
-class Me(_Tolerant):
+class Admin(Tolerant):
+    """
+    A teammate, as ``GET /admins/{id}`` answers.
+
+    :param id: The admin's id.
+    :param name: The admin's name.
+    :param has_inbox_seat: Whether the admin may converse with contacts; None where Intercom does not say.
+    """
+
+    id: str = Field(min_length=1)
+    name: Detail = None
+    has_inbox_seat: bool | Missing | None = Field(default=None, union_mode="left_to_right")
+
+
+class Me(Tolerant):
     """Intercom's answer to ``GET /me``: the admin whose token it is, and the workspace."""
 
     id: str
-    name: str | None = None
-    has_inbox_seat: bool | None = None
-    app: Workspace | None = None
+    name: Detail = None
+    has_inbox_seat: bool | Missing | None = Field(default=None, union_mode="left_to_right")
+    app: Workspace | Missing | None = Field(default=None, union_mode="left_to_right")
 
 
 Outcome: TypeAlias = Literal[

@@ -30,7 +30,8 @@ _RUN_CHARS: Final = 12
 # The last digits identify a number in every spelling: with a country code, a zero, or without either.
 _SUFFIX_DIGITS: Final = 7
 _NUMBER = re.compile(r"\+?\d[\d ().-]{5,}\d")
-_ADDRESS = re.compile(r"[^\s@<>()\"',;:]+(?:@|%40)[^\s@<>()\"',;:]+\.\w+")
+# It begins only where such characters begin, or each character of a long word would be tried as the first.
+_ADDRESS = re.compile(r"(?<![^\s@<>()\"',;:])[^\s@<>()\"',;:]+(?:@|%40)[^\s@<>()\"',;:]+\.\w+")
 _HIDDEN: Final = "***"
 
 
@@ -67,7 +68,12 @@ def mask_contact_details(value: object) -> str:
     :param value: The words; None for none.
     :return: The words, at most 500 characters.
     """
-    return _ADDRESS.sub(_HIDDEN, _NUMBER.sub(_HIDDEN, _line(value)))[:_MAX_CHARS]
+    # Cut first, because searching takes longer than the text is long. The last word may be a part of an address.
+    text = _line("" if value is None else str(value)[: 4 * _MAX_CHARS])
+    if len(text) > 2 * _MAX_CHARS:
+        text = text[: 2 * _MAX_CHARS]
+        text = text.rpartition(" ")[0] or text
+    return _ADDRESS.sub(_HIDDEN, _NUMBER.sub(_HIDDEN, text))[:_MAX_CHARS]
 
 
 def _line(value: object) -> str:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from intercom_provider.api.errors import IntercomError, InvalidInputError
 from intercom_provider.cli.connection import open_hook
 from intercom_provider.cli.output import STDOUT, write_lines
-from intercom_provider.fields import read_expected_count, read_settle_for
+from intercom_provider.fields import read_expected_count, read_seconds
 from intercom_provider.waiting.criteria import Criteria
 from intercom_provider.waiting.delivery_wait import DeliveryWait
 from intercom_provider.waiting.poll import FullPoll
@@ -71,12 +71,14 @@ def _wait(options: argparse.Namespace) -> DeliveryWait:
     ids = read_message_ids(options.whatsapp_message_id)
     if (ruleset_id is None) == (not ids):
         raise InvalidInputError.of("--ruleset-id, --whatsapp-message-id", "exactly one of them has to be given")
-    if not options.poll >= _MIN_POLL_SECONDS:
+    if read_seconds("--poll", options.poll) < _MIN_POLL_SECONDS:
         raise InvalidInputError.of("--poll", "must be 1 second or more")
-    if not options.timeout > 0:
-        raise InvalidInputError.of("--timeout", "must be seconds, above 0")
+    read_seconds("--timeout", options.timeout, above=0)
     now = time.time()
-    expected_count, settle_for = read_expected_count(options.expected_count), read_settle_for(options.settle_for)
+    expected_count, settle_for = (
+        read_expected_count(options.expected_count),
+        read_seconds("settle_for", options.settle_for),
+    )
     criteria = Criteria(
         wait_for=options.wait_for,
         expected_count=expected_count if ruleset_id is not None else len(ids),

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from intercom_provider.api import calls
 from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
-from intercom_provider.api.errors import InvalidInputError, Problem, UnauthorizedError
+from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem, UnauthorizedError
 from intercom_provider.api.flow import RetryLimits
 from intercom_provider.api.message import parse_message
 from intercom_provider.api.settings import (
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Connection
 
-    from intercom_provider.api.models import Me, Receipt, StatusEvent, WhatsAppStatus
+    from intercom_provider.api.models import Admin, Me, Receipt, StatusEvent, WhatsAppStatus
 
 _MAX_TEST_SECONDS: Final = 10.0
 
@@ -165,14 +165,16 @@ class IntercomHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """
-        Get the admin whose token it is, with one request of at most ten seconds.
+        Get the admin whose token it is and look up the default sender, with two requests in at most ten seconds.
 
         :return: Whether the connection works, and a text for the person who tests it.
         """
         try:
             with self.get_conn() as client:
-                found = client.run(calls.me(RetryLimits(attempts=1, timeout=_MAX_TEST_SECONDS)))
-                return True, _describe_connection(found, self.settings)
+                found = client.run(calls.me(RetryLimits(attempts=1, timeout=_MAX_TEST_SECONDS / 2)))
+                sender, problem = _describe_sender(client, self.settings)
+                parts = (problem, _describe_connection(found, self.settings), sender)
+                return problem is None, " ".join(filter(None, parts))
         except UnauthorizedError as error:
             return False, f"Intercom does not accept this access token. {error}"
         except Exception as error:  # noqa: BLE001 - the person who tests the connection reads every error
@@ -264,12 +266,14 @@ class IntercomHook(BaseHook):
         :raises IntercomError: When Intercom does not answer or refuses.
         """
         with self.get_conn() as client:
-            return client.run(calls.find_conversation(message_id))
+            found = client.run(calls.find_conversation(message_id))
+            return found.id if found else None
 
     async def afind_conversation_id(self, message_id: str) -> str | None:
         """Find a conversation without blocking the event loop; see :meth:`find_conversation_id`."""
         async with await self.aget_conn() as client:
-            return await client.run(calls.find_conversation(message_id))
+            found = await client.run(calls.find_conversation(message_id))
+            return found.id if found else None
 
     def find_contact_id(self, external_id: str | None = None, email: str | None = None) -> str | None:
         """
@@ -293,6 +297,22 @@ class IntercomHook(BaseHook):
         if settings.dry_run and not self._dry_run_logged:
             self._dry_run_logged = True
             self.log.warning("Connection %s has dry_run set: nothing is sent", self.intercom_conn_id)
+
+    def find_admin(self, admin_id: str | int) -> Admin | None:
+        """
+        Find an admin, who may be the sender of messages.
+
+        :param admin_id: The admin's id.
+        :return: The admin with name and inbox seat; None when Intercom does not know the id.
+        :raises IntercomError: When Intercom does not answer or refuses; reading admins takes a permission of its own.
+        """
+        with self.get_conn() as client:
+            return client.run(calls.find_admin(admin_id))
+
+    async def afind_admin(self, admin_id: str | int) -> Admin | None:
+        """Find an admin without blocking the event loop; see :meth:`find_admin`."""
+        async with await self.aget_conn() as client:
+            return await client.run(calls.find_admin(admin_id))
 
     def _read(self, connection: Connection) -> Settings:
         try:
@@ -350,6 +370,20 @@ def _token(password: str | None) -> str:
         raise InvalidInputError.of("password", "must be the access token alone, without spaces and without 'Bearer'")
     mask_secret(token)
     return token
+
+
+def _describe_sender(client: IntercomClient, settings: Settings) -> tuple[str | None, str | None]:
+    """Describe the default sender, and what is wrong with it; a token that may not read admins proves nothing."""
+    if settings.admin_id is None:
+        return None, None
+    try:
+        admin = client.run(calls.find_admin(settings.admin_id, RetryLimits(attempts=1, timeout=_MAX_TEST_SECONDS / 2)))
+    except IntercomError:
+        return f"The default sender {settings.admin_id} could not be looked up: the token may not read admins.", None
+    if admin is None:
+        return None, f"admin_id: {settings.admin_id} is not an admin of this workspace. Give the id of a teammate."
+    seat = ", without an inbox seat, which Intercom wants of a sender" if admin.has_inbox_seat is False else ""
+    return f"Messages come from {admin.name} (admin {admin.id}{seat}) unless they name another sender.", None
 
 
 def _describe_connection(found: Me, settings: Settings) -> str:

@@ -7,6 +7,11 @@ have been sent; whether it is sent again is then for the DAG's author to decide 
 
 One interface serves one message and many. The contract is the same for each kind of ledger: ``begin_try`` first,
 then ``commit`` with the intents before the requests, ``commit`` with the results after them, ``end_try`` last.
+
+The records may be deleted: Airflow 3.4 empties the store of a task that is cleared. So each try begins by leaving a
+record, whether or not it comes to send anything. A later try that finds no record at all concludes from Airflow's
+counters what that means: a task that was never cleared has not come to send; of a cleared one nothing is known
+(:func:`lost_records`), which counts as an intent for every message.
 """
 
 from __future__ import annotations
@@ -34,6 +39,14 @@ RECOVERY_HINT: Final = (
     '"assume_sent" to go on without sending'
 )
 
+LOST: Final = "lost"
+"""The digest of the one entry that stands for all messages when the records of the earlier tries are gone."""
+
+LOST_HINT: Final = (
+    'With repeat="on_clear" a cleared task sends again; to keep the records, choose "Keep task state and resume" '
+    "(keep_task_state) when you clear it"
+)
+
 # A max_tries that no attempt has: the entry dates from before the task was cleared.
 _BEFORE_CLEAR: Final = -1
 
@@ -55,16 +68,24 @@ class Attempt(NamedTuple):
     :param number: Airflow's ``try_number``, from 1.
     :param max_tries: Airflow's ``max_tries``, which changes when somebody clears the task, and only then.
     :param retries: The task's ``retries``.
+    :param clear_number: How often somebody cleared something in the DAG run. A task that is cleared while it runs
+        keeps its ``max_tries``.
     """
 
     number: int = 1
     max_tries: int = 0
     retries: int = 0
+    clear_number: int = 0
 
     @property
     def is_retry(self) -> bool:
         """Whether another try came before it, since the task was last cleared or began."""
         return self.number > max(1, self.max_tries - self.retries + 1)
+
+    @property
+    def may_have_lost_records(self) -> bool:
+        """Whether a task without any record may have had some: it was tried before and cleared since."""
+        return self.number > 1 and (self.max_tries != self.retries or self.clear_number > 0)
 
 
 class Ids(NamedTuple):
@@ -162,6 +183,7 @@ class Entry(NamedTuple):
     :param run: The DAG, run and task that wrote it, where that is another one; None for this one.
     :param message_type: The type of the message, where that is recorded.
     :param lease_runs: Whether another run holds it now, and may be sending it.
+    :param note: Why nothing more is known, where there is no record of this message; "" (default) where there is.
     """
 
     state: Literal["intent", "sent", "claimed"]
@@ -173,6 +195,12 @@ class Entry(NamedTuple):
     run: str | None = None
     message_type: str | None = None
     lease_runs: bool = False
+    note: str = ""
+
+    @property
+    def no_result(self) -> str:
+        """Why the outcome of an intent is unknown, in words."""
+        return self.note or f"{self} left no result"
 
     def __str__(self) -> str:
         run = "" if self.run is None else f"{self.run}, "
@@ -209,7 +237,10 @@ class Ledger(Protocol):
         """
         Begin a try: take over from an earlier attempt, read its records, publish them to other mapped instances.
 
-        :param read_only: Whether to leave no record of this try (default False).
+        It leaves a record that the try began. Where a later try finds none, :meth:`find` answers for every message
+        with :func:`lost_records`, if the task was cleared.
+
+        :param read_only: Whether to leave no record of this try, and to expect none of others (default False).
         """
 
     def include_mapped_instances(self) -> None:
@@ -319,6 +350,22 @@ class StatelessLedger:
 
     def end_try(self) -> None:
         """Do nothing: there is nothing to publish."""
+
+
+def lost_records(attempt: int, map_index: int | None = None) -> Entry:
+    """
+    Return the entry that stands for all messages when the records of the earlier tries are gone.
+
+    :param attempt: The number of the last attempt without a record.
+    :param map_index: The instance of the mapped task that lost its records; None (default) for this one.
+    :return: An intent from before the task was cleared.
+    """
+    instance = "" if map_index is None else f" of map index {map_index}"
+    note = (
+        f"no record is left of the earlier tries{instance} (a clear empties Airflow's task state store, unless you "
+        "keep the task state)"
+    )
+    return Entry("intent", attempt, _BEFORE_CLEAR, map_index=map_index, note=note)
 
 
 def may_repeat(entry: Entry, attempt: Attempt, repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str) -> bool:

@@ -19,7 +19,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.compat import AirflowException
-from intercom_provider.ledger.ledger import Entry, Ids, best_known
+from intercom_provider.ledger.ledger import LOST, Entry, best_known, lost_records
+from intercom_provider.ledger.stored import is_count, read_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,13 +70,14 @@ class MappedInstances:
 
         :param digest: The message.
         :param changed: Whether this index had another recipient before, so that the list must have changed.
-        :return: The entry; None when no other instance knows the message.
+        :return: The entry; None when no other instance knows the message, and none has lost its records.
         :raises AirflowException: When an instance may have sent it and has not published; Airflow retries.
         """
         if not (changed or self._was_cleared):
             return None
         published = self._wait_for_published(lambda found: any(digest in entries for entries in found.values()))
-        return best_known(entries.get(digest) for entries in published.values())
+        found = best_known(entries.get(digest) for entries in published.values())
+        return found or best_known(entries.get(LOST) for entries in published.values())
 
     def look_up_all(self) -> dict[str, Entry]:
         """
@@ -125,13 +127,16 @@ class MappedInstances:
         published: dict[int, Mapping[str, Entry]] = {}
         incomplete: set[int] = set()
         for value in found if isinstance(found, list) else [found]:
-            if not isinstance(value, dict):
+            index = value.get("map_index") if isinstance(value, dict) else None
+            if not isinstance(index, int):
                 continue
-            index, packed = value["map_index"], value["entries"]
-            if not value["is_final"] and states.get(index) not in _STARTING:
+            entries = _unpack_all(value.get("entries"), index)
+            if entries is None:
+                continue
+            if not value.get("is_final") and states.get(index) not in _STARTING:
                 incomplete.add(index)
-            elif packed is not None:
-                published[index] = {digest: _unpack(entry, index) for digest, entry in packed.items()}
+            else:
+                published[index] = entries
         return published, incomplete
 
     def _read_states(self) -> dict[int, str | None]:
@@ -150,6 +155,19 @@ def _pack(entry: Entry) -> list[Any]:
     return packed if entry.at is not None else packed[: 3 if ids else 2]
 
 
-def _unpack(packed: list[Any], map_index: int) -> Entry:
-    attempt, max_tries, ids, at = [*packed, None, None][:4]
-    return Entry("sent" if ids else "intent", attempt, max_tries, Ids(*ids or ()), at, map_index)
+def _unpack_all(packed: Any, map_index: int) -> dict[str, Entry] | None:
+    """Unpack the entries of an instance; None when they cannot be read, as if it had not published them."""
+    try:
+        return {digest: _unpack(digest, entry, map_index) for digest, entry in packed.items()}
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+def _unpack(digest: str, packed: list[Any], map_index: int) -> Entry:
+    attempt, max_tries, packed_ids, at = [*packed, None, None][:4]
+    if digest == LOST:
+        return lost_records(attempt, map_index)
+    ids = read_ids(packed_ids or [])
+    if ids is None or not is_count(attempt) or not is_count(max_tries):
+        raise ValueError(digest)
+    return Entry("sent" if packed_ids else "intent", attempt, max_tries, ids, at, map_index)

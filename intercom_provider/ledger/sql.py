@@ -142,12 +142,12 @@ class SqlLedger:
         For the task instance itself its earlier tries are over, whatever their leases say. One that lives on finds its
         claims taken with its next commit.
 
-        :param read_only: Whether to leave everything as it is (default False).
+        :param read_only: Whether to end no claims of earlier tries (default False).
         :raises LedgerUnavailableError: When the database cannot be used; nothing was sent.
         :raises InvalidInputError: When a ledger cannot be there.
         """
+        self._salt = self._transactions.call(self._database.set_up)
         if not read_only:
-            self._salt = self._transactions.call(self._database.set_up)
             self._transactions.run(self._take_over)
 
     def include_mapped_instances(self) -> None:

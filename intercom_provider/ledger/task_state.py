@@ -3,7 +3,8 @@ The ledger in Airflow's task state store (3.3 and later): of one message, and of
 
 A read or write takes Airflow some milliseconds, and a value should stay below 64 KB.
 
-One message costs a read and two writes of one value, ``intercom/ledger``: the entries by digest.
+One message costs a read and three writes of one value, ``intercom/ledger``: the entries by digest, and ``lost``, the
+last attempt of which no record was left. Without entries the value says that a try began and nothing was sent.
 
 For a batch, a write per message would cost more time than the messages themselves. So one write carries the results so
 far and the next intents. What may be unconfirmed after a kill is then what was under way, what was answered since the
@@ -12,39 +13,49 @@ it is too large; so an attempt writes parts, and begins the next part when one i
 
 ====================================  ==================================================================
 ``intercom/batch``                    who writes now: an attempt that Airflow gave up for dead finds another
-                                      name there, and stops
+                                      name there, and stops; and ``lost``, as above
 ``intercom/batch/{attempt}``          how many parts the attempt has written
 ``intercom/batch/{attempt}/{part}``   results and intents; a later part overrides an earlier one
 ====================================  ==================================================================
 
 A full part is never written again, so intents without a result are carried into the next part. When such a message
 turns out not to have been sent, the next part has to say so, or say again what an earlier attempt had recorded.
+
+What somebody has edited so that it makes no sense (``stored.py``) cannot prove that nothing was sent. It counts as an
+intent: of one message, or of every message that no other record knows.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.ledger.ledger import (
+    LOST,
+    LOST_HINT,
     RECOVERY_HINT,
     Entry,
-    Ids,
     SupersededError,
     best_known,
+    lost_records,
     may_repeat,
     sent_ids,
 )
 from intercom_provider.ledger.mapped import UNREADABLE
+from intercom_provider.ledger.stored import entry_from_json, entry_to_json, is_count, read_part
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from intercom_provider.ledger.ledger import Attempt, Intent, OnUnconfirmed, Repeat, Result
     from intercom_provider.ledger.mapped import MappedInstances
+    from intercom_provider.ledger.stored import Store
+
+log = logging.getLogger(__name__)
 
 MESSAGE_KEY: Final = "intercom/ledger"
 """The key in Airflow's task state store of a task instance that sends one message."""
@@ -55,16 +66,6 @@ BATCH_KEY: Final = "intercom/batch"
 # Airflow warns above 64 KB. A part is written again at each commit, so two of this size cost less than one.
 _FULL_PART_BYTES: Final = 32_000
 _EMPTY_PART_BYTES: Final = 100
-
-
-class Store(Protocol):
-    """A key-value store whose values are durable when ``set`` returns, and never expire."""
-
-    def get(self, key: str) -> Any:
-        """Read a value; None when there is none."""
-
-    def set(self, key: str, value: Any) -> None:
-        """Write a value, JSON."""
 
 
 class _TaskStateLedger:
@@ -81,8 +82,12 @@ class _TaskStateLedger:
         self._store = store
         self._attempt = attempt
         self._mapped_instances = mapped_instances
-        # What makes no sense cannot prove that nothing was sent.
-        self._unknown = Entry("intent", attempt.number - 1, attempt.max_tries)
+        self._unreadable = Entry(
+            "intent",
+            attempt.number - 1,
+            attempt.max_tries,
+            note="the record in Airflow's task state store is unreadable",
+        )
 
     def look_up(self, digests: Collection[str]) -> None:
         """Do nothing: the whole ledger was read when the try began."""
@@ -100,6 +105,29 @@ class _TaskStateLedger:
 
     def _is_current(self) -> bool:
         raise NotImplementedError
+
+    def _lost(self, stored: Any) -> dict[str, Entry]:
+        """
+        Return the entry that stands for all messages when the records of earlier tries are gone, and warn of it.
+
+        :param stored: The value in which each try leaves a record when it begins; None when there is none.
+        :return: The entry by its digest; empty when no record is missing.
+        """
+        lost = self._attempt.number - 1
+        if isinstance(stored, dict):
+            if LOST not in stored:
+                return {}
+            lost = stored[LOST] if is_count(stored[LOST]) else lost
+        elif stored is None and not self._attempt.may_have_lost_records:
+            return {}
+        entry = lost_records(lost)
+        log.warning(
+            "Nobody knows what this task has sent before: %s. Unless repeat lets it be sent again, on_unconfirmed "
+            'decides: "fail", "resend" or "assume_sent". %s',
+            entry.note,
+            LOST_HINT,
+        )
+        return {LOST: entry}
 
     def _publish(self, entries: Mapping[str, Entry], *, is_final: bool = True) -> None:
         if self._mapped_instances is not None:
@@ -138,14 +166,16 @@ class MessageLedger(_TaskStateLedger):
     @property
     def recovery_hint(self) -> str:
         """What a person can do about a message whose outcome is unknown."""
-        return (
-            f"{RECOVERY_HINT}; or delete {self._key} in the task instance's Task State tab and clear the task, to "
-            "have it sent"
-        )
+        return f"{RECOVERY_HINT}. {LOST_HINT}" if LOST in self._at_begin else RECOVERY_HINT
 
-    def begin_try(self, *, read_only: bool = False) -> None:  # noqa: ARG002 - a try leaves no record before its intent
-        """Read the entries and publish them, before anything else can go wrong."""
-        self._at_begin = self._read()
+    def begin_try(self, *, read_only: bool = False) -> None:
+        """Read the entries, leave a record that the try began, and publish the entries."""
+        stored = self._store.get(self._key)
+        self._at_begin = self._unpack(stored)
+        if not read_only:
+            self._at_begin |= self._lost(stored)
+            if stored is None:
+                self._write(self._at_begin)
         self._entries = dict(self._at_begin)
         self._publish(self._entries)
 
@@ -156,10 +186,10 @@ class MessageLedger(_TaskStateLedger):
     def find(self, digest: str) -> Entry | None:
         """Find what is known of a message, here or else in another instance of the mapped task."""
         known = self._at_begin.get(digest) or self._at_begin.get(UNREADABLE)
-        if known is not None or self._mapped_instances is None or not self._asks_others:
-            return known
-        # Entries of another recipient at this index show that the mapped list has changed.
-        return self._mapped_instances.look_up(digest, changed=bool(self._at_begin))
+        if known is None and self._mapped_instances is not None and self._asks_others:
+            # Entries of another recipient at this index show that the mapped list has changed.
+            known = self._mapped_instances.look_up(digest, changed=bool(self._at_begin))
+        return known or self._at_begin.get(LOST)
 
     def commit(self, results: Mapping[str, Result | None], intents: Mapping[str, Intent]) -> Collection[str]:
         """Write results and intents; a later attempt's entry is left alone by a message that was not sent."""
@@ -175,7 +205,7 @@ class MessageLedger(_TaskStateLedger):
         entries |= {digest: Entry("intent", number, max_tries, at=now) for digest in intents}
         if entries == before:
             return ()
-        self._store.set(self._key, {digest: _to_json(entry) for digest, entry in entries.items()})
+        self._write(entries)
         self._entries = entries
         self._publish(entries)
         return ()
@@ -184,40 +214,22 @@ class MessageLedger(_TaskStateLedger):
         """Do nothing: each commit has published all there is."""
 
     def _is_current(self) -> bool:
-        return all(entry.attempt <= self._attempt.number for entry in self._read().values())
+        return all(entry.attempt <= self._attempt.number for entry in self._unpack(self._store.get(self._key)).values())
 
     def _is_own_intent(self, digest: str) -> bool:
-        entry = self._read().get(digest)
+        entry = self._unpack(self._store.get(self._key)).get(digest)
         return entry is not None and entry.attempt == self._attempt.number
 
-    def _read(self) -> dict[str, Entry]:
-        stored = self._store.get(self._key)
+    def _write(self, entries: Mapping[str, Entry]) -> None:
+        value = {digest: entry.attempt if digest == LOST else entry_to_json(entry) for digest, entry in entries.items()}
+        self._store.set(self._key, value)
+
+    def _unpack(self, stored: Any) -> dict[str, Entry]:
         if stored is None:
             return {}
         if not isinstance(stored, dict):
-            return {UNREADABLE: self._unknown}
-        return {digest: _from_json(value) or self._unknown for digest, value in stored.items()}
-
-
-def _to_json(entry: Entry) -> dict[str, Any]:
-    value: dict[str, Any] = {
-        "state": entry.state,
-        "attempt": entry.attempt,
-        "max_tries": entry.max_tries,
-        "at": entry.at,
-    }
-    if entry.state == "sent":
-        value["ids"] = {name: each for name, each in entry.ids._asdict().items() if each is not None}
-    return value
-
-
-def _from_json(value: Any) -> Entry | None:
-    """Read an entry; None when somebody has edited it so that it cannot be read."""
-    try:
-        entry = Entry(**{**value, "ids": Ids(**value.get("ids", {}))})
-    except (TypeError, AttributeError):
-        return None
-    return entry if entry.state == "intent" or (entry.state == "sent" and "ids" in value) else None
+            return {UNREADABLE: self._unreadable}
+        return {digest: entry_from_json(each) or self._unreadable for digest, each in stored.items() if digest != LOST}
 
 
 @dataclass(slots=True)
@@ -275,8 +287,11 @@ class BatchLedger(_TaskStateLedger):
     def begin_try(self, *, read_only: bool = False) -> None:
         """Take over from the process that wrote before, then read and publish what it has left."""
         if not read_only:
+            lost = self._lost(self._store.get(BATCH_KEY))
             # In this order: a process that still writes finds this name; what it wrote before that is read now.
-            self._store.set(BATCH_KEY, {"writer": self._writer})
+            numbers = {digest: entry.attempt for digest, entry in lost.items()}
+            self._store.set(BATCH_KEY, {"writer": self._writer, **numbers})
+            self._known |= lost
         self._read_all()
         self._publish(self._known)
 
@@ -287,7 +302,9 @@ class BatchLedger(_TaskStateLedger):
 
     def find(self, digest: str) -> Entry | None:
         """Find what is known of a message, here or in another instance of the mapped task."""
-        return best_known((self._known.get(digest), self._known_elsewhere.get(digest))) or self._known.get(UNREADABLE)
+        here, elsewhere = self._known, self._known_elsewhere
+        known = best_known((here.get(digest), elsewhere.get(digest)))
+        return known or here.get(UNREADABLE) or here.get(LOST) or elsewhere.get(LOST)
 
     def commit(self, results: Mapping[str, Result | None], intents: Mapping[str, Intent]) -> Collection[str]:
         """Write results and intents with one call; raise SupersededError when another process has taken over."""
@@ -330,6 +347,7 @@ class BatchLedger(_TaskStateLedger):
         :return: The entries by digest; one of the digest ``unreadable`` when there is more that cannot be read.
         """
         now = BatchLedger(self._store, self._attempt)
+        now._known = {digest: entry for digest, entry in self._known.items() if digest == LOST}
         now._read_all()
         return now._known
 
@@ -366,39 +384,34 @@ class BatchLedger(_TaskStateLedger):
             self._number = self._read_attempt(number)
 
     def _read_attempt(self, attempt: int) -> int:
-        parts = self._store.get(f"{BATCH_KEY}/{attempt}")
-        if parts is None:
-            return 0
-        if isinstance(parts, bool) or not isinstance(parts, int):
-            self._known[UNREADABLE] = self._unknown
-            return 0
-        value = None
-        for number in range(1, parts + 1):
+        """Read the parts of an attempt, also when their count is wrong; return the number of the last one."""
+        count = self._store.get(f"{BATCH_KEY}/{attempt}")
+        expected = count if is_count(count) else 0
+        last = missing = 0
+        number = 1
+        # One more than were counted, because a count may have been edited; and not a million, for the same reason.
+        while number <= max(expected, last) + 1 and number <= last + 2:
             value = self._store.get(f"{BATCH_KEY}/{attempt}/{number}")
-            # A part is counted before it is written, so the last one may be missing, and only the last.
-            if value is not None or number < parts:
+            if value is not None:
+                missing += number - last - 1
+                last = number
                 self._add_part(value, attempt)
-        return parts if value is not None else parts - 1
+            number += 1
+        # A part is counted before it is written, so the last one may be missing, and only the last.
+        is_consistent = (
+            last == 0 if count is None else count in (max(last, 1), last + 1) and not isinstance(count, bool)
+        )
+        if missing or not is_consistent:
+            self._known[UNREADABLE] = self._unreadable
+        return last
 
     def _add_part(self, value: Any, attempt: int) -> None:
-        try:
-            written_by = (attempt, int(value["max_tries"]))
-            sent = {digest: _read_sent(packed, written_by) for digest, packed in value["sent"].items()}
-            intents = [(each, *written_by) if isinstance(each, str) else tuple(each) for each in value["intents"]]
-            entries = sent | {digest: Entry("intent", number, tries) for digest, number, tries in intents}
-            not_sent = list(value["not_sent"])
-        except (TypeError, KeyError, ValueError, IndexError, AttributeError):
-            # Somebody has edited it. What makes no sense cannot prove that nothing was sent.
-            self._known[UNREADABLE] = self._unknown
+        part = read_part(value, attempt)
+        if part is None:
+            self._known[UNREADABLE] = self._unreadable
             return
-        for digest in not_sent:
+        for digest in part.not_sent:
             self._known.pop(digest, None)
-        self._known.update(entries)
-
-
-def _read_sent(packed: list[Any], written_by: tuple[int, int]) -> Entry:
-    # Ids begin with text, an entry that was written again begins with the number of its attempt.
-    if isinstance(packed[0], int):
-        attempt, max_tries, ids = packed
-        return Entry("sent", attempt, max_tries, Ids(*ids))
-    return Entry("sent", *written_by, Ids(*packed))
+        for digest, entry in part.entries.items():
+            # An entry that makes no sense says less than what an earlier attempt has written.
+            self._known[digest] = entry or self._known.get(digest, self._unreadable)

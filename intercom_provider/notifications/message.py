@@ -16,6 +16,7 @@ from intercom_provider.api.errors import (
     IntercomError,
     InvalidInputError,
     Problem,
+    StoppedError,
     UnconfirmedError,
 )
 from intercom_provider.api.message import MESSAGE_FIELDS, parse_message
@@ -24,7 +25,7 @@ from intercom_provider.compat import AirflowException, task_state_store
 from intercom_provider.exceptions import InvalidFieldError
 from intercom_provider.fields import is_untemplated
 from intercom_provider.ledger.ledger import StatelessLedger
-from intercom_provider.notifications.alert import Alert, read_alert, without_secrets
+from intercom_provider.notifications.alert import Alert, read_alert, to_text, without_secrets
 from intercom_provider.sending.options import SendOptions
 from intercom_provider.sending.task_instance import read_attempt, scope_salt
 
@@ -140,6 +141,7 @@ class IntercomNotifier(BaseNotifier):
         # Unrendered: two notifiers that are the same in the DAG may render to different values.
         self.same = (message_type, to, key)
         self._origin = self
+        self._is_rendered = False
         self._unrendered: dict[str, Exception] = {}
         if context is None:
             # With a context Airflow makes it in order to alert, and its mistakes belong in the log.
@@ -164,7 +166,7 @@ class IntercomNotifier(BaseNotifier):
         :param jinja_env: A Jinja environment; None (default) for the DAG's.
         """
         dag: Any = context.get("dag")
-        self._unrendered = {}
+        self._unrendered, self._is_rendered = {}, True
         if jinja_env is None:
             # The DAG that dag.test() passes to its callbacks cannot make an environment. The environment is never
             # the native one, so that an exception that reads like a number stays text.
@@ -185,17 +187,24 @@ class IntercomNotifier(BaseNotifier):
 
     def notify(self, context: Context) -> None:
         """
-        Alert from a callback of a task or a DAG.
+        Alert from a callback of a task or a DAG; Airflow or your own function calls this.
 
         :param context: The callback's context.
         """
-        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.api.client import IntercomClient  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
 
+        if not self._is_rendered:
+            each, context = self._render_copy(context)
+            IntercomNotifier.notify(each, context)
+            return
         deadline = time.time() + _MAX_ALERT_SECONDS
+        # The clock may be set back while a request or a retry is waited for.
+        last_request = time.monotonic() + _MAX_ALERT_SECONDS - _MAX_REQUEST_SECONDS
         with self._log_instead_of_raising():
-            hook = IntercomHook(self._connection_id())
-            with hook.get_conn() as client:
-                send = self._prepare(context, hook.settings, deadline)
+            settings = IntercomHook(self._connection_id()).settings
+            with IntercomClient(settings, stopped=lambda: time.monotonic() >= last_request) as client:
+                send = self._prepare(context, settings, deadline)
                 if send is not None:
                     self._log_result(send.run(client))
 
@@ -207,6 +216,10 @@ class IntercomNotifier(BaseNotifier):
         """
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
 
+        if not self._is_rendered:
+            each, context = self._render_copy(context)
+            await IntercomNotifier.async_notify(each, context)
+            return
         deadline = time.time() + _MAX_ALERT_SECONDS
         with self._log_instead_of_raising():
             async with asyncio.timeout(_MAX_ALERT_SECONDS):
@@ -215,6 +228,13 @@ class IntercomNotifier(BaseNotifier):
                     send = self._prepare(context, client.settings, deadline)
                     if send is not None:
                         self._log_result(await send.arun(client))
+
+    def _render_copy(self, context: Context) -> tuple[IntercomNotifier, Context]:
+        """Render a copy of this notifier, whose method was called by hand, as Airflow does before it calls it."""
+        each = copy.copy(self)
+        context = each._update_context(copy.copy(context))  # noqa: SLF001 - of the same class
+        each.render_template_fields(context)
+        return each, context
 
     def _render(self, template: jinja2.Template, context: Context, dag: DAG | None = None) -> Any:  # noqa: ARG002
         return template.render(context)
@@ -252,7 +272,8 @@ class IntercomNotifier(BaseNotifier):
         if store is None or alert.kind == "up_for_retry" or alert.from_dag_processor:
             return StatelessLedger()
         ledger = AlertLedger(MessageLedger(store, read_attempt(context), key=ALERTS_KEY), self.log)
-        ledger.begin_try()
+        # A try that ends without an alert leaves no record, so a missing one means nothing.
+        ledger.begin_try(read_only=True)
         return ledger
 
     def _log_result(self, result: SendResult) -> None:
@@ -325,6 +346,8 @@ class IntercomNotifier(BaseNotifier):
             yield
         except UnconfirmedError as error:
             self.log.error("The alert may have been sent or not; %s", error)  # noqa: TRY400 - it is advice, not a defect
+        except StoppedError:
+            self.log.error("The alert was not sent within %.0f s", _MAX_ALERT_SECONDS)  # noqa: TRY400
         except ExpiredError as error:
             why = error.__cause__ or "the time was up"
             self.log.error("The alert was not sent within %.0f s: %s", _MAX_ALERT_SECONDS, why)  # noqa: TRY400
@@ -349,4 +372,4 @@ def _callbacks(context: Context, kind: str) -> Sequence[Any]:
 
 
 def _unrendered(name: str, error: Exception) -> Problem:
-    return Problem(name, f"its template cannot be rendered in this callback ({type(error).__name__}: {error})")
+    return Problem(name, f"its template cannot be rendered in this callback ({type(error).__name__}: {to_text(error)})")

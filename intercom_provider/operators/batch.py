@@ -26,7 +26,7 @@ from intercom_provider.fields import (
 from intercom_provider.links import IntercomLink, inbox_url, show_link
 from intercom_provider.sending.held_timeout import HeldTimeout
 from intercom_provider.sending.options import SendOptions, find_problems, read_options
-from intercom_provider.sending.task_instance import batch_ledger, is_mapped, read_attempt
+from intercom_provider.sending.task_instance import batch_ledger, begin_in_table, read_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
+    from intercom_provider.api.settings import Settings
     from intercom_provider.ledger.ledger import Ledger, OnUnconfirmed, Repeat
+    from intercom_provider.sending.batch.input import BatchInput
 
 
 class SendMessageBatchOperator(BaseOperator):
@@ -144,6 +146,7 @@ class SendMessageBatchOperator(BaseOperator):
         self.api_version = api_version
         self.intercom_conn_id = intercom_conn_id
         self._killed = False
+        self._ledger: Ledger | None = None
         if not is_unmapped(self):
             self._check_literals()
 
@@ -156,9 +159,8 @@ class SendMessageBatchOperator(BaseOperator):
         seen_oids: set[int],
     ) -> None:
         """Render the fields that the DAG author wrote; the messages of a list are customers' data, not code."""
-        if parent is self and is_mapped(context):
-            # A task whose template fails does not get to execute; the other instances need its ledger all the same.
-            self._begin_try(context, SendOptions(), read_only=True)
+        if parent is self:
+            self._ledger = self._begin_try(context)
         if parent is self and _is_list(self.messages):
             template_fields = [name for name in template_fields if name != "messages"]
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
@@ -174,13 +176,14 @@ class SendMessageBatchOperator(BaseOperator):
         :return: The batch's XCom, key by key.
         """
         with as_airflow_errors():
-            return self._send(context)
+            ledger, self._ledger = self._ledger or self._begin_try(context), None
+            return self._send(context, ledger)
 
     def on_kill(self) -> None:
         """Stop the batch before its next request."""
         self._killed = True
 
-    def _send(self, context: Context) -> dict[str, Any]:
+    def _send(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
         from intercom_provider.results.writer import ResultsWriter  # noqa: PLC0415
         from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415 - not when a DAG is parsed
@@ -192,9 +195,11 @@ class SendMessageBatchOperator(BaseOperator):
         results = ResultsWriter(self._folder(context), read_attempt(context).number)
         settings = IntercomHook(self.intercom_conn_id, api_version=self.api_version).settings
         show_link(context, inbox_url(settings))
+        if options.ledger_conn_id is not None and not settings.dry_run:
+            ledger = begin_in_table(context, options)
         messages = self.messages.value if isinstance(self.messages, HiddenMessages) else self.messages
         with (
-            self._open_ledger(context, options, dry_run=settings.dry_run) as ledger,
+            self._ask_others(ledger, options, dry_run=settings.dry_run),
             BatchInput(
                 messages, self.defaults, duplicates=self.duplicates, salt=ledger.salt, settings=settings
             ) as batch,
@@ -204,6 +209,8 @@ class SendMessageBatchOperator(BaseOperator):
                 self.log.warning("There are no messages: nothing is sent")
             if settings.dry_run:
                 self.log.warning("The connection has dry_run set: everything is checked, nothing is sent")
+            elif total:
+                self._check_senders(batch, settings)
             results.open()
             held_timeout = HeldTimeout()
             run = BatchRun(
@@ -234,21 +241,27 @@ class SendMessageBatchOperator(BaseOperator):
                 raise
             return summary.values()
 
-    def _begin_try(
-        self, context: Context, options: SendOptions, *, read_only: bool = False, dry_run: bool = False
-    ) -> Ledger:
-        """Open the ledger, before anything is sent in this try."""
-        ledger = batch_ledger(context, options, self.log, dry_run=dry_run)
-        ledger.begin_try(read_only=read_only)
+    def _check_senders(self, batch: BatchInput, settings: Settings) -> None:
+        from intercom_provider.api.client import IntercomClient  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.sending.sender import check_senders  # noqa: PLC0415
+
+        default = None if settings.admin_id is None else str(settings.admin_id)
+        with IntercomClient(settings, stopped=lambda: self._killed) as client:
+            check_senders(client, batch.senders, default)
+
+    def _begin_try(self, context: Context) -> Ledger:
+        """Open the ledger and record that this try has begun, before anything else can go wrong in it."""
+        ledger = batch_ledger(context, self.log)
+        ledger.begin_try()
         return ledger
 
     @contextmanager
-    def _open_ledger(self, context: Context, options: SendOptions, *, dry_run: bool) -> Iterator[Ledger]:
-        ledger = self._begin_try(context, options, dry_run=dry_run)
+    def _ask_others(self, ledger: Ledger, options: SendOptions, *, dry_run: bool) -> Iterator[None]:
+        """Include what other mapped instances have sent, and publish at the end what was sent here."""
         try:
-            if options.repeat != "always":
+            if options.repeat != "always" and not dry_run:
                 ledger.include_mapped_instances()
-            yield ledger
+            yield
         finally:
             ledger.end_try()
 

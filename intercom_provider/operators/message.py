@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from airflow.sdk import BaseOperator
@@ -15,8 +16,8 @@ from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
 from intercom_provider.fields import is_untemplated
 from intercom_provider.links import IntercomLink, conversation_url, inbox_url, show_link
 from intercom_provider.operators.batch import SendMessageBatchOperator
-from intercom_provider.sending.options import OnRejected, SendOptions, find_problems, read_options
-from intercom_provider.sending.task_instance import is_mapped, message_ledger
+from intercom_provider.sending.options import OnRejected, find_problems, read_options
+from intercom_provider.sending.task_instance import begin_in_table, message_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,8 @@ _CHOICES: Final = {
 }
 _FILE_FIELDS: Final = ("body", "components")
 _FILE_ENDINGS: Final = (".html", ".txt", ".md", ".json")
+# "https://...", "mailto:..."; but a path of Windows begins with a single letter.
+_URL: Final = re.compile(r"(//|www\.|[a-z][a-z0-9+.-]+:)", re.IGNORECASE)
 
 
 class SendMessageOperator(BaseOperator):
@@ -52,7 +55,7 @@ class SendMessageOperator(BaseOperator):
     ``whatsapp_message_id``, ``message_type``, ``created_at``, ``key``.
 
     All fields of the message are templated. ``body`` and ``components`` may be the path of a template file
-    (``.html``, ``.txt``, ``.md``, ``.json``).
+    (``.html``, ``.txt``, ``.md``, ``.json``); a URL is text.
 
     :param message_type: ``in_app``, ``email``, ``whatsapp`` or ``sms``.
     :param to: One recipient: ``{"type": "user" | "lead", "id" | "user_id" | "email": ...}``, for WhatsApp
@@ -182,6 +185,7 @@ class SendMessageOperator(BaseOperator):
         self.intercom_conn_id = intercom_conn_id
         self._files = {name for name in _FILE_FIELDS if _is_file(getattr(self, name))}
         self._hook: IntercomHook | None = None
+        self._ledger: Ledger | None = None
         self._killed = False
         if not is_unmapped(self):
             self._check_literals()
@@ -195,9 +199,8 @@ class SendMessageOperator(BaseOperator):
         seen_oids: set[int],
     ) -> None:
         """Render the templated fields, and the files that body and components name, also of mapped tasks."""
-        if parent is self and is_mapped(context):
-            # A task whose template fails does not get to execute; the other instances need its ledger all the same.
-            self._begin_try(context, SendOptions(), read_only=True)
+        if parent is self:
+            self._ledger = self._begin_try(context)
         # What another task returned may be anybody's text, which must not name a file of the DAG's author.
         self._files = {name for name in self._files if id(getattr(self, name)) not in seen_oids}
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
@@ -211,7 +214,8 @@ class SendMessageOperator(BaseOperator):
         :return: The receipt, key by key.
         """
         with as_airflow_errors():
-            receipt, error, *_ = self._send(context)
+            ledger, self._ledger = self._ledger or self._begin_try(context), None
+            receipt, error, *_ = self._send(context, ledger)
             self._show_conversation(context, receipt)
             values = receipt.model_dump()
             if error is not None:
@@ -227,22 +231,23 @@ class SendMessageOperator(BaseOperator):
         if self._hook is not None:
             self._hook.stop()
 
-    def _begin_try(self, context: Context, options: SendOptions, *, read_only: bool = False) -> Ledger:
-        """Open the ledger, before anything else can go wrong in this try."""
-        ledger = message_ledger(context, options, self.log)
-        ledger.begin_try(read_only=read_only)
+    def _begin_try(self, context: Context) -> Ledger:
+        """Open the ledger and record that this try has begun, before anything else can go wrong in it."""
+        ledger = message_ledger(context, self.log)
+        ledger.begin_try()
         return ledger
 
-    def _send(self, context: Context) -> SendResult:
+    def _send(self, context: Context, ledger: Ledger) -> SendResult:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
         from intercom_provider.sending.single import SingleSend  # noqa: PLC0415
 
         options = read_options(self, _CHOICES)._replace(on_rejected=self.on_rejected)
-        ledger = self._begin_try(context, options)
         self._hook = hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
         if self._killed:
             hook.stop()
         show_link(context, inbox_url(hook.settings))
+        if options.ledger_conn_id is not None and not hook.settings.dry_run:
+            ledger = begin_in_table(context, options)
         send = SingleSend(parse_message(self._fields()), hook.settings, options, ledger, salt=ledger.salt)
         with hook.get_conn() as client:
             return send.run(client)
@@ -278,12 +283,23 @@ class SendMessageOperator(BaseOperator):
         while self._files:
             name = self._files.pop()
             path = str(getattr(self, name)).strip()
+            if not _is_file(path):
+                continue  # a template made something else of it, such as a URL
             try:
                 template = jinja_env.get_template(path)
             except Exception as error:
-                raise InvalidFieldError(f"{name}: the template file {path} cannot be read ({error!r})") from error
+                raise InvalidFieldError(
+                    f"{name}: the template file {path} cannot be read ({error!r}). If it is meant as text, write it as "
+                    f"a template: {{{{ '{path}' }}}}"
+                ) from error
             setattr(self, name, template.render(context))
 
 
 def _is_file(value: object) -> bool:
-    return isinstance(value, str) and value.endswith(_FILE_ENDINGS) and len(value.split()) == 1
+    """Check whether a value looks like the path of a file: one word with an ending of template files, and no URL."""
+    return (
+        isinstance(value, str)
+        and value.endswith(_FILE_ENDINGS)
+        and len(value.split()) == 1
+        and not _URL.match(value.strip())
+    )

@@ -12,6 +12,7 @@ import threading
 from dataclasses import fields
 from typing import TYPE_CHECKING, NamedTuple
 
+from intercom_provider.sandbox.allowed_hosts import parse_host
 from intercom_provider.sandbox.contacts import MAGIC_NAMES
 from intercom_provider.sandbox.delivery import MAGIC_ENDINGS
 from intercom_provider.sandbox.server import Sandbox
@@ -59,6 +60,10 @@ def _parse_share(text: str) -> float:
     return number
 
 
+def _parse_allowed_host(text: str) -> str:
+    return parse_host(text)
+
+
 def _check_certificate(text: str) -> str:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(text)
@@ -72,6 +77,7 @@ _parse_ruleset.__name__ = "ID:SIZE[:SECONDS]"
 _parse_seconds.__name__ = "number of seconds"
 _parse_count.__name__ = "whole number"
 _parse_factor.__name__ = "factor"
+_parse_allowed_host.__name__ = "name or IP address without scheme and port"
 _check_certificate.__name__ = "PEM file with a private key and its certificate"
 _parse_share.__name__ = "share (0 to 1)"
 
@@ -89,6 +95,16 @@ def add_options(add: Callable[..., object]) -> None:
         type=_check_certificate,
         metavar="FILE",
         help="PEM file with a private key and its certificate, for https instead of http",
+    )
+    add(
+        "--allow-host",
+        type=_parse_allowed_host,
+        action="append",
+        default=[],
+        metavar="HOST",
+        dest="allow_hosts",
+        help="another name or address under which clients ask for it, such as a container's name; may be repeated "
+        "(its own address and this machine's names)",
     )
     add("--token", default=defaults.token, help="access token to accept (%(default)s)")
     add(
@@ -183,7 +199,9 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     settings = {each.name: getattr(options, each.name) for each in fields(SandboxSettings)}
-    sandbox = Sandbox(options.host, options.port, certificate=options.certificate, **settings)
+    sandbox = Sandbox(
+        options.host, options.port, certificate=options.certificate, allow_hosts=options.allow_hosts, **settings
+    )
     try:
         sandbox.start()
     except OSError as error:

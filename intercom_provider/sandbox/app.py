@@ -15,6 +15,7 @@ from starlette.responses import Response
 from intercom_provider.sandbox import control, endpoints
 from intercom_provider.sandbox.call import Call, Content, Endpoint, Endpoints, parse_json
 from intercom_provider.sandbox.error_reply import ErrorReply
+from intercom_provider.sandbox.rate_limit import WINDOW_SECONDS
 from intercom_provider.sandbox.request_log import RequestRecord
 from intercom_provider.sandbox.versions import parse_version, require_version
 from intercom_provider.sandbox.workspace import NotThereError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from intercom_provider.sandbox.allowed_hosts import AllowedHosts
     from intercom_provider.sandbox.state import State
 
 _MAX_SLEEP_SECONDS: Final = 0.1
@@ -35,13 +37,20 @@ class App:
     Routing is a dictionary, because Starlette's router and middlewares would cost more than most answers.
 
     :param state: the state of the sandbox.
+    :param allowed_hosts: the hosts for which it answers.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, allowed_hosts: AllowedHosts) -> None:
         self._state = state
+        self._allowed_hosts = allowed_hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        try:
+            self._allowed_hosts.check(scope)
+        except ErrorReply as error:
+            await _refuse(error, {})(scope, receive, send)
+            return
         request = Request(scope, receive)
         try:
             body = await request.body()
@@ -51,6 +60,7 @@ class App:
             state=self._state,
             now=time.time(),
             method=request.method,
+            url=f"{scope['scheme']}://{request.headers['host']}",
             path=scope["path"],
             params=dict(request.query_params),
             headers=request.headers,
@@ -76,14 +86,17 @@ class App:
         return _respond(lambda: endpoint.answer(replace(call, rest=rest)), {})
 
     def _api(self, call: Call) -> Response:
-        within_limit, headers = self._state.rate_limit.count(call.now)
+        settings = self._state.settings
+        is_authorized = call.headers.get("authorization") == f"Bearer {settings.token}"
+        within_limit, headers = self._state.rate_limit.count(call.now) if is_authorized else (True, {})
         name, endpoint, rest = _find_endpoint(endpoints.ENDPOINTS, call)
 
         def answer() -> Content:
+            if not is_authorized:
+                raise ErrorReply(401, "unauthorized", "Access Token Invalid")
             if not within_limit:
-                raise ErrorReply(429, "rate_limit_exceeded", "Exceeded rate limit of this 10-second window")
-            if call.headers.get("authorization") != f"Bearer {self._state.settings.token}":
-                raise ErrorReply(401, "token_unauthorized", "Access Token Invalid")
+                words = f"Exceeded rate limit of {settings.rate_limit} in {WINDOW_SECONDS}_seconds"
+                raise ErrorReply(429, "rate_limit_exceeded", words)
             _check_accept(call, endpoint.accepts)
             version = parse_version(call.headers.get("intercom-version"))
             require_version(endpoint.since, version)
@@ -124,17 +137,21 @@ def _check_accept(call: Call, media_type: str) -> None:
 
 
 def _respond(answer: Callable[[], Content], headers: dict[str, str]) -> Response:
-    request_id = str(uuid.uuid4())
-    headers = {"x-request-id": request_id, **headers}
     try:
         content = answer()
     except NotThereError:
-        return _json(404, ErrorReply(404, "not_found", "Resource Not Found").body(request_id), headers)
+        return _refuse(ErrorReply(404, "not_found", "Resource Not Found"), headers)
     except ErrorReply as error:
-        return _json(error.status, error.body(request_id), headers)
+        return _refuse(error, headers)
+    headers = {"x-request-id": str(uuid.uuid4()), **headers}
     if isinstance(content, bytes):
         return Response(content, 200, headers, "application/octet-stream")
     return _json(200, content, headers)
+
+
+def _refuse(error: ErrorReply, headers: dict[str, str]) -> Response:
+    request_id = str(uuid.uuid4())
+    return _json(error.status, error.body(request_id), {"x-request-id": request_id, **headers})
 
 
 def _json(status: int, content: dict[str, Any], headers: dict[str, str]) -> Response:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from intercom_provider.sandbox.workspace import Message
 
 _DEFAULT_LAST: Final = 100
+# Recipients, or sandbox seconds.
+_MAX_NUMBER: Final = 1_000_000_000
 
 
 def _messages(call: Call) -> dict[str, Any]:
@@ -76,34 +78,44 @@ def _rulesets(call: Call) -> dict[str, Any]:
 
 def _add_ruleset(call: Call) -> dict[str, Any]:
     body = call.json()
-    size, over, events = _number(body, "size"), _number(body, "over"), body.get("events", [])
-    if "id" not in body:
-        raise ErrorReply(400, "bad_request", "id is required")
+    ruleset_id, size, over = _id(body, "id"), _number(body, "size"), _number(body, "over")
+    events = body.get("events", [])
     if not isinstance(events, list) or not all(isinstance(each, dict) for each in events):
-        raise ErrorReply(400, "bad_request", "events must be a list of objects")
-    call.state.workspace.add_ruleset(str(body["id"]), int(size), over, events, call.now)
+        raise _invalid("events", "must be a list of objects")
+    try:
+        call.state.workspace.add_ruleset(ruleset_id, int(size), over, events, call.now)
+    except ValueError as error:
+        raise _invalid("size", f"is too high: {error}") from None
     return _rulesets(call)
+
+
+def _id(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
+        raise _invalid(name, "is required, as text or a whole number")
+    return str(value)
 
 
 def _number(body: dict[str, Any], name: str) -> float:
     value = body.get(name, 0)
-    if not isinstance(value, int | float) or value < 0:
-        raise ErrorReply(400, "bad_request", f"{name} must be a number from 0")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _MAX_NUMBER:
+        raise _invalid(name, f"must be a number from 0 to {_MAX_NUMBER:,}")
     return value
 
 
 def _set_status(call: Call) -> dict[str, Any]:
     body = call.json()
-    try:
-        message_id, status = str(body["whatsapp_message_id"]), str(body["status"])
-    except KeyError as missing:
-        raise ErrorReply(400, "bad_request", f"{missing} is required") from None
+    message_id, status = body.get("whatsapp_message_id"), body.get("status")
+    if not isinstance(message_id, str):
+        raise _invalid("whatsapp_message_id", "is required, as text")
+    if not isinstance(status, str):
+        raise _invalid("status", "is required, as text")
     call.state.workspace.set_status(message_id, status, body.get("error"), call.now)
     return call.state.workspace.status(message_id, call.now)
 
 
 def _reply(call: Call) -> dict[str, Any]:
-    return {"conversation_id": call.state.workspace.reply(str(call.json().get("message_id")), call.now)}
+    return {"conversation_id": call.state.workspace.reply(_id(call.json(), "message_id"), call.now)}
 
 
 def _reset(call: Call) -> dict[str, Any]:
@@ -143,8 +155,12 @@ def _last(call: Call) -> int:
     except ValueError:
         last = 0
     if last < 1:
-        raise ErrorReply(400, "bad_request", "last must be a number above 0")
+        raise _invalid("last", "must be a number above 0")
     return last
+
+
+def _invalid(field: str, problem: str) -> ErrorReply:
+    return ErrorReply(400, "parameter_invalid", f"{field} {problem}", field)
 
 
 PREFIX: Final = "/_sandbox/"

@@ -10,7 +10,7 @@ from intercom_provider.sandbox.contacts import WORKSPACE
 from intercom_provider.sandbox.error_reply import ErrorReply
 from intercom_provider.sandbox.exports import BusyError
 from intercom_provider.sandbox.message_rules import check_message
-from intercom_provider.sandbox.versions import WHATSAPP, WHATSAPP_IDS
+from intercom_provider.sandbox.versions import CONTACT_BY_EXTERNAL_ID, WHATSAPP, WHATSAPP_IDS
 from intercom_provider.sandbox.workspace import ADMINS, NotThereError
 
 _REGION_NAMES: Final = {"us": "US", "eu": "Europe", "au": "AU"}
@@ -49,6 +49,12 @@ def _me(call: Call) -> dict[str, Any]:
 
 def _admins(_: Call) -> dict[str, Any]:
     return {"type": "admin.list", "admins": [_admin(each) for each in ADMINS]}
+
+
+def _find_admin(call: Call) -> dict[str, Any]:
+    if call.rest not in ADMINS:
+        raise ErrorReply(404, "admin_not_found", "Admin not found")
+    return _admin(call.rest)
 
 
 def _create_message(call: Call) -> dict[str, Any]:
@@ -160,11 +166,12 @@ def _filters(call: Call, operators: dict[str, str]) -> dict[str, str]:
     if isinstance(query, dict) and query.get("operator") == "AND" and isinstance(query.get("value"), list):
         group = query["value"]
     found = {
-        each["field"]: str(each.get("value"))
+        each["field"]: str(each["value"])
         for each in group
         if isinstance(each, dict)
         and isinstance(each.get("field"), str)
         and operators.get(each["field"], "") == each.get("operator")
+        and isinstance(each.get("value"), str | int)
     }
     if not found or len(found) < len(group):
         known = ", ".join(f"{field} {operator}" for field, operator in operators.items())
@@ -189,14 +196,19 @@ def _find_by_external_id(call: Call) -> dict[str, Any]:
 
 def _start_export(call: Call) -> dict[str, Any]:
     wire = call.json()
-    after, before = wire.get("created_at_after"), wire.get("created_at_before")
-    if not isinstance(after, int) or not isinstance(before, int):
-        raise ErrorReply(400, "parameter_invalid", "created_at_after and created_at_before are unix timestamps")
+    after, before = (_timestamp(wire, name) for name in ("created_at_after", "created_at_before"))
     try:
         return _export(call, call.state.exports.start(after, before, call.now))
     except BusyError:
         message = "Exceeded rate limit of 1 pending message data export jobs"
         raise ErrorReply(429, "rate_limit_exceeded", message) from None
+
+
+def _timestamp(wire: dict[str, Any], name: str) -> int:
+    value = wire.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ErrorReply(400, "parameter_invalid", f"{name} is a unix timestamp", name)
+    return value
 
 
 def _export(call: Call, job_id: str) -> dict[str, Any]:
@@ -206,7 +218,7 @@ def _export(call: Call, job_id: str) -> dict[str, Any]:
     return {
         "job_identifier": job_id,
         "status": status,
-        "download_url": f"http://{call.headers['host']}/download/content/data/{job_id}" if done else "",
+        "download_url": f"{call.url}/download/content/data/{job_id}" if done else "",
         "download_expires_at": str(exports.expires_at(job_id)) if done else "",
     }
 
@@ -227,12 +239,13 @@ def _download(call: Call) -> bytes:
 ENDPOINTS: Final[Endpoints] = {
     "GET /me": Endpoint(_me),
     "GET /admins": Endpoint(_admins),
+    "GET /admins/": Endpoint(_find_admin),
     "POST /messages": Endpoint(_create_message),
     "GET /messages/status": Endpoint(_ruleset_statuses, since=WHATSAPP),
     "GET /messages/whatsapp/status": Endpoint(_whatsapp_status, since=WHATSAPP),
     "POST /conversations/search": Endpoint(_search_conversations),
     "POST /contacts/search": Endpoint(_search_contacts),
-    "GET /contacts/find_by_external_id/": Endpoint(_find_by_external_id),
+    "GET /contacts/find_by_external_id/": Endpoint(_find_by_external_id, since=CONTACT_BY_EXTERNAL_ID),
     "POST /export/content/data": Endpoint(_start_export),
     "GET /export/content/data/": Endpoint(_export_status),
     "POST /export/cancel/": Endpoint(_cancel_export),

@@ -114,7 +114,7 @@ class Exports:
         for message in self._messages(self._job(job_id)):
             title = message.wire.get("subject") or ""
             rows.writerow((message.recipient, message.id, message.message_type, title, message.created_at))
-        return gzip.compress(text.getvalue().encode())
+        return gzip.compress(text.getvalue().encode(errors="replace"))
 
     def _job(self, job_id: str) -> _Job:
         if job_id not in self._jobs:

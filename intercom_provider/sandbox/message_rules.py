@@ -6,11 +6,21 @@ import re
 from typing import Any, Final
 
 from intercom_provider.sandbox.error_reply import ErrorReply
-from intercom_provider.sandbox.versions import RECIPIENT_LISTS, SMS, WHATSAPP, Version, require_version
+from intercom_provider.sandbox.versions import (
+    BACKDATING,
+    COPIES,
+    RECIPIENT_LISTS,
+    SMS,
+    WHATSAPP,
+    Version,
+    require_version,
+)
 
 _E164: Final = re.compile(r"\+[1-9]\d{6,14}")
 # The published description shows that an SMS with this address is refused, without a rule behind it.
 _REFUSED_IN_SMS: Final = "https://picsum.photos/"
+# The version that added each field; the others are older than the oldest version.
+_FIELD_VERSIONS: Final = {"cc": COPIES, "bcc": COPIES, "created_at": BACKDATING}
 
 
 def check_message(wire: dict[str, Any], version: Version) -> None:
@@ -27,6 +37,10 @@ def check_message(wire: dict[str, Any], version: Version) -> None:
         require_version(WHATSAPP, version)
     if message_type == "sms":
         require_version(SMS, version)
+    for field, minimum in _FIELD_VERSIONS.items():
+        if wire.get(field) is not None and version < minimum:
+            needed = ".".join(map(str, minimum))
+            raise _invalid(field, f"{field} is not available in this API version: it needs {needed}")
     _check_sender(wire)
     _CHECKS[message_type](wire)
     for field in ("to", "cc", "bcc"):
@@ -62,7 +76,7 @@ def _check_inapp(wire: dict[str, Any]) -> None:
 
 
 def _check_email(wire: dict[str, Any]) -> None:
-    if not wire.get("subject"):
+    if not isinstance(wire.get("subject"), str) or not wire["subject"]:
         raise _missing("subject", "No subject supplied for email message")
     _check_body(wire)
     if wire.get("template") not in ("plain", "personal"):

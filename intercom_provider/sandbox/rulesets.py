@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from intercom_provider.sandbox.settings import SandboxSettings
 
-# A WhatsApp id encodes its recipient as (slot + 1) * _MAX_RECIPIENTS + index.
-_MAX_RECIPIENTS: Final = 1_000_000_000
+# A WhatsApp id encodes its recipient as (slot + 1) * MAX_RECIPIENTS + index.
+MAX_RECIPIENTS: Final = 1_000_000_000
 _FIRST_CONVERSATION_ID: Final = 700_000_000_000
 
 
@@ -41,9 +41,12 @@ class _Wave:
         return self.start + self.over * (index - self.first + 1) / self.size
 
     def count_joined(self, now: float) -> int:
+        # The start is ahead while an earlier wave is still joining.
+        if now < self.start:
+            return 0
         if now >= self.start + self.over:
             return self.size
-        return max(0, int(self.size * (now - self.start) / self.over))
+        return int(self.size * (now - self.start) / self.over)
 
 
 @dataclass(slots=True)
@@ -77,7 +80,10 @@ class Ruleset:
         :param over: sandbox seconds over which they join.
         :param events: fields that override those of the first recipients' events.
         :param now: unix time.
+        :raises ValueError: when the ruleset would have more than `MAX_RECIPIENTS`.
         """
+        if self.size + size > MAX_RECIPIENTS:
+            raise ValueError(f"a ruleset has at most {MAX_RECIPIENTS:,} recipients")
         last = self._waves[-1] if self._waves else None
         start = max(now, last.start + last.over) if last else now
         for index, event in enumerate(events, self.size):
@@ -93,8 +99,8 @@ class Ruleset:
         :param fields: the new values; `error` is returned with the message's own status only.
         """
         self._overrides.setdefault(index, {}).update(fields)
-        if "whatsapp_message_id" in fields:
-            self._indexes[fields["whatsapp_message_id"]] = index
+        if isinstance(whatsapp_message_id := fields.get("whatsapp_message_id"), str):
+            self._indexes[whatsapp_message_id] = index
 
     def count_joined(self, now: float) -> int:
         """Count the recipients who have joined so far.
@@ -126,9 +132,9 @@ class Ruleset:
         index = self._indexes.get(whatsapp_message_id)
         if index is None:
             number = number_in_whatsapp_id(whatsapp_message_id)
-            if number is None or number // _MAX_RECIPIENTS != self.slot + 1:
+            if number is None or number // MAX_RECIPIENTS != self.slot + 1:
                 return None
-            index = number % _MAX_RECIPIENTS
+            index = number % MAX_RECIPIENTS
         if index >= self.count_joined(now):
             return None
         event = self.events(index, index + 1, now)[0]
@@ -147,7 +153,7 @@ class Ruleset:
         random_bytes = self._random.of(index)
         plan = choose_plan(random_bytes, settings.failures, settings.read_share)
         status, since = status_at(plan, random_bytes, (now - joined) * settings.speed)
-        number = (self.slot + 1) * _MAX_RECIPIENTS + index
+        number = (self.slot + 1) * MAX_RECIPIENTS + index
         event = {
             "id": str(number),
             "conversation_id": str(number + _FIRST_CONVERSATION_ID),

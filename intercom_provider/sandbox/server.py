@@ -7,11 +7,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from intercom_provider.sandbox.allowed_hosts import AllowedHosts
 from intercom_provider.sandbox.settings import SandboxSettings
 from intercom_provider.sandbox.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
     import uvicorn
@@ -28,6 +29,8 @@ class Sandbox:
     :param port: the port; 0 for a free one.
     :param certificate: a PEM file with a private key and its certificate, for https as with the real Intercom; None
         for plain http.
+    :param allow_hosts: more names or addresses under which clients ask for it, such as a container's name. It answers
+        for its own address and this machine's names only, so that no web page can use it.
     :param options: the fields of `SandboxSettings`.
     """
 
@@ -37,11 +40,13 @@ class Sandbox:
         port: int = 0,
         *,
         certificate: str | None = None,
+        allow_hosts: Iterable[str] = (),
         **options: Unpack[SandboxOptions],
     ) -> None:
         self.settings = SandboxSettings(**options)
         self._state = State(self.settings)
         self._address = (host, port)
+        self._allowed_hosts = AllowedHosts(host, allow_hosts)
         self._certificate = certificate
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -67,7 +72,7 @@ class Sandbox:
 
         self._state.stopping = False
         config = uvicorn.Config(
-            App(self._state),
+            App(self._state, self._allowed_hosts),
             log_config=None,
             log_level="warning",
             access_log=False,

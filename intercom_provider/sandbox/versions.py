@@ -9,6 +9,9 @@ from intercom_provider.sandbox.error_reply import ErrorReply
 Version = tuple[int, int]
 
 OLDEST: Final[Version] = (1, 0)
+BACKDATING: Final[Version] = (2, 11)
+CONTACT_BY_EXTERNAL_ID: Final[Version] = (2, 13)
+COPIES: Final[Version] = (2, 14)
 RECIPIENT_LISTS: Final[Version] = (2, 14)
 WHATSAPP: Final[Version] = (2, 16)
 WHATSAPP_IDS: Final[Version] = (2, 17)
@@ -33,7 +36,7 @@ def parse_version(header: str | None) -> Version:
     if header is None:
         return OLDEST
     if header not in _VERSIONS:
-        raise ErrorReply(400, "intercom_version_invalid", f"There is no version {header!r}")
+        raise ErrorReply(400, "intercom_version_invalid", f"There is no version {header[:20]!r}")
     return _VERSIONS[header]
 
 

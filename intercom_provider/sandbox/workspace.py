@@ -213,9 +213,11 @@ class Workspace:
         :param over: sandbox seconds over which they join.
         :param events: one dict for each of the first recipients, with fields that override those of their events.
         :param now: unix time.
+        :raises ValueError: when there would be too many recipients.
         """
-        ruleset = self.rulesets.setdefault(ruleset_id, Ruleset(ruleset_id, len(self.rulesets), self.settings))
+        ruleset = self.rulesets.get(ruleset_id) or Ruleset(ruleset_id, len(self.rulesets), self.settings)
         ruleset.add(max(size, len(events)), over, events, now)
+        self.rulesets[ruleset_id] = ruleset
         return ruleset
 
     def reply(self, message_id: str, now: float) -> str:

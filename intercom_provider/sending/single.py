@@ -16,12 +16,11 @@ from intercom_provider.api import calls
 from intercom_provider.api.errors import (
     ExpiredError,
     IntercomError,
-    NotFoundError,
     RateLimitedError,
-    RefusedError,
     StoppedError,
     UnconfirmedError,
     UnreachableError,
+    is_about_message,
 )
 from intercom_provider.api.flow import RetryLimits
 from intercom_provider.api.models import Receipt
@@ -161,10 +160,8 @@ class SingleSend:
         if entry is not None and not self._ledger.may_send(entry, repeat, on_unconfirmed):
             return self._answer_from(entry)
         if entry is not None:
-            log.warning(
-                "Sending again: there is %s (%s), and repeat is %s, on_unconfirmed %s",
-                *(entry, entry.state, repeat, on_unconfirmed),
-            )
+            before = entry.no_result if entry.state == "intent" else f"{entry} has sent it"
+            log.warning("Sending again: %s; repeat is %s, on_unconfirmed %s", before, repeat, on_unconfirmed)
         if self._ledger.commit({}, {self._digest: Intent(self._message.key, self._message.wire_type)}):
             entry = self._ledger.find(self._digest)
             return self._answer_from(entry) if entry else self._claimed("another run was sending it at the same moment")
@@ -205,7 +202,7 @@ class SingleSend:
             return self._unconfirmed(str(error), cause=error)
         receipt = self._receipt(outcome_of(error), str(error))
         self._record(Result(receipt.outcome, receipt.reason))
-        is_reported = self._options.on_rejected == "report" and _is_about_message(error)
+        is_reported = self._options.on_rejected == "report" and is_about_message(error)
         return SendResult(receipt, None if is_reported else error, error)
 
     def _answer_from(self, entry: Entry) -> SendResult:
@@ -213,7 +210,7 @@ class SingleSend:
         if entry.state == "claimed":
             return self._claimed(f"{entry} answers for it: {'sending' if entry.lease_runs else 'unconfirmed'}", entry)
         if entry.state == "intent":
-            reason = f"{entry} left no result: the message may have been sent or not"
+            reason = f"{entry.no_result}: the message may have been sent or not"
             return self._unconfirmed(reason, entry=entry)
         reason = f"already sent by {entry} as message {entry.ids.id}; not sending again"
         if entry.map_index is not None:
@@ -264,8 +261,3 @@ def outcome_of(error: IntercomError) -> Outcome:
     if isinstance(error, ExpiredError):
         return "expired"
     return "not_sent" if isinstance(error, UnreachableError | RateLimitedError | StoppedError) else "rejected"
-
-
-def _is_about_message(error: IntercomError) -> bool:
-    """Check whether only this message is refused; a wrong token or API version refuses all messages."""
-    return isinstance(error, NotFoundError | RefusedError) and error.code != "intercom_version_invalid"

@@ -25,7 +25,8 @@ def read_attempt(context: Context) -> Attempt:
     :return: The attempt.
     """
     ti, task = context["ti"], context["task"]
-    return Attempt(number=ti.try_number, max_tries=ti.max_tries, retries=task.retries or 0)
+    clear_number = getattr(context.get("dag_run"), "clear_number", 0)
+    return Attempt(ti.try_number, ti.max_tries, task.retries or 0, clear_number or 0)
 
 
 def scope_salt(context: Context) -> str:
@@ -60,18 +61,14 @@ def was_cleared(context: Context) -> bool:
     return bool(getattr(context["dag_run"], "clear_number", 1))
 
 
-def message_ledger(context: Context, options: SendOptions, log: Any) -> Ledger:
+def message_ledger(context: Context, log: Any) -> Ledger:
     """
-    Make the ledger of a task instance that sends one message.
+    Make the ledger of a task instance that sends one message, in Airflow's own store where there is one.
 
     :param context: The task's context.
-    :param options: Which ledger, and what it is for.
     :param log: The task's log.
     :return: The ledger; its try has not begun.
-    :raises InvalidInputError: When a ledger cannot be in the database that the options name.
     """
-    if options.ledger_conn_id is not None:
-        return _sql_ledger(context, options)
     attempt, store, salt = read_attempt(context), _open_store(context, log), scope_salt(context)
     if store is None:
         return StatelessLedger(attempt, salt=salt)
@@ -80,23 +77,15 @@ def message_ledger(context: Context, options: SendOptions, log: Any) -> Ledger:
     return MessageLedger(store, attempt, _mapped_instances(context), salt=salt)
 
 
-def batch_ledger(context: Context, options: SendOptions, log: Any, *, dry_run: bool = False) -> Ledger:
+def batch_ledger(context: Context, log: Any) -> Ledger:
     """
-    Make the ledger of a task instance that sends a batch.
+    Make the ledger of a task instance that sends a batch, in Airflow's own store where there is one.
 
     :param context: The task's context.
-    :param options: Which ledger, and what it is for.
     :param log: The task's log.
-    :param dry_run: Whether nothing is sent, so that nothing is recorded either.
     :return: The ledger; its try has not begun.
-    :raises InvalidInputError: When a ledger cannot be in the database that the options name.
     """
-    attempt, salt = read_attempt(context), scope_salt(context)
-    if dry_run:
-        return StatelessLedger(attempt, salt=salt)
-    if options.ledger_conn_id is not None:
-        return _sql_ledger(context, options)
-    store = _open_store(context, log)
+    attempt, store, salt = read_attempt(context), _open_store(context, log), scope_salt(context)
     if store is None:
         return StatelessLedger(attempt, salt=salt)
     from intercom_provider.ledger.task_state import BatchLedger  # noqa: PLC0415 - not when a DAG is parsed
@@ -104,7 +93,16 @@ def batch_ledger(context: Context, options: SendOptions, log: Any, *, dry_run: b
     return BatchLedger(store, attempt, _mapped_instances(context), salt=salt)
 
 
-def _sql_ledger(context: Context, options: SendOptions) -> Ledger:
+def begin_in_table(context: Context, options: SendOptions) -> Ledger:
+    """
+    Open the ledger in the database that the options name, and begin the try there, too.
+
+    :param context: The task's context.
+    :param options: The connection of the database, and the campaign.
+    :return: The ledger.
+    :raises InvalidInputError: When a ledger cannot be in that database.
+    :raises LedgerUnavailableError: When the database cannot be used; Airflow retries.
+    """
     from intercom_provider.ledger.database import DEFAULT_TABLE, open_database  # noqa: PLC0415 - not when a DAG is parsed
     from intercom_provider.ledger.sql import Owner, SqlLedger  # noqa: PLC0415
 
@@ -117,13 +115,12 @@ def _sql_ledger(context: Context, options: SendOptions) -> Ledger:
         try_number=ti.try_number,
         max_tries=ti.max_tries,
     )
-    return SqlLedger(
-        open_database(options.ledger_conn_id or "", DEFAULT_TABLE if is_missing(table) else str(table).strip()),
-        owner,
-        read_attempt(context),
-        campaign=options.campaign,
-        repeat_after=options.repeat_after,
+    database = open_database(options.ledger_conn_id or "", DEFAULT_TABLE if is_missing(table) else str(table).strip())
+    ledger = SqlLedger(
+        database, owner, read_attempt(context), campaign=options.campaign, repeat_after=options.repeat_after
     )
+    ledger.begin_try()
+    return ledger
 
 
 def _open_store(context: Context, log: Any) -> TaskStateStore | None:
@@ -131,8 +128,8 @@ def _open_store(context: Context, log: Any) -> TaskStateStore | None:
     store = task_state_store(context)
     if store is not None and conf.getboolean("state_store", "clear_on_success", fallback=False):
         log.warning(
-            "[state_store] clear_on_success is on: Airflow forgets what was sent when this task succeeds, "
-            "so clearing it afterwards sends the message again"
+            "[state_store] clear_on_success is on: Airflow deletes the record of what was sent when this task "
+            "succeeds. If you clear it after that, on_unconfirmed decides whether it sends again"
         )
     return store
 

@@ -19,7 +19,8 @@ from intercom_provider.compat import (
     AirflowTaskTimeout,
     task_state_store,
 )
-from intercom_provider.exceptions import IntercomRefusedError
+from intercom_provider.exceptions import IntercomRefusedError, as_airflow_errors
+from intercom_provider.fields import MIN_INTERVAL_SECONDS, read_seconds
 from intercom_provider.links import IntercomLink, inbox_url, show_link
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from intercom_provider.api.settings import Settings
     from intercom_provider.waiting.wait import Wait
 
-WaitT = TypeVar("WaitT", bound="Wait")
+WaitT = TypeVar("WaitT", bound="Wait[Any]")
 
-_MIN_INTERVAL_SECONDS: Final = 0.1
+_DURATIONS: Final = ("timeout", "poke_interval", "max_wait")
 _STATE_KEY: Final = "intercom_wait"
 # Airflow ends a deferral by itself, without a report. So its limit has to lie well behind the trigger's deadline.
 _DEFERRAL_MARGIN: Final = timedelta(minutes=5)
@@ -74,13 +75,15 @@ class WaitingSensor(BaseSensorOperator, Generic[WaitT]):
         intercom_conn_id: str,
         **kwargs: Any,
     ) -> None:
+        with as_airflow_errors():
+            for name in _DURATIONS:
+                if kwargs.get(name) is not None:
+                    read_seconds(name, kwargs[name])
         super().__init__(**kwargs)
         self.on_timeout = on_timeout
         self.deferrable = deferrable
         self.api_version = api_version
         self.intercom_conn_id = intercom_conn_id
-        # Without a pause a sensor would use up the rate limit of the whole app.
-        self.poke_interval = max(self.poke_interval, _MIN_INTERVAL_SECONDS)
         self._deadline: float | None = None
         self._wait: WaitT | None = None
         self._link_is_shown = False
@@ -171,6 +174,9 @@ class WaitingSensor(BaseSensorOperator, Generic[WaitT]):
     def _trigger(self, wait: WaitT) -> BaseTrigger:
         """Return the trigger that polls while the sensor is deferred."""
         raise NotImplementedError
+
+    def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
+        return max(super()._get_next_poke_interval(*args, **kwargs), MIN_INTERVAL_SECONDS)
 
     def _begin_wait(self, context: Context) -> WaitT:
         self._wait = wait = self._begin(context)

@@ -26,7 +26,7 @@ from intercom_provider.fields import (
     parse_limit,
     read_created_after,
     read_expected_count,
-    read_settle_for,
+    read_seconds,
 )
 from intercom_provider.sensors.base import WaitingSensor
 from intercom_provider.waiting.sent import Sent, read_message_ids, read_ruleset_id, read_sent
@@ -328,7 +328,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
             ruleset_id=ruleset_id,
             created_after=take("created_after", read_created_after),
             expected_count=take("expected_count", read_expected_count),
-            settle_for=take("settle_for", read_settle_for) or 0.0,
+            settle_for=take("settle_for", lambda value: read_seconds("settle_for", value)) or 0.0,
             max_pending=take("max_pending", lambda value: parse_limit("max_pending", value)),
             max_failed=take("max_failed", lambda value: parse_limit("max_failed", value)),
             sent=Sent(tuple(messages), messages) if messages else sent or Sent(),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from intercom_provider.triggers.shared_client import SharedClient
-    from intercom_provider.waiting.wait import TriggerWait, Verdict, Wait
+    from intercom_provider.waiting.wait import Verdict, Wait
 
 FoundT = TypeVar("FoundT")
 
@@ -68,7 +69,7 @@ class WaitingTrigger(BaseTrigger, Generic[FoundT]):
         """Return the arguments that other triggers do not have."""
         raise NotImplementedError
 
-    def begin(self) -> TriggerWait[FoundT]:
+    def begin(self) -> Wait[FoundT]:
         """Return the wait that the arguments describe."""
         raise NotImplementedError
 
@@ -114,14 +115,17 @@ class WaitingTrigger(BaseTrigger, Generic[FoundT]):
             }
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # nor here
 
-    async def _poll_until_done(self, wait: TriggerWait[FoundT]) -> str:
+    async def _poll_until_done(self, wait: Wait[FoundT]) -> str:
+        from intercom_provider.fields import read_interval  # noqa: PLC0415
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
         from intercom_provider.triggers.shared_client import shared_client  # noqa: PLC0415
 
+        # The arguments may have been edited where Airflow stores them.
+        interval = read_interval("poke_interval", self.poke_interval)
+        longest = math.inf if self.max_wait is None else read_interval("max_wait", self.max_wait)
         phase = phase_for(self.intercom_conn_id, wait.poll_key)
         # Triggers with the same phase must not poll in the same moment, or all of them would ask.
-        spread = random.random() * min(_SPREAD_SHARE * self.poke_interval, _MAX_SPREAD_SECONDS)  # noqa: S311 - no secret
-        interval = self.poke_interval
+        spread = random.random() * min(_SPREAD_SHARE * interval, _MAX_SPREAD_SECONDS)  # noqa: S311 - no secret
         # Sleep first, because the sensor has just polled.
         await _sleep_until(wait, first_poll(time.time(), interval, phase, wait.not_before) + spread)
         if wait.deadline_passed(time.time()):
@@ -131,13 +135,13 @@ class WaitingTrigger(BaseTrigger, Generic[FoundT]):
         async with shared_client(settings, shared_key=wait.shared_key, fresh_for=fresh_for) as client:
             while (verdict := await self._poll(wait, client)) == "wait":
                 if self.exponential_backoff:
-                    interval = min(2 * interval, self.max_wait or 2 * interval)
+                    interval = min(2 * interval, longest)
                 await _sleep_until(wait, next_poll(time.time(), interval, phase, wait.not_before) + spread)
                 if wait.deadline_passed(time.time()):
                     return "deadline"
         return verdict
 
-    async def _poll(self, wait: TriggerWait[FoundT], client: SharedClient) -> Verdict:
+    async def _poll(self, wait: Wait[FoundT], client: SharedClient) -> Verdict:
         try:
             found = await client.run(wait.partial_poll(time.time()), blocking=wait.reads_files)
         except IntercomError as error:
@@ -154,5 +158,5 @@ class WaitingTrigger(BaseTrigger, Generic[FoundT]):
             self.log.warning("the XCom progress could not be set: %s", type(error).__name__)
 
 
-async def _sleep_until(wait: Wait, moment: float) -> None:
+async def _sleep_until(wait: Wait[Any], moment: float) -> None:
     await asyncio.sleep(max(0.0, min(moment, wait.deadline) - time.time()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,11 +13,12 @@ from intercom_provider.api.errors import IntercomError, InvalidInputError, Probl
 from intercom_provider.api.values import is_missing
 from intercom_provider.exceptions import InvalidFieldError
 from intercom_provider.fields import (
+    MIN_INTERVAL_SECONDS,
     check_status_version,
     parse_limit,
     read_created_after,
     read_expected_count,
-    read_settle_for,
+    read_seconds,
 )
 from intercom_provider.triggers.schedule import first_poll, next_poll, phase_for
 from intercom_provider.waiting.sent import read_ruleset_id
@@ -29,10 +31,7 @@ if TYPE_CHECKING:
     from intercom_provider.waiting.delivery_wait import DeliveryWait
     from intercom_provider.waiting.statuses import Summary
 
-_MIN_INTERVAL_SECONDS: Final = 0.1
 _MAX_PAUSE_SECONDS: Final = 3_600.0
-# A poll ends after this time; the next one begins anew.
-_MAX_POLL_SECONDS: Final = 3_600.0
 # A reply that another trigger got within this share of the interval is used again.
 _FRESH_SHARE: Final = 0.25
 
@@ -85,17 +84,15 @@ class RulesetSettledTrigger(BaseEventTrigger):
         self.ruleset_id: str = take(lambda: _ruleset_id(ruleset_id))
         self.wait_for = wait_for
         self.expected_count: int | None = take(lambda: read_expected_count(expected_count))
-        self.settle_for: float = take(lambda: read_settle_for(settle_for))
+        self.settle_for: float = take(lambda: read_seconds("settle_for", settle_for))
         self.max_pending: Limit = take(lambda: parse_limit("max_pending", max_pending))
         self.created_after: float | None = take(lambda: read_created_after(created_after))
-        self.poke_interval = poke_interval
+        self.poke_interval: float = take(lambda: read_seconds("poke_interval", poke_interval, above=0))
         self.api_version = api_version
         self.intercom_conn_id = intercom_conn_id
         take(lambda: check_status_version(api_version))
         if wait_for not in ("delivered", "read"):
             problems.append(Problem("wait_for", "must be one of delivered, read"))
-        if isinstance(poke_interval, bool) or not isinstance(poke_interval, int | float) or not poke_interval > 0:
-            problems.append(Problem("poke_interval", "must be seconds, above 0"))
         if problems:
             raise InvalidFieldError(str(InvalidInputError(problems)))
         self._settled_total: int | None = None
@@ -129,7 +126,7 @@ class RulesetSettledTrigger(BaseEventTrigger):
 
         :return: An event each time that the ruleset has settled with more messages than before.
         """
-        wait, interval = self._begin(), max(self.poke_interval, _MIN_INTERVAL_SECONDS)
+        wait, interval = self._begin(), max(self.poke_interval, MIN_INTERVAL_SECONDS)
         phase, failures = phase_for(self.intercom_conn_id, self.ruleset_id), 0
         moment = first_poll(time.time(), interval, phase)
         await self._check_store(wait)
@@ -165,13 +162,12 @@ class RulesetSettledTrigger(BaseEventTrigger):
                 max_failed=None,
             ),
             started=time.time(),
-            deadline=time.time() + _MAX_POLL_SECONDS,
+            deadline=math.inf,
         )
 
     async def _poll(self, wait: DeliveryWait) -> Summary | None:
         """Poll once; return the counts when the ruleset is settled, None when it is not or has not changed since."""
         from intercom_provider.api import calls  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.api.flow import RetryLimits  # noqa: PLC0415
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
         from intercom_provider.triggers.shared_client import shared_client  # noqa: PLC0415
 
@@ -180,9 +176,8 @@ class RulesetSettledTrigger(BaseEventTrigger):
         check_status_version(settings.api_version)
         fresh_for = _FRESH_SHARE * self.poke_interval
         async with shared_client(settings, shared_key=self.ruleset_id, fresh_for=fresh_for) as client:
-            wait.deadline = time.time() + _MAX_POLL_SECONDS
-            limits = RetryLimits(attempts=1, deadline=wait.deadline)
-            announced = (await client.run(calls.Pages(self.ruleset_id).read(limits))).total_count
+            first, _ = wait.limits(time.time())
+            announced = (await client.run(calls.Pages(self.ruleset_id).read(first))).total_count
             if announced is not None and announced == self._settled_total:
                 # All messages had settled and there are no more, so the other pages need not be read.
                 return None

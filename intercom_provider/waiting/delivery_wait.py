@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.waiting.criteria import Criteria, Growth
 from intercom_provider.waiting.poll import FullPoll, Observe, PartialPoll, PollOptions
 from intercom_provider.waiting.statuses import Summary
-from intercom_provider.waiting.wait import TriggerWait, Verdict
+from intercom_provider.waiting.wait import Verdict, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ UNKNOWN_ID_SECONDS: Final = 600.0
 
 
 @dataclass(slots=True, kw_only=True)
-class DeliveryWait(TriggerWait[FullPoll | PartialPoll]):
+class DeliveryWait(Wait[FullPoll | PartialPoll]):
     """
     A wait until messages were delivered.
 
@@ -33,9 +33,10 @@ class DeliveryWait(TriggerWait[FullPoll | PartialPoll]):
     :param growth: Since when the number of messages has not grown.
     :param summary: The last counts of all messages; None before the first.
     :param summary_at: When these were counted, in epoch seconds.
-    :param mismatch: How many messages the last full poll saw and how many it should have seen; None when it saw all.
+    :param mismatch: How many messages the last full poll saw and how many it should have seen; None when these agree.
     :param is_consistent: Whether the last full poll can be trusted.
     :param warned_statuses: Unknown statuses that the log has named already.
+    :param warned_unreadable: Whether the log has named entries that cannot be read already.
     """
 
     target: Target
@@ -46,6 +47,7 @@ class DeliveryWait(TriggerWait[FullPoll | PartialPoll]):
     mismatch: tuple[int, int] | None = None
     is_consistent: bool = True
     warned_statuses: set[str] = field(default_factory=set)
+    warned_unreadable: bool = False
 
     def __str__(self) -> str:
         return str(self.target)
@@ -123,6 +125,13 @@ class DeliveryWait(TriggerWait[FullPoll | PartialPoll]):
         for status in sorted(found.counter.unknown - self.warned_statuses):
             log.warning("%s: status %r is unknown and counts as sent", self.target, status)
         self.warned_statuses |= found.counter.unknown
+        if found.counter.unreadable and not self.warned_unreadable:
+            log.warning(
+                "%s: %d entries of the list cannot be read, because they have no id; they do not count",
+                self.target,
+                found.counter.unreadable,
+            )
+            self.warned_unreadable = True
         if isinstance(found, PartialPoll):
             self.growth = self.growth.after(found.total, now)
             if found.summary is not None:
@@ -131,11 +140,11 @@ class DeliveryWait(TriggerWait[FullPoll | PartialPoll]):
         else:
             self.summary, self.summary_at = found.summary, now
             mismatch = found.mismatch
-            if mismatch is None and found.summary.total < self.growth.total:
+            if not _lacks_messages(mismatch) and found.summary.total < self.growth.total:
                 mismatch = (found.summary.total, self.growth.total)
             # Trust a total that two full polls agree on. One alone may be off, because the list can shift while it is
             # being paged.
-            self.is_consistent = mismatch is None or mismatch == self.mismatch
+            self.is_consistent = not _lacks_messages(mismatch) or mismatch == self.mismatch
             self.mismatch = mismatch
             self.growth = self.growth.after(found.summary.total, now)
             settled = self.is_consistent and self.criteria.is_settled(found.summary, self.growth, now)
@@ -158,11 +167,15 @@ class DeliveryWait(TriggerWait[FullPoll | PartialPoll]):
             parts.append(f"the last full poll, {now - self.summary_at:.0f} s ago, saw {counts}")
         elif isinstance(found, PartialPoll):
             parts = [counts, f"{found.unasked} of them not asked for this time" if found.unasked else ""]
-        elif self.mismatch is not None:
+        elif self.mismatch and _lacks_messages(self.mismatch):
             seen, announced = self.mismatch
             parts = [counts, f"{seen} of {announced} in the list, which may have changed while it was read"]
         else:
             parts = [counts, self._describe_growth(summary.total, now)]
+            if self.mismatch:
+                parts.append(f"{self.mismatch[0]} in the list, though Intercom announces {self.mismatch[1]}")
+        if found.counter.unreadable:
+            parts.append(f"{found.counter.unreadable} entries of the list cannot be read")
         return f"{self.target}: {'; '.join(filter(None, parts))}"
 
     def progress_values(self, found: FullPoll | PartialPoll) -> dict[str, object]:
@@ -186,13 +199,8 @@ class DeliveryWait(TriggerWait[FullPoll | PartialPoll]):
             return ""
         return f"no growth for {now - self.growth.since:.0f} of {self.criteria.settle_for:.9g} s"
 
-    def state(self) -> dict[str, object]:
-        """
-        Return what has to be remembered from one process to the next.
-
-        :return: JSON, for :meth:`resume`.
-        """
-        return self.common_state() | {
+    def _own_state(self) -> dict[str, object]:
+        return {
             "growth": [self.growth.total, self.growth.since],
             "summary": asdict(self.summary) if self.summary else None,
             "summary_at": self.summary_at,
@@ -200,23 +208,15 @@ class DeliveryWait(TriggerWait[FullPoll | PartialPoll]):
             "target": self.target.state(),
         }
 
-    def resume(self, state: object) -> None:
-        """
-        Go on with what another process knew of this wait.
+    def _resume_own(self, state: dict[str, Any]) -> None:
+        total, since = state["growth"]
+        summary, mismatch = state["summary"], state["mismatch"]
+        self.growth = Growth(int(total), float(since))
+        self.summary = Summary(**{name: int(count) for name, count in summary.items()}) if summary else None
+        self.summary_at = float(state["summary_at"])
+        self.mismatch = (int(mismatch[0]), int(mismatch[1])) if mismatch else None
+        self.target.resume(state["target"])
 
-        :param state: The result of :meth:`state`.
-        :raises ValueError: When the state is something else, such as that of another version.
-        """
-        try:
-            if not isinstance(state, dict):
-                raise TypeError("not an object")  # noqa: TRY301 - is turned into the error below
-            self.resume_common(state)
-            total, since = state["growth"]
-            summary, mismatch = state["summary"], state["mismatch"]
-            self.growth = Growth(int(total), float(since))
-            self.summary = Summary(**{name: int(count) for name, count in summary.items()}) if summary else None
-            self.summary_at = float(state["summary_at"])
-            self.mismatch = (int(mismatch[0]), int(mismatch[1])) if mismatch else None
-            self.target.resume(state["target"])
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"the state of the wait is that of another version ({error!r})") from None
+
+def _lacks_messages(mismatch: tuple[int, int] | None) -> bool:
+    return mismatch is not None and mismatch[0] < mismatch[1]

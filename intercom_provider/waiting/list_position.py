@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from intercom_provider.api import calls
 from intercom_provider.waiting.poll import FullPoll, PartialPoll, SeenStatus
-from intercom_provider.waiting.statuses import StatusCounter, settled_statuses
+from intercom_provider.waiting.statuses import StatusCounter, read_status, settled_statuses
 
 if TYPE_CHECKING:
     from intercom_provider.api.flow import Flow
@@ -265,19 +265,21 @@ class _PageCounter:
     def add(self, page: StatusPage) -> int:
         """Count the messages on a page; return how many of them are pending."""
         pending = 0
+        self.counter.unreadable += page.unreadable
         for event in page.events:
+            status, reason = read_status(event.status)
             if self._created_after and event.created_at is not None and event.created_at < self._created_after:
-                self.earlier.add(event.whatsapp_message_id, event.status)
+                self.earlier.add(event.whatsapp_message_id, status)
                 continue
-            self.counter.add(event.whatsapp_message_id, event.status)
-            pending += event.status not in self._settled
+            self.counter.add(event.whatsapp_message_id, status)
+            pending += status not in self._settled
             self._observe(
                 SeenStatus(
                     event.whatsapp_message_id,
-                    event.status,
+                    status,
                     event.conversation_id,
                     event.user_id,
-                    None,
+                    reason,
                     event.template_name,
                     event.updated_at,
                 )
@@ -315,7 +317,8 @@ def read_list(
         summary=summary,
         pending=options.criteria.pending(summary),
     )
-    return FullPoll(summary, counted.counter, None if seen >= announced else (seen, announced)), position
+    agrees = seen == announced or (announced == 0 and not always_announced)
+    return FullPoll(summary, counted.counter, None if agrees else (seen, announced)), position
 
 
 def read_part_of_list(

@@ -76,7 +76,7 @@ class PollOptions:
     :param growth: Since when the number of messages has not grown.
     :param first: The retry limits of its first request: when that fails, the next poll is soon enough.
     :param others: The retry limits of the other requests: when one fails, the earlier ones were in vain.
-    :param unknown_is_pending: Whether a WhatsApp id that Intercom does not know counts as pending; else it is an error.
+    :param unknown_is_pending: Whether a message that Intercom does not know counts as pending; else it has failed.
     :param observe: Is called with every status that a full poll sees.
     :param needs_details: Returns whether a settled single message with that status is asked for again by a full poll,
         because more than its status is wanted.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from intercom_provider.api import calls
 from intercom_provider.api.models import Conversation
-from intercom_provider.waiting.wait import TriggerWait
+from intercom_provider.waiting.wait import Wait
 
 if TYPE_CHECKING:
     from intercom_provider.api.flow import Flow
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, kw_only=True)
-class ReplyWait(TriggerWait[Conversation | None]):
+class ReplyWait(Wait[Conversation | None]):
     """
     A wait until a contact has answered a message.
 
@@ -47,7 +47,7 @@ class ReplyWait(TriggerWait[Conversation | None]):
         :raises IntercomError: When Intercom could not be asked, for :meth:`poll_failed`.
         """
         first, _ = self.limits(now)
-        return calls.find_conversation_about(self.message_id, first)
+        return calls.find_conversation(self.message_id, first)
 
     def update(self, found: Conversation | None, now: float) -> Verdict:
         """
@@ -86,32 +86,15 @@ class ReplyWait(TriggerWait[Conversation | None]):
         """
         return {"conversation_id": self.conversation_id, "replied_at": self.replied_at}
 
-    def state(self) -> dict[str, object]:
-        """
-        Return what has to be remembered from one process to the next.
-
-        :return: JSON, for :meth:`resume`.
-        """
-        return self.common_state() | {
+    def _own_state(self) -> dict[str, object]:
+        return {
             "has_polled": self.has_polled,
             "conversation_id": self.conversation_id,
             "replied_at": self.replied_at,
         }
 
-    def resume(self, state: object) -> None:
-        """
-        Go on with what another process knew of this wait.
-
-        :param state: The result of :meth:`state`.
-        :raises ValueError: When the state is something else, such as that of another version.
-        """
-        try:
-            if not isinstance(state, dict):
-                raise TypeError("not an object")  # noqa: TRY301 - is turned into the error below
-            self.resume_common(state)
-            self.has_polled = bool(state["has_polled"])
-            conversation_id, replied_at = state["conversation_id"], state["replied_at"]
-            self.conversation_id = None if conversation_id is None else str(conversation_id)
-            self.replied_at = None if replied_at is None else int(replied_at)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"the state of the wait is that of another version ({error!r})") from None
+    def _resume_own(self, state: dict[str, Any]) -> None:
+        self.has_polled = bool(state["has_polled"])
+        conversation_id, replied_at = state["conversation_id"], state["replied_at"]
+        self.conversation_id = None if conversation_id is None else str(conversation_id)
+        self.replied_at = None if replied_at is None else int(replied_at)

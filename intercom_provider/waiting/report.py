@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 from intercom_provider.api import calls
 from intercom_provider.api.errors import IntercomError
 from intercom_provider.api.flow import RetryLimits
+from intercom_provider.waiting.messages import reason_of, why_unknown
 from intercom_provider.waiting.statuses import settled_statuses
 
 if TYPE_CHECKING:
@@ -152,9 +153,9 @@ def _add_reason(row: Row, client: IntercomClient, limits: RetryLimits) -> Row:
         try:
             found = client.run(calls.whatsapp_status(row["whatsapp_message_id"], limits))
         except IntercomError as error:
-            row["reason"] = f"not known: {error}"
+            row["reason"] = why_unknown(error)
         else:
-            row["reason"] = str(found.error) if found.error else "no reason given"
+            row["reason"] = reason_of(found) or "no reason given"
             row["conversation_id"] = row["conversation_id"] or found.conversation_id
     return row
 

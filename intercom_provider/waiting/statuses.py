@@ -27,6 +27,9 @@ _SETTLED: Final[dict[WaitFor, frozenset[str]]] = {
     "delivered": frozenset({"failed", "delivered", "read"}),
     "read": frozenset({"failed", "read"}),
 }
+_NEVER_ARRIVES: Final = frozenset(
+    {"undelivered", "undeliverable", "not_delivered", "deleted", "expired", "rejected", "canceled", "cancelled"}
+)
 _RANK_BITS: Final = 0b11
 _DIGEST_BITS: Final = 2**64 - 1 - _RANK_BITS
 _MAX_UNDIVIDED: Final = 10_000
@@ -42,6 +45,16 @@ def rank_of(status: str) -> int:
     :return: 0 for ``sent`` and for an unknown status, then 1 to 3 for ``failed``, ``delivered``, ``read``.
     """
     return _RANKS.get(status, 0)
+
+
+def read_status(word: str) -> tuple[str, str | None]:
+    """
+    Return the status that a word means.
+
+    :param word: The word, in lower case.
+    :return: The status, ``failed`` for words that say that a message never arrives, and then the reason; else None.
+    """
+    return ("failed", f"the status is {word!r}") if word in _NEVER_ARRIVES else (word, None)
 
 
 def status_of(rank: int) -> Status:
@@ -88,6 +101,7 @@ class StatusCounter:
         self._shift = 64
         self._claimed: list[bytearray] = []
         self.unknown: set[str] = set()
+        self.unreadable = 0
 
     def add(self, message_id: str, status: str) -> None:
         """

@@ -1,12 +1,15 @@
-"""Which messages a wait is for: a ruleset's or single ones, with what one poll remembers of them for the next."""
+"""
+Which messages a wait is for: a ruleset's or single ones, with what one poll remembers of them for the next.
+
+That memory saves requests. Without it a poll reads everything, so a lost or unreadable memory is never an error.
+"""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from intercom_provider.api.errors import IntercomError
 from intercom_provider.api.parallel import Parallel
@@ -23,71 +26,21 @@ if TYPE_CHECKING:
     from intercom_provider.waiting.poll import PollOptions
     from intercom_provider.waiting.statuses import Summary
 
+Target: TypeAlias = "RulesetTarget | MessagesTarget"
+
 MAX_PENDING_A_POLL: Final = 2_500
 """After so many single messages that are still pending a poll ends: a quarter of what Intercom takes a minute."""
 
 
-class Target(ABC):
+class RulesetTarget:
     """
-    The messages that a wait is for; as a string, their description.
-
-    A target remembers between two polls what saves requests. Without that memory a poll reads everything, so a lost or
-    unreadable memory is never an error.
-
-    :cvar ruleset_id: The ruleset's id; None for single messages.
-    :cvar reads_files: Whether a poll reads files, and so may block its thread.
-    """
-
-    ruleset_id: str | None = None
-    reads_files: bool = False
-
-    @abstractmethod
-    def poll(self, options: PollOptions) -> ParallelFlow[FullPoll | PartialPoll]:
-        """
-        Ask Intercom once for the statuses of the messages.
-
-        :param options: The options of the poll.
-        :return: The result; a full poll unless some messages show that the wait goes on.
-        :raises IntercomError: When Intercom could not be asked.
-        """
-
-    @abstractmethod
-    def arguments(self) -> dict[str, object]:
-        """
-        Return what another process needs to make the same target.
-
-        :return: JSON, for :func:`resume_target`.
-        """
-
-    @abstractmethod
-    def state(self) -> dict[str, object]:
-        """
-        Return what has to be remembered from one poll to the next.
-
-        :return: JSON, for :meth:`resume`.
-        """
-
-    @abstractmethod
-    def resume(self, state: object) -> None:
-        """
-        Go on with what another process remembered; a state of other messages, or of another version, is ignored.
-
-        :param state: The result of :meth:`state`.
-        """
-
-    @property
-    @abstractmethod
-    def digest(self) -> str:
-        """A few characters that differ between targets."""
-
-
-class RulesetTarget(Target):
-    """
-    The messages of a WhatsApp Outbound message that was made in Intercom.
+    The messages of a WhatsApp Outbound message that was made in Intercom; as a string, their description.
 
     :param ruleset_id: The Outbound message's id.
     :param created_after: Epoch seconds from which on events count; None (default) for all.
     """
+
+    reads_files: Final = False
 
     def __init__(self, ruleset_id: str, created_after: float | None = None) -> None:
         self.ruleset_id: str = ruleset_id
@@ -156,9 +109,9 @@ class RulesetTarget(Target):
                 self._position = ListPosition.resume(state.get("position"))
 
 
-class MessagesTarget(Target):
+class MessagesTarget:
     """
-    Single WhatsApp messages.
+    Single WhatsApp messages; as a string, their description.
 
     :param whatsapp_message_ids: Their ids, in an order that stays the same.
     :param never_sent: How many more messages were not sent (default 0); they count as failed.
@@ -166,6 +119,8 @@ class MessagesTarget(Target):
         sent, so they stay pending.
     :param max_pending_a_poll: After how many messages that are still pending a poll ends (default 2,500).
     """
+
+    ruleset_id: Final = None
 
     def __init__(
         self,
@@ -199,7 +154,7 @@ class MessagesTarget(Target):
         """
         Ask for the pending messages, and for all others when the messages may be settled.
 
-        The first message is asked for alone. When that fails, the other requests would fail as well.
+        They are asked for one by one until one is answered. When none of the first is, the others would fail as well.
 
         :param options: The options of the poll.
         :return: The result.
@@ -208,9 +163,9 @@ class MessagesTarget(Target):
         asking = SinglePoll(self._ids, self._last_statuses, options, None if options.full else self._max_pending_a_poll)
         try:
             pending_first = asking.pending_first()
-            for first in pending_first:
-                asking.record_pending((yield from first))
-                yield Parallel(pending_first, asking.record_pending)
+            yield from asking.until_answered(pending_first)
+            yield Parallel(pending_first, asking.record_pending)
+            asking.record_unanswered()
             summary = self._summary()
             may_be_settled = options.criteria.is_settled(summary, options.growth, options.now)
             if not options.full and (options.may_stop_early or not may_be_settled):
@@ -222,6 +177,7 @@ class MessagesTarget(Target):
                     unasked=asking.unasked,
                 )
             yield Parallel(asking.rest(), asking.record)
+            asking.record_unanswered()
             asking.counter.summarize()
             return FullPoll(self._summary(), asking.counter)
         finally:
@@ -267,7 +223,7 @@ def resume_target(arguments: Mapping[str, Any]) -> Target:
     """
     Make the target that another process had.
 
-    :param arguments: The result of :meth:`Target.arguments`.
+    :param arguments: The result of the target's ``arguments``.
     :return: The target, which remembers nothing yet.
     """
     if "ruleset_id" in arguments:

@@ -7,16 +7,15 @@ A sensor runs a wait on a worker and a trigger runs it in the triggerer, so that
 from __future__ import annotations
 
 import logging
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from intercom_provider.api.errors import RateLimitedError
 from intercom_provider.api.flow import RetryLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from intercom_provider.api.errors import IntercomError
     from intercom_provider.api.parallel import ParallelFlow
 
@@ -35,13 +34,17 @@ _LAST_POLL_TIMEOUT_SECONDS: Final = 10.0
 # Intercom may ask for a longer pause, by mistake. A wait pauses no longer than this.
 _MAX_PAUSE_SECONDS: Final = 3_600.0
 
+# A poll ends after this time, and the next one begins anew.
+_MAX_POLL_SECONDS: Final = 3_600.0
+_TIMES: Final = ("started", "deadline", "not_before")
+
 Verdict: TypeAlias = Literal["wait", "settled", "deadline"]
 
 
 @dataclass(slots=True, kw_only=True)
-class Wait(ABC):
+class Wait(ABC, Generic[FoundT]):
     """
-    A wait with a deadline; as a string, what it is for.
+    A wait with a deadline; as a string, what it is for. ``FoundT`` is the result of a poll.
 
     :param started: When it began, in epoch seconds.
     :param deadline: When it ends in any case, in epoch seconds.
@@ -69,7 +72,8 @@ class Wait(ABC):
         if self.deadline_passed(now):
             first = RetryLimits(attempts=1, deadline=now + _LAST_POLL_SECONDS, timeout=_LAST_POLL_TIMEOUT_SECONDS)
             return first, first._replace(attempts=2)
-        return RetryLimits(attempts=1, deadline=self.deadline), RetryLimits(attempts=4, deadline=self.deadline)
+        end = min(self.deadline, now + _MAX_POLL_SECONDS)
+        return RetryLimits(attempts=1, deadline=end), RetryLimits(attempts=4, deadline=end)
 
     def poll_failed(self, error: IntercomError, now: float, max_failed_polls: int | None = MAX_FAILED_POLLS) -> Verdict:
         """
@@ -93,15 +97,15 @@ class Wait(ABC):
             raise error
         return "wait"
 
-    @abstractmethod
     def state(self) -> dict[str, object]:
         """
         Return what has to be remembered from one process to the next.
 
         :return: JSON, for :meth:`resume`.
         """
+        times = {name: getattr(self, name) for name in _TIMES}
+        return {**times, "failed_polls": self.failed_polls, **self._own_state()}
 
-    @abstractmethod
     def resume(self, state: object) -> None:
         """
         Go on with what another process knew of this wait.
@@ -109,26 +113,25 @@ class Wait(ABC):
         :param state: The result of :meth:`state`.
         :raises ValueError: When the state is something else, such as that of another version.
         """
+        try:
+            if not isinstance(state, dict):
+                raise TypeError("not an object")  # noqa: TRY301 - is turned into the error below
+            for name in _TIMES:
+                if not math.isfinite(value := float(state[name])):
+                    raise ValueError(name)  # noqa: TRY301 - as above
+                setattr(self, name, value)
+            self.failed_polls = int(state["failed_polls"])
+            self._resume_own(state)
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ValueError(f"the state of the wait is that of another version ({error!r})") from None
 
-    def common_state(self) -> dict[str, object]:
-        """Return the part of the state that all waits have."""
-        return {
-            "started": self.started,
-            "deadline": self.deadline,
-            "failed_polls": self.failed_polls,
-            "not_before": self.not_before,
-        }
+    @abstractmethod
+    def _own_state(self) -> dict[str, object]:
+        """Return the part of the state that other waits do not have."""
 
-    def resume_common(self, state: Mapping[str, float]) -> None:
-        """Read the part of the state that all waits have; raises any error when the state is something else."""
-        self.started, self.deadline = float(state["started"]), float(state["deadline"])
-        self.failed_polls = int(state["failed_polls"])
-        self.not_before = float(state["not_before"])
-
-
-@dataclass(slots=True, kw_only=True)
-class TriggerWait(Wait, Generic[FoundT]):
-    """A wait that a trigger can poll; ``FoundT`` is the result of a poll."""
+    @abstractmethod
+    def _resume_own(self, state: dict[str, Any]) -> None:
+        """Read that part; raise any error when it is something else."""
 
     @property
     @abstractmethod

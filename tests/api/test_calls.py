@@ -42,7 +42,7 @@ def test_a_conversation_about_another_message_is_left_out(driver: str) -> None:
         settings = settings_for(server.url)
         answers = [other], [other, {**other, "source": None}]
         server.script(*(answer(200, {"conversations": given}) for given in answers))
-        found = DRIVERS[driver](settings, *(calls.find_conversation_about("403") for _ in range(2)))
+        found = DRIVERS[driver](settings, *(calls.find_conversation("403") for _ in range(2)))
     assert [each and each.source for each in found] == [None, None]
     assert [each and each.id for each in found] == [None, "1"]
 

@@ -238,6 +238,18 @@ def test_status_shows_the_counts_when_a_wait_times_out(run: Run) -> None:
     assert "1 messages: 0 delivered, 0 read, 0 failed, 1 still pending\n" in ended.out
 
 
+def test_status_goes_on_when_one_message_is_refused(run: Run, server: Hostile) -> None:
+    def act(exchange: hostile.Exchange) -> None:
+        refused = exchange.request.query["message_id"] == "wamid.1"
+        (hostile.error(400, "parameter_invalid", "bad id") if refused else hostile.healthy()).run(exchange)
+
+    server.always(hostile.Act(act), "/messages/whatsapp/status")
+    ended = run("status", "--whatsapp-message-id", "wamid.0", "wamid.1", "wamid.2", "--wait")
+    assert ended.code == 0
+    assert "3 messages: 2 delivered, 0 read, 1 failed, 0 still pending" in ended.out
+    assert "wamid.1: not known: Intercom answered 400 parameter_invalid" in ended.out
+
+
 def test_status_shows_a_bar_in_a_terminal(run: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
@@ -264,8 +276,19 @@ def test_status_shows_a_bar_in_a_terminal(run: Run, sandbox: Sandbox, monkeypatc
         (("--ruleset-id", "1", "--whatsapp-message-id", "wamid.1"), "exactly one of them"),
         (("--whatsapp-message-id", "403900001"), "it is the message's id"),
         (("--ruleset-id", "1", "--poll", "0"), "--poll: must be 1 second or more"),
-        (("--ruleset-id", "1", "--timeout", "nan"), "--timeout: must be seconds, above 0"),
+        *(
+            (("--ruleset-id", "1", "--poll", odd), "--poll: must be 1 second or more")
+            for odd in ("-1", "nan", "inf", "1e300")
+        ),
+        *(
+            (("--ruleset-id", "1", "--timeout", odd), "--timeout: must be")
+            for odd in ("0", "-1", "nan", "inf", "1e300")
+        ),
         (("--ruleset-id", "1", "--settle-for", "nan"), "settle_for: must be seconds"),
+        (("--ruleset-id", "1", "--settle-for", "-1"), "settle_for: must be seconds"),
+        (("--ruleset-id", "1", "--poll", "inf"), "--poll: must be seconds"),
+        (("--ruleset-id", "1", "--poll", "nan"), "--poll: must be seconds"),
+        (("--ruleset-id", "1", "--timeout", "inf"), "--timeout: must be seconds, above 0"),
         (("--ruleset-id", "1", "--expected-count", "-3"), "expected_count: must be a whole number from 0 on"),
     ],
 )

@@ -123,7 +123,7 @@ def test_the_test_button_says_what_a_person_wants_to_know(connect: Connect, sand
         assert part in text
     assert "region is" not in text
     assert sandbox.token not in text
-    assert len(sandbox.requests) == 2
+    assert len(sandbox.requests) == 3
 
 
 def get_app(sandbox: Sandbox) -> dict[str, Any]:

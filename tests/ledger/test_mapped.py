@@ -9,7 +9,8 @@ import pytest
 from intercom_provider.compat import AirflowException
 from intercom_provider.ledger.ledger import Attempt, Entry, Ids
 from intercom_provider.ledger.mapped import XCOM_KEY, MappedInstances
-from intercom_provider.ledger.task_state import BatchLedger, MessageLedger
+from intercom_provider.ledger.task_state import BATCH_KEY, MESSAGE_KEY, BatchLedger, MessageLedger
+from tests.support.ledgers import commit
 from tests.support.stores import Store
 
 SENT = Entry("sent", attempt=1, max_tries=0, ids=Ids("7", created_at=1), at=1.0)
@@ -24,12 +25,20 @@ class Run:
         self.xcoms: dict[int, Any] = {}
         self.states = {int(name.removeprefix("i")): state for name, state in states.items()}
 
+    def store(self, map_index: int) -> Store:
+        """Return the store of an instance whose first try began and sent nothing."""
+        if map_index not in self.stores:
+            self.stores[map_index] = store = Store()
+            store.set(MESSAGE_KEY, {})
+            store.set(BATCH_KEY, {"writer": "the first try"})
+        return self.stores[map_index]
+
     def instances(self, map_index: int, *, was_cleared: bool = True) -> MappedInstances:
         return MappedInstances(Instance(self, map_index), was_cleared=was_cleared)
 
     def ledger(self, map_index: int, *, was_cleared: bool = True, asks: bool = True) -> MessageLedger:
         """Begin the second try of an instance that sends one message."""
-        store = self.stores.setdefault(map_index, Store())
+        store = self.store(map_index)
         instances = self.instances(map_index, was_cleared=was_cleared)
         ledger = MessageLedger(store, Attempt(number=2, max_tries=1, retries=0), instances)
         ledger.begin_try()
@@ -39,7 +48,7 @@ class Run:
 
     def batch(self, map_index: int) -> BatchLedger:
         """Begin the second try of an instance that sends a batch."""
-        store = self.stores.setdefault(map_index, Store())
+        store = self.store(map_index)
         ledger = BatchLedger(store, Attempt(number=2, max_tries=1, retries=0), self.instances(map_index))
         ledger.begin_try()
         return ledger
@@ -120,7 +129,7 @@ def test_another_recipient_at_the_same_index_shows_that_the_list_changed() -> No
     run = Run(i0="success", i1="running")
     run.publish(0, ada=SENT)
     before = run.ledger(1)
-    before.commit({"grace": Ids("6")}, [])
+    commit(before, {"grace": Ids("6")}, [])
     assert run.ledger(1, was_cleared=False).find("ada") is not None
 
 
@@ -132,8 +141,8 @@ def test_a_try_publishes_what_was_sent_when_it_begins_and_with_each_write() -> N
     run = Run(i0="running", i1="running")
     ledger = run.ledger(0)
     assert run.instances(1).look_up_all() == {}
-    ledger.commit({}, ["ada"])
-    ledger.commit({"ada": Ids("7")}, ["bob"])
+    commit(ledger, {}, ["ada"])
+    commit(ledger, {"ada": Ids("7")}, ["bob"])
     found = run.instances(1).look_up_all()
     assert {name: (entry.state, entry.ids.id) for name, entry in found.items()} == {
         "ada": ("sent", "7"),
@@ -144,8 +153,8 @@ def test_a_try_publishes_what_was_sent_when_it_begins_and_with_each_write() -> N
 def test_a_batch_knows_what_another_chunk_has_sent() -> None:
     run = Run(i0="success", i1="running")
     other = run.batch(0)
-    other.commit({}, ["ada", "bob"])
-    other.commit({"ada": Ids("7", "wamid.7")}, [])
+    commit(other, {}, ["ada", "bob"])
+    commit(other, {"ada": Ids("7", "wamid.7")}, [])
     other.end_try()
     mine = run.batch(1)
     mine.include_mapped_instances()
@@ -162,8 +171,8 @@ def test_a_batch_knows_what_another_chunk_has_sent() -> None:
 def test_the_own_records_outrank_the_intents_of_others() -> None:
     run = Run(i0="running", i1="success")
     mine = run.batch(0)
-    mine.commit({}, ["ada", "bob"])
-    mine.commit({"ada": Ids("7")}, [])
+    commit(mine, {}, ["ada", "bob"])
+    commit(mine, {"ada": Ids("7")}, [])
     run.publish(1, ada=INTENT, bob=SENT._replace(ids=Ids("8")))
     mine = run.batch(0)
     mine.include_mapped_instances()
@@ -174,7 +183,7 @@ def test_the_own_records_outrank_the_intents_of_others() -> None:
 @pytest.mark.parametrize("state", ["failed", "success", "up_for_retry"])
 def test_a_chunk_that_was_killed_while_it_sent_holds_the_others_back(state: str) -> None:
     run = Run(i0="running", i1="running")
-    run.batch(0).commit({}, ["ada"])
+    commit(run.batch(0), {}, ["ada"])
     run.states[0] = state
     with pytest.raises(AirflowException, match="Map index 0"):
         run.batch(1).include_mapped_instances()
@@ -202,9 +211,55 @@ def test_chunks_of_a_run_in_which_nothing_was_cleared_are_not_asked() -> None:
 @pytest.mark.parametrize("kind", ["batch", "ledger"])
 def test_an_instance_whose_ledger_cannot_be_read_has_published_nothing(kind: str) -> None:
     run = Run(i0="success", i1="running")
-    store = run.stores[0] = Store()
+    store = run.store(0)
     store.set("intercom/batch/1", "seven")
     store.set("intercom/ledger", "seven")
     getattr(run, kind)(0)
     with pytest.raises(AirflowException, match="Map index 0"):
         run.instances(1).look_up_all()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "sent",
+        {},
+        {"map_index": 0},
+        {"map_index": "0", "entries": {}, "is_final": True},
+        {"map_index": 0, "entries": "all"},
+        {"map_index": 0, "entries": {"ada": 7}, "is_final": True},
+        {"map_index": 0, "entries": {"ada": []}, "is_final": True},
+        {"map_index": 0, "entries": {"ada": ["1", 0, ["7"]]}, "is_final": True},
+        {"map_index": 0, "entries": {"ada": [1, 0, 7]}, "is_final": True},
+    ],
+)
+def test_an_instance_whose_published_records_make_no_sense_has_published_nothing(odd: Any) -> None:
+    run = Run(i0="success", i1="running")
+    run.xcoms[0] = odd
+    with pytest.raises(AirflowException, match="Map index 0"):
+        run.instances(1).look_up_all()
+
+
+def test_an_instance_that_lost_its_records_leaves_the_others_messages_unconfirmed() -> None:
+    run = Run(i0="running", i1="running", i2="running")
+    run.stores[0] = Store()
+    run.ledger(0)
+    run.publish(2)
+    found = run.ledger(1).find("ada")
+    assert found is not None
+    assert found.map_index == 0
+    assert "no record is left of the earlier tries of map index 0" in found.no_result
+    mine = run.batch(1)
+    mine.include_mapped_instances()
+    found = mine.find("ada")
+    assert found is not None
+    assert mine.may_send(found, "on_clear", "fail")
+
+
+def test_an_instance_that_lost_its_records_still_hears_what_another_has_sent() -> None:
+    run = Run(i0="running", i1="success")
+    run.stores[0] = Store()
+    run.publish(1, ada=SENT)
+    found = run.ledger(0).find("ada")
+    assert found is not None
+    assert (found.state, found.map_index) == ("sent", 1)

@@ -12,10 +12,11 @@ from intercom_provider.ledger.ledger import Attempt, Ids
 from intercom_provider.ledger.task_state import MessageLedger
 from intercom_provider.notifications.alert import Alert, read_alert
 from intercom_provider.notifications.once import ALERTS_KEY, AlertLedger, reason_to_skip
+from tests.support.ledgers import commit
 from tests.support.stores import Store as MemoryStore
 
 if TYPE_CHECKING:
-    from intercom_provider.ledger.task_state import Store
+    from intercom_provider.ledger.stored import Store
 
 LOG = logging.getLogger(__name__)
 SENT = Ids("403")
@@ -71,6 +72,71 @@ def test_a_dag_whose_last_task_is_gone_alerts_without_it() -> None:
     assert read_alert(context).text == "DAG sales failed: timed_out\nRun: run-1"
 
 
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class MutePath:
+    """Has a text that cannot be sent, as a file name of another encoding."""
+
+    def __str__(self) -> str:
+        return "caf\udce9"
+
+
+def dag_run_context(**values: Any) -> dict[str, Any]:
+    usual = {"dag": SimpleNamespace(dag_id="sales"), "run_id": "run-1", "reason": "timed_out"}
+    return {**usual, **values}
+
+
+ODD_CONTEXTS: dict[str, tuple[dict[str, Any], str]] = {
+    "an exception with half a character": (
+        task_context("failed", exception=OSError("caf\udce9.csv is gone")),
+        "OSError: caf\\udce9.csv is gone",
+    ),
+    "an exception that cannot be printed": (
+        task_context("failed", exception=MuteError()),
+        "MuteError: (its text cannot be read: RuntimeError)",
+    ),
+    "an exception with control characters": (
+        task_context("failed", exception=ValueError("a\x00b\x1b[31mc")),
+        "ValueError: a\\x00b\\x1b[31mc",
+    ),
+    "an exception of a megabyte": (task_context("failed", exception=ValueError("x" * 1_000_000)), "ValueError: xxx"),
+    "an exception that is text": (task_context("failed", exception="caf\udce9"), "caf\\udce9"),
+    "a reason": (dag_run_context(reason="caf\udce9"), "DAG sales failed: caf\\udce9"),
+    "a name of a DAG": (dag_run_context(dag=SimpleNamespace(dag_id="caf\udce9")), "DAG caf\\udce9 failed"),
+    "a run id": (dag_run_context(run_id=MutePath()), "Run: caf\\udce9"),
+    "a DAG without a name": (dag_run_context(dag=None), "what it is about cannot be read (AttributeError"),
+    "a deadline without a time": ({"deadline": None}, "what it is about cannot be read (TypeError"),
+    "a name of a DAG that missed a deadline": (
+        {"deadline": {"deadline_time": "now"}, "dag_run": {"dag_id": "caf\udce9"}},
+        "DAG caf\\udce9 missed a deadline",
+    ),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_CONTEXTS)
+def test_an_odd_text_does_not_keep_an_alert_back(odd: str) -> None:
+    context, said = ODD_CONTEXTS[odd]
+    alert = read_alert(context)
+    assert said in alert.text
+    for text in (alert.headline, alert.text):
+        assert text.encode()
+        assert "\x00" not in text
+        assert len(text) < 2_100
+
+
+def test_a_log_address_that_airflow_cannot_make_is_unknown() -> None:
+    class Instance(SimpleNamespace):
+        @property
+        def log_url(self) -> str:
+            raise RuntimeError("no base_url")
+
+    values = {name: value for name, value in vars(task_context("failed")["ti"]).items() if name != "log_url"}
+    assert "Log: unknown" in read_alert({"ti": Instance(**values)}).text
+
+
 def alerting_tries(kind: Any, *, is_covered: bool, from_dag_processor: bool = False) -> list[int]:
     alert = Alert(kind, "", "", from_dag_processor)
     return [
@@ -92,13 +158,13 @@ def test_of_all_tries_one_alerts_and_where_nobody_may_hear_of_the_last_one_two()
 def give(store: Store, ids: Ids | None = SENT, *, max_tries: int = 0) -> bool:
     """Give an alert, unless the ledger knows that it was given; None for ids: it is certainly not sent."""
     ledger = AlertLedger(MessageLedger(store, Attempt(1, max_tries, retries=0), key=ALERTS_KEY), LOG)
-    ledger.begin_try()
+    ledger.begin_try(read_only=True)
     entry = ledger.find("alert")
     if entry is not None and not ledger.may_send(entry, "on_clear", "fail"):
         return False
-    ledger.commit({}, ["alert"])
+    commit(ledger, {}, ["alert"])
     if ids is not UNKNOWN:
-        ledger.commit({"alert": ids}, [])
+        commit(ledger, {"alert": ids}, [])
     return True
 
 

@@ -7,6 +7,7 @@ import html
 import time
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -409,15 +410,113 @@ def test_a_long_exception_is_cut(run_dag: Any, server: Hostile) -> None:
     assert len(said) < 2_100
 
 
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+ODD: dict[str, Exception] = {
+    "half a character": OSError("caf\udce9.csv is gone"),
+    "no text": MuteError(),
+    "control characters": ValueError("a\x00b\x1b[31mc"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"body": "{{ exception }}"},
+        {"message_type": "email", "subject": "{{ exception }}", "body": "see {{ params.path }}"},
+        {
+            "message_type": "whatsapp",
+            "to": {"phone": "+447900123456"},
+            "template": "failed",
+            "components": [{"type": "BODY", "parameters": [{"type": "text", "text": "{{ params.path }} failed"}]}],
+        },
+    ],
+    ids=["default", "body", "subject", "components"],
+)
+def test_an_odd_text_does_not_keep_an_alert_back(server: Hostile, odd: str, fields: dict[str, Any]) -> None:
+    ti = SimpleNamespace(
+        dag_id="sales",
+        task_id="load",
+        run_id="r",
+        map_index=-1,
+        state="failed",
+        try_number=1,
+        max_tries=0,
+        log_url="http://airflow/log",
+    )
+    context: Any = {
+        "ti": ti,
+        "task": SimpleNamespace(retries=0),
+        "exception": ODD[odd],
+        "params": {"path": "caf\udce9"},
+    }
+    alert(once=False, **fields)(context)
+    assert len(server.created) == 1
+
+
+def by_hand(context: Any, **fields: Any) -> None:
+    alert(once=False, **fields).notify(context)
+
+
+def by_hand_async(context: Any, **fields: Any) -> None:
+    asyncio.run(alert(once=False, **fields).async_notify(context))
+
+
+@pytest.mark.parametrize("notify", [by_hand, by_hand_async])
+def test_a_notifier_that_is_called_by_hand_renders_its_templates(server: Hostile, notify: Any) -> None:
+    context = {"ti": None, "params": {"who": "{{ 1 + 1 }}", "id": "7"}}
+    notify(context, body="{{ params.who }} is late", to={"type": "user", "id": "{{ params.id }}"})
+    (request,) = server.requests
+    assert (request.json["body"], request.json["to"]["id"]) == ("{{ 1 + 1 }} is late", "7")
+    assert context.keys() == {"ti", "params"}
+
+
+def test_a_notifier_that_was_rendered_by_hand_is_not_rendered_again(server: Hostile) -> None:
+    notifier = alert(once=False, body="{{ params.who }} is late")
+    context: Any = {"params": {"who": "{{ 1 + 1 }}"}}
+    notifier.render_template_fields(context)
+    notifier.notify(context)
+    assert bodies(server) == ["{{ 1 + 1 }} is late"]
+
+
+def test_a_notifier_serves_many_contexts_by_hand(server: Hostile) -> None:
+    notifier = alert(once=False, body="{{ params.who }} is late")
+    for who in ("Ada", "Bob"):
+        context: Any = {"params": {"who": who}}
+        notifier.notify(context)
+    assert bodies(server) == ["Ada is late", "Bob is late"]
+
+
+def test_a_clock_that_is_set_back_does_not_prolong_an_alert(
+    server: Hostile, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("intercom_provider.notifications.message._MAX_ALERT_SECONDS", 3.0)
+    monkeypatch.setattr("intercom_provider.notifications.message._MAX_REQUEST_SECONDS", 1.0)
+    server.script(*[hostile.rate_limited(retry_after="5")] * 9)
+    now = time.time
+    monkeypatch.setattr("time.time", lambda: now() - 3_600 * bool(server.requests))
+    began = time.monotonic()
+    context: Any = {}
+    alert().notify(context)
+    assert time.monotonic() - began < 4
+    assert len(server.requests) == 1
+    assert "The alert was not sent within 3 s" in capfd.readouterr().out
+
+
 def test_a_dry_run_alerts_nobody(
-    run_dag: Any, server: Hostile, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    run_dag: Any, server: Hostile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     connect(monkeypatch, server.connection, dry_run=True)
     with DAG("dry") as dag:
         Fails(task_id="load", on_failure_callback=alert())
     run_dag(dag)
     assert server.requests == []
-    assert "dry_run set: nothing is sent" in capfd.readouterr().out
+    assert "dry_run set: nothing is sent" in caplog.text
 
 
 def test_neither_texts_nor_people_are_logged(run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]) -> None:

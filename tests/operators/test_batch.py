@@ -303,13 +303,18 @@ class Overtaken:
 @pytest.mark.needs("task_state_store")
 @pytest.mark.parametrize("finds", [{"writer": "another"}, None])
 def test_a_try_that_another_one_has_overtaken_pushes_no_counts(run_dag: Any, server: Hostile, finds: Any) -> None:
-    def overtake(context: Context) -> None:
-        context["task_state_store"] = Overtaken(context["task_state_store"], finds)  # type: ignore[typeddict-item]
+    class OvertakenSender(SendMessageBatchOperator):
+        """Has its store replaced before its try begins."""
+
+        def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
+            context = next(each for each in (*args, *kwargs.values()) if isinstance(each, dict) and "ti" in each)
+            context["task_state_store"] = Overtaken(context["task_state_store"], finds)
+            super()._do_render_template_fields(*args, **kwargs)
 
     with DAG("overtaken") as dag:
-        SendMessageBatchOperator.partial(
-            task_id="send", defaults={"message_type": "in_app", "body": "Hi"}, pre_execute=overtake
-        ).expand(messages=[users(10)])
+        OvertakenSender.partial(task_id="send", defaults={"message_type": "in_app", "body": "Hi"}).expand(
+            messages=[users(10)]
+        )
     run = run_dag(dag)
     assert run.states == {"send[0]": "failed"}
     assert server.requests == []
@@ -391,3 +396,14 @@ def test_an_execution_timeout_leaves_nothing_unconfirmed_and_the_retry_sends_the
     assert told["already_sent"] > 0
     assert told.get("sent", 0) + told["already_sent"] == 150
     assert sorted(int(each["to"]["id"]) for each in server.created) == list(range(150))
+
+
+@pytest.mark.needs("task_state_store")
+def test_a_mapped_batch_whose_template_fails_has_published_its_ledger(run_dag: Any, server: Hostile) -> None:
+    defaults = {"message_type": "in_app", "body": "{{ nothing.here }}"}
+    with DAG("fails_to_render") as dag:
+        SendMessageBatchOperator.partial(task_id="send", defaults=defaults).expand(messages=[users(1)])
+    run = run_dag(dag)
+    assert run.states == {"send[0]": "failed"}
+    assert run.xcom("send", "ledger", 0) == {"map_index": 0, "entries": {}, "is_final": True}
+    assert server.requests == []

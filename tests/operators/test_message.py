@@ -171,6 +171,54 @@ def test_body_and_components_may_be_files_and_nothing_else(run_dag: Any, sandbox
     assert said == {"<p>Hello Ada</p>", "Ada", "please read hello.html", "x"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://shop.example/invoice/42.html",
+        "HTTP://shop.example/terms.txt",
+        "s3://shop/terms.md",
+        "//cdn.shop.example/terms.html",
+        "www.shop.example/terms.html",
+        "mailto:ada@example.md",
+        "please read hello.html",
+        "{{ 'hello.html' }}",
+        "https://shop.example/{{params.name}}.html",
+        "{{params.url}}/42.html",
+    ],
+)
+def test_a_text_that_ends_like_a_file_is_text(run_dag: Any, sandbox: Sandbox, tmp_path: Path, text: str) -> None:
+    (tmp_path / "hello.html").write_text("the file")
+    params = {"name": "ada", "url": "https://shop.example"}
+    with DAG("text", template_searchpath=str(tmp_path), params=params) as dag:
+        in_app(body=text)
+        SendMessageOperator.partial(task_id="mapped", message_type="in_app", body=text).expand(to=[USER])
+    assert set(run_dag(dag).states.values()) == {"success"}
+    rendered = text.replace("{{params.name}}", "ada").replace("{{params.url}}", params["url"])
+    assert {message.wire["body"] for message in sandbox.messages} == {
+        rendered.replace("{{ 'hello.html' }}", "hello.html")
+    }
+
+
+@pytest.mark.parametrize("path", ["invoice.html", "mails/invoice.txt", "../invoice.md", "/etc/invoice.json"])
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("body", {"message_type": "in_app", "to": USER}),
+        ("components", {"message_type": "whatsapp", "to": {"phone": PHONE}, "template": "hello"}),
+    ],
+)
+def test_a_path_that_is_not_found_is_an_error_of_its_field(
+    run_dag: Any, sandbox: Sandbox, capfd: pytest.CaptureFixture[str], path: str, field: str, fields: dict[str, Any]
+) -> None:
+    with DAG("no_file") as dag:
+        SendMessageOperator(task_id="send", retries=3, **{**fields, field: path})
+    assert run_dag(dag).states == {"send": "failed"}
+    said = capfd.readouterr().out
+    assert f"{field}: the template file {path} cannot be read" in said
+    assert "If it is meant as text, write it as a template" in said
+    assert sandbox.requests == []
+
+
 def test_customers_text_is_not_taken_for_a_template(run_dag: Any, sandbox: Sandbox) -> None:
     @task
     def texts() -> list[str]:
@@ -233,7 +281,7 @@ def test_nothing_is_sent_after_its_time(run_dag: Any, sandbox: Sandbox) -> None:
 
 
 def test_a_dry_run_checks_everything_and_sends_nothing(
-    run_dag: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    run_dag: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     connect(monkeypatch, sandbox.connection, dry_run=True)
     with DAG("dry") as dag:
@@ -244,7 +292,7 @@ def test_a_dry_run_checks_everything_and_sends_nothing(
     assert run.xcom("send", "outcome") == "dry_run"
     assert run.xcom("wait", "total") == 0
     assert sandbox.requests == []
-    assert capfd.readouterr().out.count("nothing is sent") == 1
+    assert caplog.text.count("nothing is sent") == 1
 
 
 @pytest.mark.parametrize(

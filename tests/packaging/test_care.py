@@ -77,12 +77,54 @@ def test_a_workflow_has_only_the_permissions_it_needs(path: Path) -> None:
     assert all("run" not in step for step in jobs(path).get("publish", {}).get("steps", ()))
 
 
+def actions(text: str) -> list[tuple[str, str]]:
+    """Return the actions of a workflow's text, each with the comment behind it. Workflows of our own are left out."""
+    named = re.findall(r"^\s*(?:- )?[\"']?uses[\"']?:[ \t]*(\S+)[ \t]*(.*)$", text, re.MULTILINE)
+    return [(action, comment) for action, comment in named if not action.startswith("./")]
+
+
+def is_pinned(action: str, comment: str) -> bool:
+    return bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40}", action) and re.fullmatch(r"# v\d+\.\d+\.\d+", comment))
+
+
 @by_workflow
-def test_every_action_has_a_major_version(path: Path) -> None:
-    actions = [step["uses"] for step in steps(path) if "uses" in step]
-    assert actions
-    for action in actions:
-        assert re.fullmatch(r"[\w-]+/[\w-]+@(release/)?v\d+", action), action
+def test_every_action_is_pinned_by_hash_with_its_version(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    found = actions(text)
+    # A tag can be moved to other code, a hash cannot. The updater reads and renews the comment.
+    assert [action for action, comment in found if not is_pinned(action, comment)] == []
+    # Steps that the pattern above does not see would be left out of the test.
+    assert [action for action, _ in found] == [step["uses"] for step in steps(path) if "uses" in step]
+    assert found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "- uses: actions/checkout@v5",
+        "- uses: actions/checkout@v5.0.1 # v5.0.1",
+        "- uses: actions/checkout@93cb6efe18208431cddfb8368fd83d5badbf9bfd",
+        "- uses: actions/checkout@93cb6efe18208431cddfb8368fd83d5badbf9bfd # v5",
+        "- uses: actions/checkout@93cb6ef # v5.0.1",
+        "  uses: pypa/gh-action-pypi-publish@release/v1",
+        "- uses: docker://alpine:3 # v3.0.0",
+    ],
+)
+def test_an_action_without_hash_or_version_is_found(line: str) -> None:
+    [(action, comment)] = actions(f"steps:\n    {line}\n")
+    assert not is_pinned(action, comment)
+
+
+@by_workflow
+def test_one_hash_stands_for_one_version(path: Path) -> None:
+    everywhere = {found for each in WORKFLOWS for found in actions(each.read_text(encoding="utf-8"))}
+    names = [action.partition("@")[0] for action, _ in everywhere]
+    for action, _ in actions(path.read_text(encoding="utf-8")):
+        assert names.count(action.partition("@")[0]) == 1, action
+
+
+@by_workflow
+def test_a_checkout_keeps_no_credentials(path: Path) -> None:
     for step in steps(path):
         if "actions/checkout" in step.get("uses", ""):
             assert step["with"] == {"persist-credentials": False}

@@ -8,7 +8,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from .wire import in_app, sms, whatsapp
+from .wire import email, in_app, sms, whatsapp
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox
@@ -27,7 +27,7 @@ def error_of(response: httpx.Response) -> tuple[int, str, str]:
 def test_a_request_without_the_token_is_unauthorized(api: httpx.Client, header: str) -> None:
     assert error_of(api.get("/me", headers={"Authorization": header})) == (
         401,
-        "token_unauthorized",
+        "unauthorized",
         "Access Token Invalid",
     )
 
@@ -94,6 +94,36 @@ def test_lists_of_recipients_need_version_2_14(api: httpx.Client, field: str) ->
     assert api.post("/messages", json=wire, headers={"Intercom-Version": "2.14"}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "newest_without", "oldest_with"),
+    [
+        ("cc", {"type": "user", "id": "ben"}, "2.13", "2.14"),
+        ("bcc", {"type": "lead", "id": "ben"}, "2.13", "2.14"),
+        ("created_at", 1_700_000_000, "2.10", "2.11"),
+        ("bcc", {"type": "user", "email": "ben@example.com"}, "1.4", "Preview"),
+        ("created_at", 0, "2.0", "2.17"),
+    ],
+)
+def test_a_field_of_a_later_version_is_refused(
+    sandbox: Sandbox, api: httpx.Client, field: str, value: object, newest_without: str, oldest_with: str
+) -> None:
+    for wire in (in_app(**{field: value}), email(**{field: value})):
+        refused = api.post("/messages", json=wire, headers={"Intercom-Version": newest_without})
+        assert error_of(refused)[:2] == (400, "parameter_invalid")
+        assert refused.json()["errors"][0]["field"] == field
+        assert api.post("/messages", json={**wire, field: [] if "cc" in field else 1}).status_code == 200
+        assert len(sandbox.messages) == 1
+        assert api.post("/messages", json=wire, headers={"Intercom-Version": oldest_with}).status_code == 200
+        sandbox.reset()
+
+
+def test_a_contact_is_found_by_external_id_from_version_2_13(api: httpx.Client) -> None:
+    path = "/contacts/find_by_external_id/7"
+    refused = api.get(path, headers={"Intercom-Version": "2.12"})
+    assert error_of(refused) == (400, "intercom_version_invalid", REFUSED)
+    assert api.get(path, headers={"Intercom-Version": "2.13"}).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/", "/nothing", "/messages/", "/contacts/find_by_external_id/"])
 def test_an_unknown_path_is_not_found(api: httpx.Client, path: str) -> None:
     assert error_of(api.get(path))[:2] == (404, "not_found")
@@ -101,10 +131,11 @@ def test_an_unknown_path_is_not_found(api: httpx.Client, path: str) -> None:
 
 def test_a_known_path_with_another_method_is_not_found(api: httpx.Client) -> None:
     assert error_of(api.get("/messages"))[:2] == (404, "not_found")
+    assert error_of(api.get("/messages", headers={"Accept": "text/html"}))[:2] == (406, "media_type_not_acceptable")
 
 
-def test_every_reply_has_the_headers_of_the_rate_limit_and_the_date(api: httpx.Client) -> None:
-    for response in (api.get("/me"), api.get("/nothing"), api.get("/me", headers={"Authorization": "no"})):
+def test_every_reply_to_an_authorized_request_has_the_headers_of_the_rate_limit(api: httpx.Client) -> None:
+    for response in (api.get("/me"), api.get("/nothing"), api.get("/me", headers={"Accept": "text/html"})):
         reset = int(response.headers["X-RateLimit-Reset"])
         assert response.headers["X-RateLimit-Limit"] == "1667"
         assert 0 <= int(response.headers["X-RateLimit-Remaining"]) < 1667
@@ -113,12 +144,23 @@ def test_every_reply_has_the_headers_of_the_rate_limit_and_the_date(api: httpx.C
         assert abs(parsedate_to_datetime(response.headers["Date"]).timestamp() - time.time()) < 5
 
 
+def test_requests_without_valid_credentials_take_nothing_from_the_limit(sandbox: Sandbox, api: httpx.Client) -> None:
+    sandbox.settings.rate_limit = 2
+    for header in ("", "Bearer wrong"):
+        for _ in range(5):
+            refused = api.get("/me", headers={"Authorization": header})
+            assert refused.status_code == 401
+            assert not [name for name in refused.headers if "ratelimit" in name]
+    assert api.get("/me").headers["X-RateLimit-Remaining"] in {"1", "0"}
+    assert api.get("/me").status_code == 200
+
+
 def test_requests_above_the_limit_are_refused_until_the_window_ends(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.settings.rate_limit = 3
     # Twice the limit and one more, because a window may end in between.
     responses = [api.post("/messages", json=in_app()) for _ in range(7)]
     refused = [each for each in responses if each.status_code != 200]
-    assert error_of(refused[0])[:2] == (429, "rate_limit_exceeded")
+    assert error_of(refused[0]) == (429, "rate_limit_exceeded", "Exceeded rate limit of 3 in 10_seconds")
     assert refused[0].headers["X-RateLimit-Remaining"] == "0"
     assert len(sandbox.messages) == len(responses) - len(refused)
 

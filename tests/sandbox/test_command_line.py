@@ -88,6 +88,13 @@ def test_with_a_certificate_it_serves_https(tmp_path: Path) -> None:
             assert client.get(f"{url}/_sandbox/report").status_code == 200
 
 
+def test_allowed_hosts_are_answered() -> None:
+    with started("--print-json", "--allow-host", "sandbox", "--allow-host", "10.0.0.7") as process:
+        url = json.loads(line(process))["url"]
+        for host, status in (("sandbox", 200), ("10.0.0.7:1", 200), ("evil.example", 403)):
+            assert httpx.get(f"{url}/_sandbox/report", headers={"Host": host}).status_code == status
+
+
 def test_help_lists_the_options_and_the_magic_recipients() -> None:
     text = run("--help").stdout
     for word in ("--speed", "--failures", "--seed", "99901", "99905", "unknown", "soon-SECONDS", "lead"):
@@ -109,12 +116,20 @@ def test_the_documentation_names_every_option_and_magic_phone() -> None:
         ("--ruleset", "77"),
         ("--latency", "-1"),
         ("--certificate", __file__),
+        ("--allow-host", "http://sandbox"),
     ],
 )
 def test_an_invalid_value_is_refused(arguments: tuple[str, str]) -> None:
     ended = run(*arguments)
     assert ended.returncode == 2
     assert arguments[0] in ended.stderr
+
+
+@pytest.mark.parametrize("host", ["http://localhost", "no such host"])
+def test_an_address_that_does_not_exist_is_reported_in_one_line(host: str) -> None:
+    ended = run("--port", "0", "--host", host)
+    assert ended.returncode == 1
+    assert re.fullmatch(r"Cannot listen on .+\n", ended.stderr)
 
 
 def test_a_port_in_use_is_reported_in_one_line(sandbox: Sandbox) -> None:

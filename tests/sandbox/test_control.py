@@ -87,18 +87,53 @@ def test_rulesets_can_be_added_and_listed(outside: httpx.Client, api: httpx.Clie
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"id": 1, "size": "3"}, {"id": 1, "events": [1]}, {"id": 1, "size": -1}, {"id": 1, "over": -1}]
+    "body",
+    [
+        {},
+        {"id": None},
+        {"id": ""},
+        {"id": True},
+        {"id": [77]},
+        {"id": 1, "size": "3"},
+        {"id": 1, "size": -1},
+        {"id": 1, "size": True},
+        {"id": 1, "size": 1e10},
+        {"id": 1, "over": -1},
+        {"id": 1, "over": 10**400},
+        {"id": 1, "events": [1]},
+        {"id": 1, "events": {}},
+    ],
 )
 def test_an_invalid_ruleset_is_refused(outside: httpx.Client, body: dict[str, object]) -> None:
     assert outside.post("/rulesets", json=body).status_code == 400
     assert get(outside, "/rulesets") == {"rulesets": []}
 
 
+def test_a_ruleset_cannot_grow_above_its_limit(outside: httpx.Client) -> None:
+    for status in (200, 400):
+        response = outside.post("/rulesets", json={"id": 1, "size": 1_000_000_000, "over": 1_000_000_000})
+        assert response.status_code == status
+    assert response.json()["errors"][0]["field"] == "size"
+    assert [each["size"] for each in get(outside, "/rulesets")["rulesets"]] == [1_000_000_000]
+
+
+def test_an_event_without_a_whatsapp_id_can_be_added(outside: httpx.Client, api: httpx.Client) -> None:
+    events = [{"whatsapp_message_id": odd, "status": "read"} for odd in (None, ["x"], {"a": 1}, 7)]
+    outside.post("/rulesets", json={"id": 77, "events": events}).raise_for_status()
+    shown = api.get("/messages/status?ruleset_id=77").json()["events"]
+    assert [each["whatsapp_message_id"] for each in shown] == [None, ["x"], {"a": 1}, 7]
+
+
 def test_a_status_can_be_forced(outside: httpx.Client, api: httpx.Client) -> None:
     whatsapp_id = api.post("/messages", json=whatsapp()).json()["whatsapp_message_id"]
     forced = outside.post("/status", json={"whatsapp_message_id": whatsapp_id, "status": "failed"})
     assert forced.json()["status"] == "failed"
-    assert outside.post("/status", json={"status": "failed"}).status_code == 400
+    for wrong in (
+        {"status": "failed"},
+        {"whatsapp_message_id": whatsapp_id},
+        {"whatsapp_message_id": 1, "status": "x"},
+    ):
+        assert outside.post("/status", json=wrong).status_code == 400
     assert outside.post("/status", json={"whatsapp_message_id": "x", "status": "read"}).status_code == 404
 
 
@@ -114,6 +149,7 @@ def test_a_contact_can_reply(outside: httpx.Client, api: httpx.Client) -> None:
     assert eventually(lambda: bool(found()))
     assert found()[0]["id"] == reply["conversation_id"]
     assert outside.post("/reply", json={"message_id": "1"}).status_code == 404
+    assert outside.post("/reply", json={}).status_code == 400
 
 
 def test_the_report_counts_messages_and_requests(outside: httpx.Client, api: httpx.Client) -> None:

@@ -3,19 +3,21 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
+from intercom_provider.sandbox import Sandbox
 from tests.support.eventually import eventually
+from tests.support.tls import write_certificate
 
 from .wire import email, in_app
 
 if TYPE_CHECKING:
-    import httpx
-
-    from intercom_provider.sandbox import Sandbox
+    from pathlib import Path
 
 TODAY = {"created_at_after": int(time.time()) - 3600, "created_at_before": int(time.time()) + 3600}
 
@@ -28,6 +30,24 @@ def start(api: httpx.Client, span: dict[str, int] = TODAY) -> dict[str, Any]:
 def read_job(api: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = api.get(f"/export/content/data/{job['job_identifier']}").json()
     return found
+
+
+def test_the_file_is_at_the_url_under_which_the_sandbox_is_asked(tmp_path: Path) -> None:
+    certificate = write_certificate(tmp_path / "https.pem")
+    with Sandbox(certificate=str(certificate), speed=1e6) as sandbox:
+        headers = {
+            "Authorization": f"Bearer {sandbox.token}",
+            "Accept": "application/json, application/octet-stream",
+            "Intercom-Version": "2.17",
+        }
+        verify = ssl.create_default_context(cafile=certificate)
+        with httpx.Client(base_url=sandbox.url, headers=headers, verify=verify) as api:
+            api.post("/messages", json=email()).raise_for_status()
+            job = start(api)
+            assert eventually(lambda: read_job(api, job)["status"] == "completed")
+            url = read_job(api, job)["download_url"]
+            assert url.startswith(sandbox.url)
+            assert gzip.decompress(api.get(url).content)
 
 
 def test_a_job_ends_with_a_file_of_the_messages(api: httpx.Client) -> None:

@@ -115,9 +115,9 @@ def test_documented_errors_have_the_documented_words(api: httpx.Client, wire: di
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"hello"', b"\xff"])
-def test_a_body_other_than_a_json_object_is_a_bad_request(api: httpx.Client, body: bytes) -> None:
+def test_a_body_other_than_a_json_object_is_invalid(api: httpx.Client, body: bytes) -> None:
     response = api.post("/messages", content=body)
-    assert (response.status_code, response.json()["errors"][0]["code"]) == (400, "bad_request")
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (400, "parameter_invalid")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,13 @@ def test_the_pages_hold_each_event_once_and_the_last_has_no_next(sandbox: Sandbo
         assert len({each[field] for each in events}) == 200
 
 
+@pytest.mark.parametrize("over", [0, 50])
+def test_recipients_wait_for_those_who_are_still_joining(sandbox: Sandbox, api: httpx.Client, over: float) -> None:
+    sandbox.add_ruleset(77, 10, over=1e6)
+    sandbox.add_ruleset(77, 5, over=over)
+    assert page(api)["total_count"] == 0
+
+
 @pytest.mark.parametrize("per_page", ["0", "101", "-1", "many", "9" * 5000])
 def test_a_page_size_out_of_bounds_is_refused(api: httpx.Client, per_page: str) -> None:
     response = api.get("/messages/status", params={"ruleset_id": "77", "per_page": per_page})

@@ -32,7 +32,7 @@ def message(**fields: Any) -> dict[str, Any]:
         ("assume_sent", "success", "unconfirmed", 1),
     ],
 )
-def test_a_second_try_takes_the_first_for_an_attempt_of_unknown_outcome(
+def test_the_outcome_of_the_first_try_is_unknown_to_the_second(
     run_dag: Any, server: Hostile, on_unconfirmed: str, state: str, outcome: str, created: int
 ) -> None:
     with DAG(f"second_try_{on_unconfirmed}") as dag:

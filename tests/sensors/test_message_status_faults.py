@@ -240,7 +240,7 @@ def test_a_list_without_an_end_is_an_error_and_not_a_wait_without_an_end(
     with DAG("endless") as dag:
         wait(timeout=60, retries=2)
     assert run_dag(dag).states == {"wait": "failed"}
-    assert "without an end" in capfd.readouterr().out
+    assert "does not end" in capfd.readouterr().out
     assert len(server.requests) < 30
 
 

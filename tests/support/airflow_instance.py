@@ -21,6 +21,7 @@ import httpx
 import psutil  # type: ignore[import-untyped]  # Airflow brings it, without types
 
 from tests.support.eventually import until
+from tests.support.features import FEATURES
 from tests.support.project import PROJECT
 
 if TYPE_CHECKING:
@@ -245,8 +246,12 @@ class Task:
         body = {"dag_run_id": self.run_id, "logical_date": None, "conf": params}
         self.airflow.call("POST", f"/dags/{self.dag_id}/dagRuns", body)
 
-    def clear(self, *, downstream: bool = False) -> None:
-        """Clear it, as a person does, and optionally the tasks downstream of it."""
+    def clear(self, *, downstream: bool = False, keeps_state: bool = True) -> None:
+        """
+        Clear it, as a person does, and optionally the tasks downstream of it.
+
+        Before Airflow 3.4 a clear always keeps the task state; from then on it does if it is asked to.
+        """
         # The executor reports the end of a task with a delay. A clear before that report may fail the run.
         time.sleep(2)
         body = {
@@ -256,6 +261,8 @@ class Task:
             "task_ids": [self.task_id],
             "include_downstream": downstream,
         }
+        if FEATURES["clear_empties_state"].is_there():
+            body["keep_task_state"] = keeps_state
         self.airflow.call("POST", f"/dags/{self.dag_id}/clearTaskInstances", body)
 
     def mark_failed(self) -> None:

@@ -31,6 +31,37 @@ class Run:
     dag_id: str
     run_id: str
     states: dict[str, str | None]
+    dag: DAG
+
+    def clear(self, task_id: str, *, empties_store: bool = False, map_index: int = -1) -> None:
+        """Clear a task that has ended and run it once more, as Airflow does; from 3.4 on that empties its store."""
+        from airflow.models.taskinstance import TaskInstance, clear_task_instances
+        from airflow.sdk.definitions.dag import _run_task
+        from airflow.utils.session import create_session
+        from airflow.utils.state import TaskInstanceState
+
+        with create_session() as session:
+            find = functools.partial(
+                TaskInstance.get_task_instance, self.dag_id, self.run_id, task_id, map_index=map_index
+            )
+            ended = find(session=session)
+            assert ended
+            try_number = ended.try_number
+            clear_task_instances([ended], session)
+        if empties_store:
+            self.empty_store(task_id, map_index=map_index)
+        task = self.dag.task_dict[task_id]
+        with create_session() as session:
+            instance = find(session=session)
+            assert instance
+            instance.try_number = try_number + 1
+            instance.state = TaskInstanceState.SCHEDULED
+        _run_task(ti=instance, task=task)
+        self.states[task_id if map_index < 0 else f"{task_id}[{map_index}]"] = instance.state and instance.state.value
+
+    def empty_store(self, task_id: str, *, map_index: int = -1) -> None:
+        """Delete all that a task has in the task state store, as a person or a clear of Airflow 3.4 does."""
+        empty_store(self.dag_id, self.run_id, task_id, map_index)
 
     def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         """Read one XCom; None when it does not exist."""
@@ -67,6 +98,23 @@ class Run:
                 )
             ).all()
             return {row.key: XComModel.deserialize_value(row) for row in rows if not row.key.startswith("_link_")}
+
+
+def empty_store(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> None:
+    """Delete all that a task instance has in the task state store."""
+    from airflow.models.task_state_store import TaskStateStoreModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete
+
+    with create_session() as session:
+        session.execute(
+            delete(TaskStateStoreModel).where(
+                TaskStateStoreModel.dag_id == dag_id,
+                TaskStateStoreModel.run_id == run_id,
+                TaskStateStoreModel.task_id == task_id,
+                TaskStateStoreModel.map_index == map_index,
+            )
+        )
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +159,7 @@ def run_dag(_airflow: None, monkeypatch: pytest.MonkeyPatch) -> Any:
         for instance in result.get_task_instances():
             mapped = f"[{instance.map_index}]" if instance.map_index >= 0 else ""
             states[f"{instance.task_id}{mapped}"] = str(instance.state) if instance.state else None
-        return Run(dag.dag_id, result.run_id, states)
+        return Run(dag.dag_id, result.run_id, states, dag)
 
     return run
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -32,7 +31,11 @@ class Feature:
     def is_there(self) -> bool:
         """Check whether the installed Airflow has it."""
         try:
-            attrgetter(self.name)(importlib.import_module(self.module))
+            found: Any = importlib.import_module(self.module)
+            for name in self.name.split("."):
+                # The fields of pydantic's models are not attributes of their classes.
+                fields = getattr(found, "model_fields", {})
+                found = fields[name] if name in fields else getattr(found, name)
         except (ImportError, AttributeError):
             return False
         return True
@@ -41,6 +44,12 @@ class Feature:
 FEATURES: Final = {
     "task_state_store": Feature(
         "task state store", "airflow.sdk", "NEVER_EXPIRE", "docs/reliability.md#before-airflow-33"
+    ),
+    "clear_empties_state": Feature(
+        "a clear that empties the task state store",
+        "airflow.api_fastapi.core_api.datamodels.task_instances",
+        "ClearTaskInstancesBody.keep_task_state",
+        "docs/reliability.md#a-clear-that-empties-the-store",
     ),
     "retry_policy": Feature(
         "retry policies",

@@ -426,6 +426,8 @@ class Hostile:
             "POST /conversations/search": {"type": "conversation.list", "conversations": [{"id": "215"}]},
             "POST /contacts/search": {"type": "list", "data": [{"id": "c-1"}]},
         }
+        if request.call.startswith("GET /admins/"):
+            return {"type": "admin", "id": request.path.rpartition("/")[2], "name": "Ada", "has_inbox_seat": True}
         return answers.get(request.call, {"type": "error.list", "request_id": "req-1", "errors": errors})
 
     def _send(self, wire: dict[str, Any]) -> dict[str, Any]:

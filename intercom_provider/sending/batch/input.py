@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from intercom_provider.api.settings import Settings
     from intercom_provider.sending.batch.source import MessageSource
 
+MAX_SENDERS_LOOKED_UP: Final = 5
 _MAX_LITERALS: Final = 100
 
 
@@ -76,6 +77,8 @@ class BatchInput:
         self._defaults = Defaults(None)
         self._repeated: set[bytes] = set()
         self._checked = False
+        self.senders: dict[str, None] = {}
+        """The ids of the first few admins from whom messages come, once they were checked."""
 
     def __enter__(self) -> Self:
         return self
@@ -106,6 +109,9 @@ class BatchInput:
         for index, row in enumerate(source):
             count += 1
             item = self._item(source, index, row, findings)
+            if item is not None and item.message is not None and len(self.senders) < MAX_SENDERS_LOOKED_UP:
+                sender = item.message.from_admin_id
+                self.senders[str(self._settings.admin_id if sender is None else sender)] = None
             if item is not None and self._may_repeat_another(item):
                 digest = bytes.fromhex(item.digest)
                 (self._repeated if digest in seen else seen).add(digest)

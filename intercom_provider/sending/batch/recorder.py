@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api.errors import (
     ApiError,
@@ -63,7 +63,7 @@ class Recorder:
         elif found.state == "claimed":
             self.add(item, "claimed", f"{found} answers for it: {'sending' if found.lease_runs else 'unconfirmed'}")
         else:
-            self._add_unconfirmed(item, f"{found} left no result")
+            self._add_unconfirmed(item, found.no_result)
 
     def add_error(self, item: Item, error: IntercomError) -> Outcome:
         """
@@ -145,8 +145,17 @@ class Recorder:
             reason=(shared_reason or reason) if is_counted_by_reason else None,
             number=item.number,
         )
-        line: dict[str, Any] = {"index": item.index, "key": item.key, "outcome": outcome}
-        self._results.add({**line, **ids._asdict(), "reason": reason})
+        self._results.add(
+            {
+                "index": item.index,
+                "key": item.key,
+                "outcome": outcome,
+                "id": ids.id,
+                "conversation_id": ids.conversation_id,
+                "whatsapp_message_id": ids.whatsapp_message_id,
+                "reason": reason,
+            }
+        )
 
     def _add_unconfirmed(self, item: Item, why: str, shared: str | None = None) -> None:
         self._counts.transient += self._may_resend

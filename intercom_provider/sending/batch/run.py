@@ -37,19 +37,17 @@ from typing import TYPE_CHECKING, Final
 from intercom_provider.api import calls
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.errors import (
-    ApiError,
-    ForbiddenError,
+    CommonRefusalError,
     IntercomError,
-    InvalidInputError,
     RateLimitedError,
     StoppedError,
-    UnauthorizedError,
     UnconfirmedError,
     UnreachableError,
 )
 from intercom_provider.api.flow import RetryLimits
 from intercom_provider.api.pacing import MAX_DELAY_SECONDS, Pacer
 from intercom_provider.ledger.ledger import Result, ids_of
+from intercom_provider.sending.batch.common_refusal import MAX_UNKNOWN_CONTACTS, CommonRefusal
 from intercom_provider.sending.batch.counts import Counts
 from intercom_provider.sending.batch.progress import ProgressLog
 from intercom_provider.sending.batch.recorder import Recorder
@@ -132,6 +130,7 @@ class BatchRun:
         self._committed_at = time.monotonic()
         self._max_queued, self._pace, self._answered_since_commit = _MIN_QUEUED_INTENTS, 0.0, 0
         self._consecutive_unanswered = 0
+        self._common_refusal = CommonRefusal()
         # Messages that wait for their next request. They hold no thread, and certainly were not sent.
         self._delayed: list[tuple[float, int, MessageInFlight]] = []
         self._progress = ProgressLog(self.counts)
@@ -155,6 +154,9 @@ class BatchRun:
         finally:
             # Also when the ledger cannot be written: requests may have been made, whose answers are collected.
             self._drain()
+        if isinstance(self.fatal, CommonRefusalError):
+            # What all messages have in common, a retry meets as well.
+            self.counts.transient = 0
         self._progress.write(delayed=len(self._delayed), is_over=True)
         if self._broken is not None:
             raise self._broken
@@ -263,7 +265,12 @@ class BatchRun:
     @property
     def _may_begin(self) -> bool:
         is_silent = self._consecutive_unanswered >= _MAX_UNANSWERED_BEFORE_PAUSE
-        return not (self._exhausted or (is_silent and (self._threads.under_way or self._delayed)))
+        # While nobody was accepted, a few contacts show whether they are new or the sender is wrong.
+        has_unknown = any(in_flight.waits_for_contact for *_, in_flight in self._delayed)
+        is_doubtful = has_unknown and not self._common_refusal.is_any_accepted
+        open_messages = len(self._delayed) + len(self._threads.under_way)
+        waits = is_silent or (is_doubtful and open_messages >= MAX_UNKNOWN_CONTACTS)
+        return not (self._exhausted or (waits and (self._threads.under_way or self._delayed)))
 
     def _record_known_outcome(self, item: Item) -> bool:
         """Record the outcome of a message that needs no request; return False for a message that needs one."""
@@ -304,6 +311,10 @@ class BatchRun:
         if receipt is not None:
             self._uncommitted[item.digest] = Result(receipt.outcome, receipt.reason, ids_of(receipt))
             self._recorder.add_receipt(item, receipt)
+            if receipt.outcome == "rejected":
+                self._stop_where(self._common_refusal.refuse_unaccepted(receipt.reason or ""))
+            else:
+                self._common_refusal.is_any_accepted = True
         elif isinstance(error, UnconfirmedError):
             self._uncommitted[item.digest] = Result("unconfirmed", error.why)
             self._recorder.add_unconfirmed(item, error)
@@ -313,9 +324,10 @@ class BatchRun:
             self._uncommitted[item.digest] = None
             self._recorder.add_not_sent(item)
         else:
-            if _stops_all(error):
+            if _is_closed_for_long(error):
                 self._abort(error)
             self._uncommitted[item.digest] = Result(self._recorder.add_error(item, error), str(error))
+            self._stop_where(self._common_refusal.refuse(error))
         if self._threads.last_unanswered is in_flight:
             last = error.why if isinstance(error, UnconfirmedError) else str(error).rstrip(".")
             self._abort(
@@ -324,6 +336,10 @@ class BatchRun:
                     "The rest was not tried"
                 )
             )
+
+    def _stop_where(self, common: IntercomError | None) -> None:
+        if common is not None:
+            self._abort(common)
 
     def _abort(self, error: IntercomError) -> None:
         if self.fatal is None:
@@ -372,10 +388,8 @@ class BatchRun:
             self._recorder.count_rest()
 
 
-def _stops_all(error: IntercomError) -> bool:
-    """Check whether every message would meet this error."""
-    if isinstance(error, UnauthorizedError | ForbiddenError | InvalidInputError):
-        return True
-    if isinstance(error, RateLimitedError) and error.retry_at is not None:
-        return error.retry_at > time.time() + MAX_DELAY_SECONDS
-    return isinstance(error, ApiError) and error.code == "intercom_version_invalid"
+def _is_closed_for_long(error: IntercomError) -> bool:
+    """Check whether the rate limit opens too late to wait for it."""
+    if not isinstance(error, RateLimitedError) or error.retry_at is None:
+        return False
+    return error.retry_at > time.time() + MAX_DELAY_SECONDS

@@ -31,6 +31,7 @@ MAX_THREADS: Final = 100
 MAX_CONSECUTIVE_UNANSWERED: Final = 50
 """After so many messages in a row that ended without an answer about themselves, no further request is made."""
 
+_STATUS_NOT_FOUND: Final = 404
 _STATUS_TOO_MANY_REQUESTS: Final = 429
 _MIN_SERVER_ERROR_STATUS: Final = 500
 _FIRST_THREADS: Final = 4
@@ -57,6 +58,9 @@ class MessageInFlight:
     error: Exception | None = None
     last_request_unanswered: bool = False
     """Whether the last request got no answer, or one that says nothing about the message (429, 5xx)."""
+
+    waits_for_contact: bool = False
+    """Whether the last answer was that the contact is not there."""
 
     @property
     def intent(self) -> Intent:
@@ -85,6 +89,7 @@ class MessageInFlight:
         """
         try:
             answer = client.exchange(self.request)
+            self.waits_for_contact = not isinstance(answer, NoReply) and answer.status == _STATUS_NOT_FOUND
             self.last_request_unanswered = (
                 isinstance(answer, NoReply)
                 or answer.status == _STATUS_TOO_MANY_REQUESTS

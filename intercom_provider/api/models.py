@@ -293,7 +293,9 @@ class Me(Tolerant):
     app: Workspace | Missing | None = Field(default=None, union_mode="left_to_right")
 
 
-Outcome: TypeAlias = Literal["sent", "already_sent", "rejected", "not_sent", "unconfirmed", "expired", "dry_run"]
+Outcome: TypeAlias = Literal[
+    "sent", "already_sent", "claimed", "rejected", "not_sent", "unconfirmed", "expired", "dry_run"
+]
 
 
 class Receipt(BaseModel):

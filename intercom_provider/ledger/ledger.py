@@ -21,8 +21,10 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
+from intercom_provider.api.errors import IntercomError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from intercom_provider.api.models import Receipt
 
@@ -47,6 +49,12 @@ LOST_HINT: Final = (
 
 # A max_tries that no attempt has: the entry dates from before the task was cleared.
 _BEFORE_CLEAR: Final = -1
+
+
+class LedgerUnavailableError(IntercomError):
+    """The ledger cannot be read or written; what it would have to hold first is not sent."""
+
+    transient = True
 
 
 class SupersededError(Exception):
@@ -120,25 +128,73 @@ def ids_of(receipt: Receipt) -> Ids:
     return Ids(receipt.id, receipt.whatsapp_message_id, receipt.conversation_id, receipt.created_at)
 
 
+class Result(NamedTuple):
+    """
+    What came of a message that this try has attempted.
+
+    :param outcome: ``sent``, ``rejected``, ``not_sent``, ``expired`` or ``unconfirmed``.
+    :param reason: Why it is not ``sent``; None when it is.
+    :param ids: What is kept of Intercom's answer.
+    """
+
+    outcome: str
+    reason: str | None = None
+    ids: Ids = NO_IDS
+
+
+class Intent(NamedTuple):
+    """
+    A message that is about to be sent.
+
+    :param key: The user's own id for it; None when it has none.
+    :param message_type: Its type as Intercom is sent it.
+    """
+
+    key: str | int | None
+    message_type: str
+
+
+def sent_ids(results: Mapping[str, Result | None]) -> dict[str, Ids | None]:
+    """
+    Reduce results to what a ledger needs that keeps only what holds a message back.
+
+    :param results: The results, by digest; None for a message of which nothing was sent.
+    :return: The ids of what was sent, None for what certainly was not. What is unconfirmed stays an intent, and is
+        left out.
+    """
+    return {
+        digest: result.ids if result is not None and result.outcome == "sent" else None
+        for digest, result in results.items()
+        if result is None or result.outcome != "unconfirmed"
+    }
+
+
 class Entry(NamedTuple):
     """
     What is known of one message from earlier attempts.
 
-    :param state: ``sent``, or ``intent`` when the message may or may not have been sent.
+    :param state: ``sent``; ``intent`` when the message may or may not have been sent; ``claimed`` when another run
+        is sending it or does not know, and answers for it.
     :param attempt: The number of the attempt that wrote it.
     :param max_tries: Airflow's ``max_tries`` at that time; another one now means that the task was cleared.
     :param ids: The ids of a message that was sent.
     :param at: When it was written, in epoch seconds; None where that is not recorded.
     :param map_index: The instance of the mapped task that wrote it; None for this one.
+    :param run: The DAG, run and task that wrote it, where that is another one; None for this one.
+    :param message_type: The type of the message, where that is recorded.
+    :param lease_runs: Whether another run holds it now, and may be sending it.
     :param note: Why nothing more is known, where there is no record of this message; "" (default) where there is.
     """
 
-    state: Literal["intent", "sent"]
+    state: Literal["intent", "sent", "claimed"]
     attempt: int
     max_tries: int
     ids: Ids = NO_IDS
     at: float | None = None
     map_index: int | None = None
+    run: str | None = None
+    message_type: str | None = None
+    lease_runs: bool = False
     note: str = ""
 
     @property
@@ -147,9 +203,11 @@ class Entry(NamedTuple):
         return self.note or f"{self} left no result"
 
     def __str__(self) -> str:
+        run = "" if self.run is None else f"{self.run}, "
         instance = "" if self.map_index is None else f"map index {self.map_index}, "
-        at = "" if self.at is None else f" at {datetime.fromtimestamp(self.at, UTC):%H:%M:%S} UTC"
-        return f"{instance}attempt {self.attempt}{at}"
+        day = "%Y-%m-%d " if self.run is not None else ""
+        at = "" if self.at is None else f" at {datetime.fromtimestamp(self.at, UTC):{day}%H:%M:%S} UTC"
+        return f"{run}{instance}attempt {self.attempt}{at}"
 
 
 class Ledger(Protocol):
@@ -162,6 +220,18 @@ class Ledger(Protocol):
     @property
     def recovery_hint(self) -> str:
         """What a person can do about a message whose outcome is unknown."""
+
+    @property
+    def salt(self) -> str:
+        """What digests are salted with, so that they differ between the scopes of ledgers; known once a try began."""
+
+    @property
+    def may_send_now(self) -> bool:
+        """Whether what was committed still holds for as long as a request may take; asked before each request."""
+
+    @property
+    def wants_commit(self) -> bool:
+        """Whether a commit is due, even of nothing, for what was committed to go on holding."""
 
     def begin_try(self, *, read_only: bool = False) -> None:
         """
@@ -178,6 +248,14 @@ class Ledger(Protocol):
         Take into account what other instances of the mapped task have sent, unless all may be sent again anyway.
 
         :raises AirflowException: When an instance may have sent something and cannot be asked; Airflow retries.
+        """
+
+    def look_up(self, digests: Collection[str]) -> None:
+        """
+        Read what is known of messages that :meth:`find` will be asked about.
+
+        :param digests: The messages.
+        :raises LedgerUnavailableError: When the ledger cannot be read.
         """
 
     def find(self, digest: str) -> Entry | None:
@@ -198,14 +276,16 @@ class Ledger(Protocol):
         :return: True when it may be sent.
         """
 
-    def commit(self, results: Mapping[str, Ids | None], intents: Iterable[str]) -> None:
+    def commit(self, results: Mapping[str, Result | None], intents: Mapping[str, Intent]) -> Collection[str]:
         """
         Write results and the next intents; when this fails, none of the intents may be sent.
 
-        :param results: The ids of each message that was sent, by digest; None when it certainly was not sent. A
-            message that was intended and is not named here stays an intent.
-        :param intents: The digests of the messages that are about to be sent.
+        :param results: What came of messages, by digest; None when nothing was sent and this try will attempt it
+            again, or not at all. A message that was intended and is not named here stays an intent.
+        :param intents: The messages that are about to be sent, by digest.
+        :return: The digests of those that must not be sent after all: another run was faster. :meth:`find` says more.
         :raises SupersededError: When another attempt of the same task has taken over.
+        :raises LedgerUnavailableError: When the ledger cannot be written.
         """
 
     def is_current(self) -> bool:
@@ -225,6 +305,7 @@ class StatelessLedger:
 
     :param attempt: The attempt; None (default) for the only one. A second one has to assume that the first may have
         sent any message.
+    :param salt: What digests are salted with.
     """
 
     keeps_records = False
@@ -232,14 +313,21 @@ class StatelessLedger:
         f"{RECOVERY_HINT}. Airflow before 3.3 keeps no record between two tries, so every try counts as such an attempt"
     )
 
-    def __init__(self, attempt: Attempt | None = None) -> None:
+    may_send_now = True
+    wants_commit = False
+
+    def __init__(self, attempt: Attempt | None = None, *, salt: str = "") -> None:
         self._attempt = attempt or Attempt()
+        self.salt = salt
 
     def begin_try(self, *, read_only: bool = False) -> None:
         """Do nothing: there are no records."""
 
     def include_mapped_instances(self) -> None:
         """Do nothing: no instance has records."""
+
+    def look_up(self, digests: Collection[str]) -> None:
+        """Do nothing: nothing is known of any message."""
 
     def find(self, digest: str) -> Entry | None:  # noqa: ARG002 - the same is true of each message
         """Return None in the first attempt, and an intent of the attempt before in later ones."""
@@ -252,8 +340,9 @@ class StatelessLedger:
         """Decide by :func:`may_repeat`."""
         return may_repeat(entry, self._attempt, repeat, on_unconfirmed)
 
-    def commit(self, results: Mapping[str, Ids | None], intents: Iterable[str]) -> None:
-        """Do nothing: there is no place to write to."""
+    def commit(self, results: Mapping[str, Result | None], intents: Mapping[str, Intent]) -> Collection[str]:  # noqa: ARG002 - there is no place to write to
+        """Return nothing: whatever is intended may be sent."""
+        return ()
 
     def is_current(self) -> bool:
         """Return True: another attempt would leave no trace."""
@@ -292,6 +381,8 @@ def may_repeat(entry: Entry, attempt: Attempt, repeat: Repeat | str, on_unconfir
     # The tries of another map index are counted apart, and entries of other indexes are read only after a clear.
     first_after_clear = entry.map_index is not None and not attempt.is_retry
     was_cleared = first_after_clear or entry.max_tries != attempt.max_tries
+    if entry.state == "claimed":
+        return on_unconfirmed == "resend" and not entry.lease_runs
     if repeat == "always" or (repeat == "on_clear" and was_cleared):
         return True
     return entry.state == "intent" and on_unconfirmed == "resend"

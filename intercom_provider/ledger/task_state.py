@@ -39,19 +39,19 @@ from intercom_provider.ledger.ledger import (
     LOST_HINT,
     RECOVERY_HINT,
     Entry,
-    Ids,
     SupersededError,
     best_known,
     lost_records,
     may_repeat,
+    sent_ids,
 )
 from intercom_provider.ledger.mapped import UNREADABLE
 from intercom_provider.ledger.stored import entry_from_json, entry_to_json, is_count, read_part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
-    from intercom_provider.ledger.ledger import Attempt, OnUnconfirmed, Repeat
+    from intercom_provider.ledger.ledger import Attempt, Intent, OnUnconfirmed, Repeat, Result
     from intercom_provider.ledger.mapped import MappedInstances
     from intercom_provider.ledger.stored import Store
 
@@ -72,8 +72,13 @@ class _TaskStateLedger:
     """What the ledger of one message and that of a batch have in common."""
 
     keeps_records = True
+    may_send_now = True
+    wants_commit = False
 
-    def __init__(self, store: Store, attempt: Attempt, mapped_instances: MappedInstances | None = None) -> None:
+    def __init__(
+        self, store: Store, attempt: Attempt, mapped_instances: MappedInstances | None = None, *, salt: str = ""
+    ) -> None:
+        self.salt = salt
         self._store = store
         self._attempt = attempt
         self._mapped_instances = mapped_instances
@@ -83,6 +88,9 @@ class _TaskStateLedger:
             attempt.max_tries,
             note="the record in Airflow's task state store is unreadable",
         )
+
+    def look_up(self, digests: Collection[str]) -> None:
+        """Do nothing: the whole ledger was read when the try began."""
 
     def may_send(self, entry: Entry, repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str) -> bool:
         """Decide by :func:`intercom_provider.ledger.ledger.may_repeat`."""
@@ -136,13 +144,20 @@ class MessageLedger(_TaskStateLedger):
     :param store: Airflow's ``task_state_store``.
     :param attempt: The attempt.
     :param mapped_instances: The other instances of a mapped task; None (default) when it is not mapped.
+    :param salt: What digests are salted with.
     :param key: The key in the store (default ``intercom/ledger``).
     """
 
     def __init__(
-        self, store: Store, attempt: Attempt, mapped_instances: MappedInstances | None = None, *, key: str = MESSAGE_KEY
+        self,
+        store: Store,
+        attempt: Attempt,
+        mapped_instances: MappedInstances | None = None,
+        *,
+        salt: str = "",
+        key: str = MESSAGE_KEY,
     ) -> None:
-        super().__init__(store, attempt, mapped_instances)
+        super().__init__(store, attempt, mapped_instances, salt=salt)
         self._key = key
         self._at_begin: dict[str, Entry] = {}
         self._entries: dict[str, Entry] = {}
@@ -176,12 +191,12 @@ class MessageLedger(_TaskStateLedger):
             known = self._mapped_instances.look_up(digest, changed=bool(self._at_begin))
         return known or self._at_begin.get(LOST)
 
-    def commit(self, results: Mapping[str, Ids | None], intents: Iterable[str]) -> None:
+    def commit(self, results: Mapping[str, Result | None], intents: Mapping[str, Intent]) -> Collection[str]:
         """Write results and intents; a later attempt's entry is left alone by a message that was not sent."""
         now, number, max_tries = time.time(), self._attempt.number, self._attempt.max_tries
         before = self._entries
         entries = dict(before)
-        for digest, ids in results.items():
+        for digest, ids in sent_ids(results).items():
             if ids is not None:
                 entries[digest] = Entry("sent", number, max_tries, ids, now)
             elif self._is_own_intent(digest):
@@ -189,10 +204,11 @@ class MessageLedger(_TaskStateLedger):
                 entries |= {name: entry for name, entry in self._at_begin.items() if name == digest}
         entries |= {digest: Entry("intent", number, max_tries, at=now) for digest in intents}
         if entries == before:
-            return
+            return ()
         self._write(entries)
         self._entries = entries
         self._publish(entries)
+        return ()
 
     def end_try(self) -> None:
         """Do nothing: each commit has published all there is."""
@@ -249,12 +265,15 @@ class BatchLedger(_TaskStateLedger):
     :param store: Airflow's ``task_state_store``.
     :param attempt: The attempt.
     :param mapped_instances: The other instances of a mapped task; None (default) when it is not mapped.
+    :param salt: What digests are salted with.
     """
 
     recovery_hint = RECOVERY_HINT
 
-    def __init__(self, store: Store, attempt: Attempt, mapped_instances: MappedInstances | None = None) -> None:
-        super().__init__(store, attempt, mapped_instances)
+    def __init__(
+        self, store: Store, attempt: Attempt, mapped_instances: MappedInstances | None = None, *, salt: str = ""
+    ) -> None:
+        super().__init__(store, attempt, mapped_instances, salt=salt)
         self._writer = uuid.uuid4().hex
         self._known: dict[str, Entry] = {}
         self._known_elsewhere: dict[str, Entry] = {}
@@ -287,14 +306,14 @@ class BatchLedger(_TaskStateLedger):
         known = best_known((here.get(digest), elsewhere.get(digest)))
         return known or here.get(UNREADABLE) or here.get(LOST) or elsewhere.get(LOST)
 
-    def commit(self, results: Mapping[str, Ids | None], intents: Iterable[str]) -> None:
+    def commit(self, results: Mapping[str, Result | None], intents: Mapping[str, Intent]) -> Collection[str]:
         """Write results and intents with one call; raise SupersededError when another process has taken over."""
         next_intents = dict.fromkeys(intents)
         if next_intents and not self._has_published_intents:
             # From here on more may be sent than was published; if this process is killed, the others must know that.
             self._publish(self._known, is_final=False)
             self._has_published_intents = True
-        packed = {digest: None if ids is None else ids.pack() for digest, ids in results.items()}
+        packed = {digest: None if ids is None else ids.pack() for digest, ids in sent_ids(results).items()}
         growth = sum(map(_json_size, packed.items())) + sum(map(_json_size, next_intents))
         part = self._part
         if part is None or (part.is_written and part.size + growth > _FULL_PART_BYTES):
@@ -314,6 +333,7 @@ class BatchLedger(_TaskStateLedger):
         part.is_written = True
         if not self._is_current():
             raise SupersededError("another attempt of this task has taken over")
+        return ()
 
     def end_try(self) -> None:
         """Publish what was sent, unless another process has taken over, which publishes itself."""

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from intercom_provider.ledger.ledger import StatelessLedger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from typing import TypeVar
 
-    from intercom_provider.ledger.ledger import Attempt, Entry, Ids, Ledger, OnUnconfirmed, Repeat
+    from intercom_provider.ledger.ledger import Attempt, Entry, Intent, Ledger, OnUnconfirmed, Repeat, Result
     from intercom_provider.notifications.alert import Alert
 
     T = TypeVar("T")
@@ -70,12 +70,31 @@ class AlertLedger:
         """What a person can do about an alert whose outcome is unknown."""
         return self._ledger.recovery_hint
 
+    @property
+    def salt(self) -> str:
+        """What digests are salted with."""
+        return self._ledger.salt
+
+    @property
+    def may_send_now(self) -> bool:
+        """Return True: an alert that nobody gets is worse than one too many."""
+        return True
+
+    @property
+    def wants_commit(self) -> bool:
+        """Return False: an alert takes half a minute at most."""
+        return False
+
     def begin_try(self, *, read_only: bool = False) -> None:
         """Read the records."""
         self._guard(lambda: self._ledger.begin_try(read_only=read_only))
 
     def include_mapped_instances(self) -> None:
         """Do nothing: each instance of a mapped task alerts about itself."""
+
+    def look_up(self, digests: Collection[str]) -> None:
+        """Read what is known of the alert."""
+        self._guard(lambda: self._ledger.look_up(digests))
 
     def find(self, digest: str) -> Entry | None:
         """Find what is known of the alert; None also when the store does not answer."""
@@ -85,12 +104,11 @@ class AlertLedger:
         """Decide whether the alert may be given again."""
         return self._ledger.may_send(entry, repeat, on_unconfirmed)
 
-    def commit(self, results: Mapping[str, Ids | None], intents: Iterable[str]) -> None:
+    def commit(self, results: Mapping[str, Result | None], intents: Mapping[str, Intent]) -> Collection[str]:
         """Write the intent, whose failure is only logged, or the result, whose failure the sender logs."""
         if results:
-            self._ledger.commit(results, intents)
-        else:
-            self._guard(lambda: self._ledger.commit(results, intents))
+            return self._ledger.commit(results, intents)
+        return self._guard(lambda: self._ledger.commit(results, intents)) or ()
 
     def is_current(self) -> bool:
         """Check whether no other attempt of the task has taken over."""

@@ -26,11 +26,11 @@ from intercom_provider.fields import (
 from intercom_provider.links import IntercomLink, inbox_url, show_link
 from intercom_provider.sending.held_timeout import HeldTimeout
 from intercom_provider.sending.options import SendOptions, find_problems, read_options
-from intercom_provider.sending.task_instance import batch_ledger, read_attempt, scope_salt
+from intercom_provider.sending.task_instance import batch_ledger, begin_in_table, read_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     import jinja2
     from airflow.sdk import Context
@@ -48,7 +48,7 @@ class SendMessageBatchOperator(BaseOperator):
     retry, also after a killed worker, sends only the others. Uses
     https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages/createmessage.
 
-    XCom, each key on its own and pushed even when the task fails: ``total``; ``sent``, ``already_sent``,
+    XCom, each key on its own and pushed even when the task fails: ``total``; ``sent``, ``already_sent``, ``claimed``,
     ``rejected``, ``not_sent``, ``unconfirmed``, ``expired``, ``duplicates``, ``dry_run`` (they add up to ``total``);
     ``reasons`` (at most ten, with counts), ``whatsapp_message_ids`` (complete, or None above 1,000), ``results_path``,
     ``results_try``.
@@ -70,6 +70,13 @@ class SendMessageBatchOperator(BaseOperator):
     :param repeat: When the same task may send again: ``never`` (default), ``on_clear``, ``always`` (templated).
     :param on_unconfirmed: What to do with an earlier try's messages without a known outcome: ``fail`` (default),
         ``resend``, ``assume_sent`` (templated).
+    :param campaign: The campaign within which a message goes out once, whichever task, run or DAG sends it; None
+        (default) for this task in its run. Needs a ledger in a database (templated).
+    :param repeat_after: After what time a message of the campaign may go out again: a timedelta, ``7d``, ``12h``;
+        None (default) for never. Whole days count calendar days (templated).
+    :param ledger_conn_id: The connection of the database with the ledger, PostgreSQL or SQLite; None (default) for
+        ``[intercom] ledger_conn_id``, else for Airflow's task state store (templated).
+    :param timezone: The time zone of whole days, an IANA name; None (default) for UTC (templated).
     :param api_version: Replaces the connection's API version (templated).
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
     :raises InvalidFieldError: When a field or a message is wrong; nothing was sent.
@@ -86,6 +93,10 @@ class SendMessageBatchOperator(BaseOperator):
         "not_after",
         "repeat",
         "on_unconfirmed",
+        "campaign",
+        "repeat_after",
+        "ledger_conn_id",
+        "timezone",
         "api_version",
         "intercom_conn_id",
     )
@@ -107,6 +118,10 @@ class SendMessageBatchOperator(BaseOperator):
         not_after: float | str | datetime | None = None,
         repeat: Repeat | str = "never",
         on_unconfirmed: OnUnconfirmed | str = "fail",
+        campaign: str | None = None,
+        repeat_after: timedelta | str | None = None,
+        ledger_conn_id: str | None = None,
+        timezone: str | None = None,
         api_version: str | None = None,
         intercom_conn_id: str = "intercom_default",
         multiple_outputs: bool = True,
@@ -124,6 +139,10 @@ class SendMessageBatchOperator(BaseOperator):
         self.not_after = not_after
         self.repeat = repeat
         self.on_unconfirmed = on_unconfirmed
+        self.campaign = campaign
+        self.repeat_after = repeat_after
+        self.ledger_conn_id = ledger_conn_id
+        self.timezone = timezone
         self.api_version = api_version
         self.intercom_conn_id = intercom_conn_id
         self._killed = False
@@ -176,11 +195,13 @@ class SendMessageBatchOperator(BaseOperator):
         results = ResultsWriter(self._folder(context), read_attempt(context).number)
         settings = IntercomHook(self.intercom_conn_id, api_version=self.api_version).settings
         show_link(context, inbox_url(settings))
+        if options.ledger_conn_id is not None and not settings.dry_run:
+            ledger = begin_in_table(context, options)
         messages = self.messages.value if isinstance(self.messages, HiddenMessages) else self.messages
         with (
             self._ask_others(ledger, options, dry_run=settings.dry_run),
             BatchInput(
-                messages, self.defaults, duplicates=self.duplicates, salt=scope_salt(context), settings=settings
+                messages, self.defaults, duplicates=self.duplicates, salt=ledger.salt, settings=settings
             ) as batch,
         ):
             total = batch.check()

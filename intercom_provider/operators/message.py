@@ -17,11 +17,11 @@ from intercom_provider.fields import is_untemplated
 from intercom_provider.links import IntercomLink, conversation_url, inbox_url, show_link
 from intercom_provider.operators.batch import SendMessageBatchOperator
 from intercom_provider.sending.options import OnRejected, find_problems, read_options
-from intercom_provider.sending.task_instance import message_ledger, scope_salt
+from intercom_provider.sending.task_instance import begin_in_table, message_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     import jinja2
     from airflow.sdk import Context
@@ -50,7 +50,7 @@ class SendMessageOperator(BaseOperator):
     The request is repeated only when it certainly did not reach Intercom or was refused unread. Rests on
     https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages/createmessage.
 
-    XCom, each key on its own and there even when the task fails: ``outcome`` (``sent``, ``already_sent``,
+    XCom, each key on its own and there even when the task fails: ``outcome`` (``sent``, ``already_sent``, ``claimed``,
     ``rejected``, ``not_sent``, ``unconfirmed``, ``expired``, ``dry_run``), ``reason``, ``id``, ``conversation_id``,
     ``whatsapp_message_id``, ``message_type``, ``created_at``, ``key``.
 
@@ -79,6 +79,13 @@ class SendMessageOperator(BaseOperator):
     :param on_unconfirmed: What to do after an earlier try without a known outcome: ``fail`` (default),
         ``resend``, ``assume_sent`` (templated).
     :param on_rejected: ``fail`` (default), or ``report``: success with the outcome ``rejected``.
+    :param campaign: The campaign within which a message goes out once, whichever task, run or DAG sends it; None
+        (default) for this task in its run. Needs a ledger in a database (templated).
+    :param repeat_after: After what time a message of the campaign may go out again: a timedelta, ``7d``, ``12h``;
+        None (default) for never. Whole days count calendar days (templated).
+    :param ledger_conn_id: The connection of the database with the ledger, PostgreSQL or SQLite; None (default) for
+        ``[intercom] ledger_conn_id``, else for Airflow's task state store (templated).
+    :param timezone: The time zone of whole days, an IANA name; None (default) for UTC (templated).
     :param api_version: Replaces the connection's API version (templated).
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
     :raises InvalidFieldError: When a field is wrong; nothing was sent. Literals are checked when the DAG is parsed.
@@ -104,6 +111,10 @@ class SendMessageOperator(BaseOperator):
         "not_after",
         "repeat",
         "on_unconfirmed",
+        "campaign",
+        "repeat_after",
+        "ledger_conn_id",
+        "timezone",
         "api_version",
         "intercom_conn_id",
     )
@@ -136,6 +147,10 @@ class SendMessageOperator(BaseOperator):
         repeat: Repeat | str = "never",
         on_unconfirmed: OnUnconfirmed | str = "fail",
         on_rejected: OnRejected = "fail",
+        campaign: str | None = None,
+        repeat_after: timedelta | str | None = None,
+        ledger_conn_id: str | None = None,
+        timezone: str | None = None,
         api_version: str | None = None,
         intercom_conn_id: str = "intercom_default",
         multiple_outputs: bool = True,
@@ -162,6 +177,10 @@ class SendMessageOperator(BaseOperator):
         self.repeat = repeat
         self.on_unconfirmed = on_unconfirmed
         self.on_rejected = on_rejected
+        self.campaign = campaign
+        self.repeat_after = repeat_after
+        self.ledger_conn_id = ledger_conn_id
+        self.timezone = timezone
         self.api_version = api_version
         self.intercom_conn_id = intercom_conn_id
         self._files = {name for name in _FILE_FIELDS if _is_file(getattr(self, name))}
@@ -227,7 +246,9 @@ class SendMessageOperator(BaseOperator):
         if self._killed:
             hook.stop()
         show_link(context, inbox_url(hook.settings))
-        send = SingleSend(parse_message(self._fields()), hook.settings, options, ledger, salt=scope_salt(context))
+        if options.ledger_conn_id is not None and not hook.settings.dry_run:
+            ledger = begin_in_table(context, options)
+        send = SingleSend(parse_message(self._fields()), hook.settings, options, ledger, salt=ledger.salt)
         with hook.get_conn() as client:
             return send.run(client)
 

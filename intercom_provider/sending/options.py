@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeAlia
 
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.values import is_missing
+from intercom_provider.compat import conf
 from intercom_provider.fields import read_not_after
 from intercom_provider.ledger.ledger import ON_UNCONFIRMED, REPEATS, OnUnconfirmed, Repeat
+from intercom_provider.ledger.repeat_after import RepeatAfter, read_repeat_after
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -17,6 +19,8 @@ OnRejected: TypeAlias = Literal["fail", "report"]
 
 Choices: TypeAlias = "Mapping[str, tuple[str, ...]]"
 """The words that a field may hold, by the field's name."""
+
+MAX_CAMPAIGN_CHARS: Final = 200
 
 # A template of these may render to nothing, which means the first word.
 _WITH_DEFAULT: Final = {"repeat": REPEATS, "on_unconfirmed": ON_UNCONFIRMED}
@@ -31,6 +35,9 @@ class SendOptions(NamedTuple):
     :param repeat: When a message that was sent may be sent again (default ``never``).
     :param on_unconfirmed: What to do with an earlier attempt without a known outcome (default ``fail``).
     :param on_rejected: Whether a refused message is an error; of one message only (default ``fail``).
+    :param campaign: Within which a message goes out once, whoever sends it; None (default) for the task in its run.
+    :param repeat_after: After what time a message of the campaign may go out again; None (default) for never.
+    :param ledger_conn_id: The connection of the database with the ledger; None (default) for Airflow's own store.
     :param budget: The share of the rate limit that a batch may use (default 0.8).
     :param concurrency: The maximum number of requests of a batch in flight; None (default) for as many as needed.
     """
@@ -40,6 +47,9 @@ class SendOptions(NamedTuple):
     repeat: Repeat | str = "never"
     on_unconfirmed: OnUnconfirmed | str = "fail"
     on_rejected: OnRejected = "fail"
+    campaign: str | None = None
+    repeat_after: RepeatAfter | None = None
+    ledger_conn_id: str | None = None
     budget: float = 0.8
     concurrency: int | None = None
 
@@ -62,6 +72,22 @@ class SenderFields(Protocol):
     @property
     def on_unconfirmed(self) -> object:
         """One of ``ON_UNCONFIRMED``, or missing."""
+
+    @property
+    def campaign(self) -> object:
+        """A name, or missing."""
+
+    @property
+    def repeat_after(self) -> object:
+        """A time, or missing."""
+
+    @property
+    def timezone(self) -> object:
+        """The name of a time zone, or missing."""
+
+    @property
+    def ledger_conn_id(self) -> object:
+        """The id of a connection, or missing."""
 
 
 def find_problems(sender: SenderFields, choices: Choices, unrendered: Collection[str] = ()) -> Iterator[Problem]:
@@ -86,6 +112,42 @@ def find_problems(sender: SenderFields, choices: Choices, unrendered: Collection
             read_not_after(sender.not_after)
         except InvalidInputError as error:
             yield from error.problems
+    yield from _find_ledger_problems(sender, unrendered)
+
+
+def _find_ledger_problems(sender: SenderFields, unrendered: Collection[str]) -> Iterator[Problem]:
+    if not {"repeat_after", "timezone"}.intersection(unrendered):
+        try:
+            read_repeat_after(sender.repeat_after, sender.timezone)
+        except InvalidInputError as error:
+            yield from error.problems
+    if "campaign" in unrendered:
+        return
+    if is_missing(sender.campaign):
+        if not is_missing(sender.repeat_after):
+            yield Problem("repeat_after", "needs a campaign, within which a message is known: set campaign")
+        return
+    if not isinstance(sender.campaign, str) or len(sender.campaign.strip()) > MAX_CAMPAIGN_CHARS:
+        yield Problem("campaign", f"must be a name, as text of at most {MAX_CAMPAIGN_CHARS} characters")
+    if "repeat" not in unrendered and sender.repeat == "always":
+        yield Problem("repeat", "cannot be always within a campaign, which sends once: use repeat_after")
+    if "ledger_conn_id" not in unrendered and ledger_connection(sender.ledger_conn_id) is None:
+        yield Problem(
+            "campaign",
+            "needs a ledger that all runs share: set ledger_conn_id, or [intercom] ledger_conn_id in Airflow's "
+            "configuration, to the connection of a PostgreSQL or SQLite database",
+        )
+
+
+def ledger_connection(value: object) -> str | None:
+    """
+    Return the connection of the ledger's database.
+
+    :param value: The sender's ``ledger_conn_id``.
+    :return: Its id, or that of ``[intercom] ledger_conn_id``; None where neither is set.
+    """
+    given = value if not is_missing(value) else conf.get("intercom", "ledger_conn_id", fallback=None)
+    return None if is_missing(given) else str(given).strip()
 
 
 def read_options(sender: SenderFields, choices: Choices | None = None) -> SendOptions:
@@ -108,4 +170,7 @@ def read_options(sender: SenderFields, choices: Choices | None = None) -> SendOp
         not_after=read_not_after(sender.not_after),
         repeat=repeat,
         on_unconfirmed=on_unconfirmed,
+        campaign=None if is_missing(sender.campaign) else str(sender.campaign).strip(),
+        repeat_after=read_repeat_after(sender.repeat_after, sender.timezone),
+        ledger_conn_id=ledger_connection(sender.ledger_conn_id),
     )

@@ -26,11 +26,21 @@ from intercom_provider.api.flow import RetryLimits
 from intercom_provider.api.models import Receipt
 from intercom_provider.compat import AirflowException, AirflowTaskTimeout
 from intercom_provider.exceptions import IntercomRefusedError, MessageUnconfirmedError
-from intercom_provider.ledger.ledger import NO_IDS, Ids, StatelessLedger, ids_of, message_digest
+from intercom_provider.ledger.ledger import (
+    NO_IDS,
+    Ids,
+    Intent,
+    LedgerUnavailableError,
+    Result,
+    StatelessLedger,
+    ids_of,
+    message_digest,
+)
 from intercom_provider.sending.options import SendOptions
 
 if TYPE_CHECKING:
     from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
+    from intercom_provider.api.flow import Flow
     from intercom_provider.api.message import Message
     from intercom_provider.api.models import Outcome
     from intercom_provider.api.settings import Settings
@@ -83,10 +93,11 @@ class SingleSend:
         request_timeout: float | None = None,
     ) -> None:
         limits = RetryLimits(contact_wait=options.contact_wait, deadline=options.not_after, timeout=request_timeout)
-        self._flow = calls.send_message(message, settings, limits)
+        flow = calls.send_message(message, settings, limits)
         self._message = message
         self._options = options
         self._ledger: Ledger = StatelessLedger() if ledger is None or settings.dry_run else ledger
+        self._flow = flow if settings.dry_run else self._while_it_holds(flow)
         self._is_dry_run = settings.dry_run
         self._digest = message_digest(
             key=message.key, message_type=message.wire_type, recipients=message.recipients, salt=salt
@@ -100,7 +111,10 @@ class SingleSend:
         :return: The result.
         :raises AirflowTaskTimeout: When the task's time is up, and the message certainly was not sent.
         """
-        known = self._begin()
+        try:
+            known = self._begin()
+        except LedgerUnavailableError as error:
+            return SendResult(self._receipt("not_sent", str(error)), error, error)
         if known is not None:
             return known
         try:
@@ -109,7 +123,7 @@ class SingleSend:
             return self._end_with_error(error)
         except AirflowTaskTimeout:
             if not client.may_have_sent:
-                self._withdraw_intent()
+                self._record(None)
                 raise
             return self._end_with_error(UnconfirmedError("execution_timeout passed while the message was being sent"))
         return self._end(receipt)
@@ -121,7 +135,10 @@ class SingleSend:
         :param client: Makes the requests.
         :return: The result.
         """
-        known = self._begin()
+        try:
+            known = self._begin()
+        except LedgerUnavailableError as error:
+            return SendResult(self._receipt("not_sent", str(error)), error, error)
         if known is not None:
             return known
         try:
@@ -138,24 +155,42 @@ class SingleSend:
         repeat, on_unconfirmed = self._options.repeat, self._options.on_unconfirmed
         if repeat != "always":
             self._ledger.include_mapped_instances()
+        self._ledger.look_up([self._digest])
         entry = self._ledger.find(self._digest)
         if entry is not None and not self._ledger.may_send(entry, repeat, on_unconfirmed):
             return self._answer_from(entry)
         if entry is not None:
             before = entry.no_result if entry.state == "intent" else f"{entry} has sent it"
             log.warning("Sending again: %s; repeat is %s, on_unconfirmed %s", before, repeat, on_unconfirmed)
-        self._ledger.commit({}, [self._digest])
+        if self._ledger.commit({}, {self._digest: Intent(self._message.key, self._message.wire_type)}):
+            entry = self._ledger.find(self._digest)
+            return self._answer_from(entry) if entry else self._claimed("another run was sending it at the same moment")
         return None
+
+    def _while_it_holds(self, flow: Flow[Receipt]) -> Flow[Receipt]:
+        """Make the requests of a call only as long as the ledger holds the message for this try."""
+        request = next(flow)
+        while True:
+            if self._ledger.wants_commit:
+                self._ledger.commit({}, {})
+            if not self._ledger.may_send_now:
+                raise UnreachableError("the ledger no longer holds the message for this try. The message was not sent")
+            answer = yield request
+            try:
+                request = flow.send(answer)
+            except StopIteration as end:
+                receipt: Receipt = end.value
+                return receipt
 
     def _end(self, receipt: Receipt) -> SendResult:
         """Write the result of a message that Intercom has accepted."""
         if receipt.outcome == "rejected":
-            self._withdraw_intent()
+            self._record(Result("rejected", receipt.reason, ids_of(receipt)))
             refusal = IntercomRefusedError(f"message {receipt.id}: {receipt.reason}")
             return SendResult(receipt, None if self._options.on_rejected == "report" else refusal)
         if not self._is_dry_run:
             try:
-                self._ledger.commit({self._digest: ids_of(receipt)}, [])
+                self._ledger.commit({self._digest: Result("sent", None, ids_of(receipt))}, {})
             except (Exception, AirflowTaskTimeout):
                 # Failing now would call a sent message failed; the intent keeps a rerun from sending it again.
                 log.exception("Message %s was sent, and the ledger could not be written", receipt.id)
@@ -163,14 +198,17 @@ class SingleSend:
 
     def _end_with_error(self, error: IntercomError) -> SendResult:
         if isinstance(error, UnconfirmedError):
+            self._record(Result("unconfirmed", error.why))
             return self._unconfirmed(str(error), cause=error)
-        self._withdraw_intent()
         receipt = self._receipt(outcome_of(error), str(error))
+        self._record(Result(receipt.outcome, receipt.reason))
         is_reported = self._options.on_rejected == "report" and is_about_message(error)
         return SendResult(receipt, None if is_reported else error, error)
 
     def _answer_from(self, entry: Entry) -> SendResult:
         """Return what the ledger knows of a message that must not be sent again."""
+        if entry.state == "claimed":
+            return self._claimed(f"{entry} answers for it: {'sending' if entry.lease_runs else 'unconfirmed'}", entry)
         if entry.state == "intent":
             reason = f"{entry.no_result}: the message may have been sent or not"
             return self._unconfirmed(reason, entry=entry)
@@ -178,6 +216,9 @@ class SingleSend:
         if entry.map_index is not None:
             reason += ". If these are two messages to one person, give each a key of its own"
         return SendResult(self._receipt("already_sent", reason, entry.ids), entry=entry)
+
+    def _claimed(self, reason: str, entry: Entry | None = None) -> SendResult:
+        return SendResult(self._receipt("claimed", reason), entry=entry)
 
     def _unconfirmed(
         self, reason: str, *, cause: IntercomError | None = None, entry: Entry | None = None
@@ -191,10 +232,10 @@ class SingleSend:
             error = MessageUnconfirmedError(f"{reason.rstrip('.')}. {self._ledger.recovery_hint}.")
         return SendResult(self._receipt("unconfirmed", reason), error, cause, entry)
 
-    def _withdraw_intent(self) -> None:
-        """Record that the message certainly was not sent."""
+    def _record(self, result: Result | None) -> None:
+        """Record what came of a message that was not accepted; None when no request was made."""
         try:
-            self._ledger.commit({self._digest: None}, [])
+            self._ledger.commit({self._digest: result}, {})
         except Exception:
             # Why it was not sent matters more than the record, which a rerun takes for an unconfirmed message.
             log.exception("The message was not sent, and the ledger could not be written")

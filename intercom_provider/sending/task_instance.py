@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from intercom_provider.api.values import is_missing
 from intercom_provider.compat import conf, task_state_store
 from intercom_provider.ledger.ledger import Attempt, StatelessLedger
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from intercom_provider.compat import TaskStateStore
     from intercom_provider.ledger.ledger import Ledger
     from intercom_provider.ledger.mapped import MappedInstances
+    from intercom_provider.sending.options import SendOptions
 
 
 def read_attempt(context: Context) -> Attempt:
@@ -61,34 +63,64 @@ def was_cleared(context: Context) -> bool:
 
 def message_ledger(context: Context, log: Any) -> Ledger:
     """
-    Make the ledger of a task instance that sends one message.
+    Make the ledger of a task instance that sends one message, in Airflow's own store where there is one.
 
     :param context: The task's context.
     :param log: The task's log.
     :return: The ledger; its try has not begun.
     """
-    attempt, store = read_attempt(context), _open_store(context, log)
+    attempt, store, salt = read_attempt(context), _open_store(context, log), scope_salt(context)
     if store is None:
-        return StatelessLedger(attempt)
+        return StatelessLedger(attempt, salt=salt)
     from intercom_provider.ledger.task_state import MessageLedger  # noqa: PLC0415 - not when a DAG is parsed
 
-    return MessageLedger(store, attempt, _mapped_instances(context))
+    return MessageLedger(store, attempt, _mapped_instances(context), salt=salt)
 
 
 def batch_ledger(context: Context, log: Any) -> Ledger:
     """
-    Make the ledger of a task instance that sends a batch.
+    Make the ledger of a task instance that sends a batch, in Airflow's own store where there is one.
 
     :param context: The task's context.
     :param log: The task's log.
     :return: The ledger; its try has not begun.
     """
-    attempt, store = read_attempt(context), _open_store(context, log)
+    attempt, store, salt = read_attempt(context), _open_store(context, log), scope_salt(context)
     if store is None:
-        return StatelessLedger(attempt)
+        return StatelessLedger(attempt, salt=salt)
     from intercom_provider.ledger.task_state import BatchLedger  # noqa: PLC0415 - not when a DAG is parsed
 
-    return BatchLedger(store, attempt, _mapped_instances(context))
+    return BatchLedger(store, attempt, _mapped_instances(context), salt=salt)
+
+
+def begin_in_table(context: Context, options: SendOptions) -> Ledger:
+    """
+    Open the ledger in the database that the options name, and begin the try there, too.
+
+    :param context: The task's context.
+    :param options: The connection of the database, and the campaign.
+    :return: The ledger.
+    :raises InvalidInputError: When a ledger cannot be in that database.
+    :raises LedgerUnavailableError: When the database cannot be used; Airflow retries.
+    """
+    from intercom_provider.ledger.database import DEFAULT_TABLE, open_database  # noqa: PLC0415 - not when a DAG is parsed
+    from intercom_provider.ledger.sql import Owner, SqlLedger  # noqa: PLC0415
+
+    ti, table = context["ti"], conf.get("intercom", "ledger_table", fallback=None)
+    owner = Owner(
+        dag_id=ti.dag_id,
+        run_id=str(ti.run_id),
+        task_id=ti.task_id,
+        map_index=-1 if ti.map_index is None else ti.map_index,
+        try_number=ti.try_number,
+        max_tries=ti.max_tries,
+    )
+    database = open_database(options.ledger_conn_id or "", DEFAULT_TABLE if is_missing(table) else str(table).strip())
+    ledger = SqlLedger(
+        database, owner, read_attempt(context), campaign=options.campaign, repeat_after=options.repeat_after
+    )
+    ledger.begin_try()
+    return ledger
 
 
 def _open_store(context: Context, log: Any) -> TaskStateStore | None:

@@ -10,6 +10,7 @@ from intercom_provider.compat import AirflowException
 from intercom_provider.ledger.ledger import Attempt, Entry, Ids
 from intercom_provider.ledger.mapped import XCOM_KEY, MappedInstances
 from intercom_provider.ledger.task_state import BATCH_KEY, MESSAGE_KEY, BatchLedger, MessageLedger
+from tests.support.ledgers import commit
 from tests.support.stores import Store
 
 SENT = Entry("sent", attempt=1, max_tries=0, ids=Ids("7", created_at=1), at=1.0)
@@ -128,7 +129,7 @@ def test_another_recipient_at_the_same_index_shows_that_the_list_changed() -> No
     run = Run(i0="success", i1="running")
     run.publish(0, ada=SENT)
     before = run.ledger(1)
-    before.commit({"grace": Ids("6")}, [])
+    commit(before, {"grace": Ids("6")}, [])
     assert run.ledger(1, was_cleared=False).find("ada") is not None
 
 
@@ -140,8 +141,8 @@ def test_a_try_publishes_what_was_sent_when_it_begins_and_with_each_write() -> N
     run = Run(i0="running", i1="running")
     ledger = run.ledger(0)
     assert run.instances(1).look_up_all() == {}
-    ledger.commit({}, ["ada"])
-    ledger.commit({"ada": Ids("7")}, ["bob"])
+    commit(ledger, {}, ["ada"])
+    commit(ledger, {"ada": Ids("7")}, ["bob"])
     found = run.instances(1).look_up_all()
     assert {name: (entry.state, entry.ids.id) for name, entry in found.items()} == {
         "ada": ("sent", "7"),
@@ -152,8 +153,8 @@ def test_a_try_publishes_what_was_sent_when_it_begins_and_with_each_write() -> N
 def test_a_batch_knows_what_another_chunk_has_sent() -> None:
     run = Run(i0="success", i1="running")
     other = run.batch(0)
-    other.commit({}, ["ada", "bob"])
-    other.commit({"ada": Ids("7", "wamid.7")}, [])
+    commit(other, {}, ["ada", "bob"])
+    commit(other, {"ada": Ids("7", "wamid.7")}, [])
     other.end_try()
     mine = run.batch(1)
     mine.include_mapped_instances()
@@ -170,8 +171,8 @@ def test_a_batch_knows_what_another_chunk_has_sent() -> None:
 def test_the_own_records_outrank_the_intents_of_others() -> None:
     run = Run(i0="running", i1="success")
     mine = run.batch(0)
-    mine.commit({}, ["ada", "bob"])
-    mine.commit({"ada": Ids("7")}, [])
+    commit(mine, {}, ["ada", "bob"])
+    commit(mine, {"ada": Ids("7")}, [])
     run.publish(1, ada=INTENT, bob=SENT._replace(ids=Ids("8")))
     mine = run.batch(0)
     mine.include_mapped_instances()
@@ -182,7 +183,7 @@ def test_the_own_records_outrank_the_intents_of_others() -> None:
 @pytest.mark.parametrize("state", ["failed", "success", "up_for_retry"])
 def test_a_chunk_that_was_killed_while_it_sent_holds_the_others_back(state: str) -> None:
     run = Run(i0="running", i1="running")
-    run.batch(0).commit({}, ["ada"])
+    commit(run.batch(0), {}, ["ada"])
     run.states[0] = state
     with pytest.raises(AirflowException, match="Map index 0"):
         run.batch(1).include_mapped_instances()

@@ -10,6 +10,7 @@ import pytest
 
 from intercom_provider.ledger.ledger import Attempt, Entry, Ids, StatelessLedger, SupersededError
 from intercom_provider.ledger.task_state import BATCH_KEY, MESSAGE_KEY, BatchLedger, MessageLedger
+from tests.support.ledgers import commit
 from tests.support.stores import Store
 
 FIRST = Attempt(number=1, max_tries=2, retries=2)
@@ -31,8 +32,8 @@ def state(ledger: BatchLedger | StatelessLedger, digest: str) -> str | None:
 def test_a_retry_finds_what_was_sent_and_what_was_only_intended() -> None:
     store = Store()
     ledger = opened(store)
-    ledger.commit({}, ["ada", "bob", "cid"])
-    ledger.commit({"ada": Ids("7", "wamid.7"), "cid": None}, ["dan"])
+    commit(ledger, {}, ["ada", "bob", "cid"])
+    commit(ledger, {"ada": Ids("7", "wamid.7"), "cid": None}, ["dan"])
     retry = opened(store, SECOND)
     assert retry.find("ada") == Entry("sent", attempt=1, max_tries=2, ids=Ids("7", "wamid.7"))
     assert [state(retry, name) for name in ("bob", "cid", "dan", "eve")] == ["intent", None, "intent", None]
@@ -51,7 +52,7 @@ def test_many_messages_take_several_values_none_above_64_kb_and_all_are_found() 
             truth[name] = "sent" if results[name] else None
             open_now.remove(name)
         names = [f"{number:024}" for number in range(start, start + 50)]
-        ledger.commit(results, names)
+        commit(ledger, results, names)
         open_now += names
         truth |= dict.fromkeys(names, "intent")
     parts = [len(value) for key, value in store.values.items() if key.count("/") == 3]
@@ -64,12 +65,12 @@ def test_many_messages_take_several_values_none_above_64_kb_and_all_are_found() 
 def test_an_intent_that_was_carried_into_the_next_value_can_still_be_taken_back() -> None:
     store = Store()
     ledger = opened(store)
-    ledger.commit({}, ["slow", "late"])
+    commit(ledger, {}, ["slow", "late"])
     for number in range(0, 1_000, 100):
         names = [f"{each:024}" for each in range(number, number + 100)]
-        ledger.commit({}, names)
-        ledger.commit({name: Ids(name, "wamid" * 12) for name in names}, [])
-    ledger.commit({"slow": None, "late": Ids("8")}, [])
+        commit(ledger, {}, names)
+        commit(ledger, {name: Ids(name, "wamid" * 12) for name in names}, [])
+    commit(ledger, {"slow": None, "late": Ids("8")}, [])
     retry = opened(store, SECOND)
     assert (state(retry, "slow"), state(retry, "late")) == (None, "sent")
 
@@ -91,8 +92,8 @@ def test_what_may_be_sent_again_is_decided_as_for_a_single_message(
 ) -> None:
     store = Store()
     ledger = opened(store)
-    ledger.commit({}, ["ada", "bob"])
-    ledger.commit({"ada": Ids("7")}, [])
+    commit(ledger, {}, ["ada", "bob"])
+    commit(ledger, {"ada": Ids("7")}, [])
     later = opened(store, attempt)
     answers = []
     for name in ("ada", "bob"):
@@ -105,11 +106,11 @@ def test_what_may_be_sent_again_is_decided_as_for_a_single_message(
 def test_what_was_to_be_sent_once_more_and_was_not_stands_as_before() -> None:
     store = Store()
     ledger = opened(store)
-    ledger.commit({}, ["ada", "bob"])
-    ledger.commit({"ada": Ids("7")}, [])
+    commit(ledger, {}, ["ada", "bob"])
+    commit(ledger, {"ada": Ids("7")}, [])
     again = opened(store, SECOND)
-    again.commit({}, ["ada", "bob"])
-    again.commit({"ada": None, "bob": None}, [])
+    commit(again, {}, ["ada", "bob"])
+    commit(again, {"ada": None, "bob": None}, [])
     third = opened(store, Attempt(number=3, max_tries=2, retries=2))
     assert third.find("ada") == Entry("sent", attempt=1, max_tries=2, ids=Ids("7"))
     assert state(third, "bob") == "intent"
@@ -119,15 +120,15 @@ def test_what_was_to_be_sent_once_more_and_was_not_stands_as_before() -> None:
 def test_what_a_cleared_task_was_to_send_again_and_did_not_is_left_to_its_retry(between: int) -> None:
     store = Store()
     ledger = opened(store)
-    ledger.commit({}, ["ada", "bob"])
-    ledger.commit({"ada": Ids("7")}, [])
+    commit(ledger, {}, ["ada", "bob"])
+    commit(ledger, {"ada": Ids("7")}, [])
     cleared = opened(store, CLEARED)
-    cleared.commit({}, ["ada", "bob"])
+    commit(cleared, {}, ["ada", "bob"])
     for number in range(0, between, 100):
         names = [f"{each:024}" for each in range(number, number + 100)]
-        cleared.commit({}, names)
-        cleared.commit({name: Ids(name, "wamid" * 12) for name in names}, [])
-    cleared.commit({"ada": None, "bob": None}, [])
+        commit(cleared, {}, names)
+        commit(cleared, {name: Ids(name, "wamid" * 12) for name in names}, [])
+    commit(cleared, {"ada": None, "bob": None}, [])
     retry = opened(store, Attempt(number=4, max_tries=4, retries=2))
     entries = [retry.find(name) for name in ("ada", "bob")]
     assert entries == [Entry("sent", 1, 2, Ids("7")), Entry("intent", 1, 2)]
@@ -141,11 +142,11 @@ def test_a_ledger_that_could_not_be_written_once_can_be_read_for_ever(attempts: 
     store.fail_after = lost
     ledger = opened(store)
     with pytest.raises(ConnectionError):
-        ledger.commit({}, ["ada"])
+        commit(ledger, {}, ["ada"])
     store.fail_after = None
-    ledger.commit({"ada": None}, [])
+    commit(ledger, {"ada": None}, [])
     for attempt in attempts:
-        opened(store, attempt).commit({}, [f"bob {attempt.number}"])
+        commit(opened(store, attempt), {}, [f"bob {attempt.number}"])
     third = opened(store, Attempt(number=3, max_tries=2, retries=2))
     assert [state(third, name) for name in ("ada", "bob 1", "eve")] == [None, "intent", None]
 
@@ -153,22 +154,22 @@ def test_a_ledger_that_could_not_be_written_once_can_be_read_for_ever(attempts: 
 def test_an_attempt_that_was_given_up_for_dead_stops_before_it_sends() -> None:
     store = Store()
     zombie = opened(store)
-    zombie.commit({}, ["ada"])
+    commit(zombie, {}, ["ada"])
     retry = opened(store, SECOND)
     with pytest.raises(SupersededError):
-        zombie.commit({"ada": Ids("7")}, ["bob"])
+        commit(zombie, {"ada": Ids("7")}, ["bob"])
     assert (state(retry, "ada"), state(retry, "bob")) == ("intent", None)
-    retry.commit({}, ["bob"])
+    commit(retry, {}, ["bob"])
     third = opened(store, Attempt(number=3, max_tries=2, retries=2))
     assert (state(third, "ada"), state(third, "bob")) == ("sent", "intent")
 
 
 def test_the_same_attempt_that_starts_anew_adds_to_what_it_wrote() -> None:
     store = Store()
-    opened(store).commit({}, ["ada"])
+    commit(opened(store), {}, ["ada"])
     again = opened(store)
     assert state(again, "ada") == "intent"
-    again.commit({}, ["bob"])
+    commit(again, {}, ["bob"])
     third = opened(store, SECOND)
     assert (state(third, "ada"), state(third, "bob")) == ("intent", "intent")
 
@@ -181,8 +182,8 @@ ODD = ["nonsense", ["a"], {}, {"sent": 3}, {"max_tries": 1, "sent": {"a": []}}, 
 def test_a_value_that_makes_no_sense_does_not_say_that_nothing_was_sent(key: str, edited: Any) -> None:
     store = Store()
     ledger = opened(store)
-    ledger.commit({}, ["ada"])
-    ledger.commit({"ada": Ids("7")}, [])
+    commit(ledger, {}, ["ada"])
+    commit(ledger, {"ada": Ids("7")}, [])
     store.values[key] = json.dumps(edited)
     retry = opened(store, SECOND)
     assert state(retry, "eve") == "intent"
@@ -199,7 +200,7 @@ def test_a_count_that_differs_from_the_parts_does_not_hide_what_was_sent(count: 
     ledger = opened(store)
     names = [f"{number:024}" for number in range(1_200)]
     for start in range(0, 1_200, 100):
-        ledger.commit({name: Ids(name, "wamid" * 12) for name in names[start : start + 100]}, [])
+        commit(ledger, {name: Ids(name, "wamid" * 12) for name in names[start : start + 100]}, [])
     assert json.loads(store.values[f"{BATCH_KEY}/1"]) > 3
     if count is None:
         del store.values[f"{BATCH_KEY}/1"]
@@ -216,7 +217,7 @@ def test_a_part_that_is_missing_leaves_what_it_held_unconfirmed(deleted: int) ->
     ledger = opened(store)
     names = [f"{number:024}" for number in range(1_200)]
     for start in range(0, 1_200, 100):
-        ledger.commit({name: Ids(name, "wamid" * 12) for name in names[start : start + 100]}, [])
+        commit(ledger, {name: Ids(name, "wamid" * 12) for name in names[start : start + 100]}, [])
     del store.values[f"{BATCH_KEY}/1/{deleted}"]
     retry = opened(store, SECOND)
     assert {state(retry, name) for name in names} == {"sent", "intent"}
@@ -239,7 +240,7 @@ def test_a_part_that_is_missing_leaves_what_it_held_unconfirmed(deleted: int) ->
 )
 def test_one_odd_entry_of_a_batch_is_unconfirmed_and_the_others_are_read(sent: Any, expected: str) -> None:
     store = Store()
-    opened(store).commit({}, ["ada"])
+    commit(opened(store), {}, ["ada"])
     part = {"max_tries": 2, "sent": {"ada": sent, "bob": ["8"]}, "intents": [["cid", 1, 2, "new"]], "not_sent": []}
     store.values[f"{BATCH_KEY}/1/1"] = json.dumps({**part, "a newer version's": 1})
     retry = opened(store, SECOND)
@@ -249,8 +250,8 @@ def test_one_odd_entry_of_a_batch_is_unconfirmed_and_the_others_are_read(sent: A
 def test_an_odd_entry_does_not_hide_what_an_earlier_attempt_has_written() -> None:
     store = Store()
     ledger = opened(store)
-    ledger.commit({"ada": Ids("7")}, [])
-    opened(store, SECOND).commit({}, ["bob"])
+    commit(ledger, {"ada": Ids("7")}, [])
+    commit(opened(store, SECOND), {}, ["bob"])
     part = {"max_tries": 2, "sent": {"ada": 5}, "intents": [], "not_sent": []}
     store.values[f"{BATCH_KEY}/2/1"] = json.dumps(part)
     assert state(opened(store, Attempt(3, 2, 2)), "ada") == "sent"
@@ -276,7 +277,7 @@ def test_whatever_is_killed_cleared_and_fails_the_ledger_says_of_each_message_wh
             intents = [name for name in chance.sample(idle, min(len(idle), 8)) if results.get(name) is None]
             store.fail_after = len(store.sets) + chance.randint(0, 1) if chance.random() < 0.05 else None
             try:
-                ledger.commit(results, intents)
+                commit(ledger, results, intents)
             except ConnectionError:
                 results |= dict.fromkeys(intents)
             else:
@@ -311,8 +312,8 @@ def test_ten_thousand_messages_cost_a_known_number_of_calls_and_bytes() -> None:
     names = [f"{number:024}" for number in range(10_000)]
     for start in range(0, 10_000, 75):
         done = names[max(0, start - 75) : start]
-        ledger.commit({name: Ids(f"1{name[-9:]}", f"wamid.{name:0>56}") for name in done}, names[start : start + 75])
-    ledger.commit({name: Ids(f"1{name[-9:]}", f"wamid.{name:0>56}") for name in names[-75:]}, [])
+        commit(ledger, {name: Ids(f"1{name[-9:]}", f"wamid.{name:0>56}") for name in done}, names[start : start + 75])
+    commit(ledger, {name: Ids(f"1{name[-9:]}", f"wamid.{name:0>56}") for name in names[-75:]}, [])
     assert len(store.sets) <= 200
     assert store.gets <= 150
     assert sum(store.sets) <= 4_000_000
@@ -329,8 +330,8 @@ def test_one_message_costs_one_read_and_three_writes() -> None:
     store = Store()
     ledger = begun(store)
     assert ledger.find("ada") is None
-    ledger.commit({}, ["ada"])
-    ledger.commit({"ada": Ids("7", conversation_id="8", created_at=9)}, [])
+    commit(ledger, {}, ["ada"])
+    commit(ledger, {"ada": Ids("7", conversation_id="8", created_at=9)}, [])
     assert (store.gets, len(store.sets)) == (1, 3)
     found = begun(store, SECOND).find("ada")
     assert found is not None
@@ -346,10 +347,10 @@ def test_reading_for_a_try_that_may_not_come_to_send_leaves_no_record() -> None:
 
 def test_an_intent_that_is_withdrawn_leaves_what_stood_before() -> None:
     store = Store()
-    begun(store).commit({"ada": Ids("7")}, [])
+    commit(begun(store), {"ada": Ids("7")}, [])
     again = begun(store, SECOND)
-    again.commit({}, ["ada", "bob"])
-    again.commit({"ada": None, "bob": None}, [])
+    commit(again, {}, ["ada", "bob"])
+    commit(again, {"ada": None, "bob": None}, [])
     third = begun(store, Attempt(number=3, max_tries=2, retries=2))
     ada = third.find("ada")
     assert ada is not None
@@ -383,8 +384,8 @@ def test_an_edited_entry_lets_a_message_be_sent_again_once_and_not_with_every_tr
     assert found is not None
     assert not ledger.may_send(found, "never", "fail")
     assert ledger.may_send(found, "never", "resend")
-    ledger.commit({}, ["ada"])
-    ledger.commit({"ada": Ids("7")}, [])
+    commit(ledger, {}, ["ada"])
+    commit(ledger, {"ada": Ids("7")}, [])
     again = begun(store, SECOND)
     found = again.find("ada")
     assert found is not None
@@ -394,11 +395,11 @@ def test_an_edited_entry_lets_a_message_be_sent_again_once_and_not_with_every_tr
 def test_a_try_that_was_given_up_for_dead_withdraws_nothing_of_the_next_one() -> None:
     store = Store()
     first = begun(store)
-    first.commit({}, ["ada"])
+    commit(first, {}, ["ada"])
     second = begun(store, SECOND)
-    second.commit({}, ["ada"])
-    second.commit({"ada": Ids("7")}, [])
-    first.commit({"ada": None}, [])
+    commit(second, {}, ["ada"])
+    commit(second, {"ada": Ids("7")}, [])
+    commit(first, {"ada": None}, [])
     assert (first.is_current(), second.is_current()) == (False, True)
     found = begun(store, SECOND).find("ada")
     assert found is not None
@@ -475,8 +476,8 @@ def test_that_records_were_lost_is_remembered_until_a_message_has_a_record_of_it
     found = again.find("ada")
     assert found is not None
     assert found.no_result.startswith("no record is left of the earlier tries")
-    again.commit({}, ["ada"])
-    again.commit({"ada": Ids("7")}, [])
+    commit(again, {}, ["ada"])
+    commit(again, {"ada": Ids("7")}, [])
     last = kind(store, Attempt(number=5, max_tries=4, retries=2))
     last.begin_try()
     states = [entry.state for entry in (last.find("ada"), last.find("eve")) if entry]

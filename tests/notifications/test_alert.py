@@ -12,6 +12,7 @@ from intercom_provider.ledger.ledger import Attempt, Ids
 from intercom_provider.ledger.task_state import MessageLedger
 from intercom_provider.notifications.alert import Alert, read_alert
 from intercom_provider.notifications.once import ALERTS_KEY, AlertLedger, reason_to_skip
+from tests.support.ledgers import commit
 from tests.support.stores import Store as MemoryStore
 
 if TYPE_CHECKING:
@@ -161,9 +162,9 @@ def give(store: Store, ids: Ids | None = SENT, *, max_tries: int = 0) -> bool:
     entry = ledger.find("alert")
     if entry is not None and not ledger.may_send(entry, "on_clear", "fail"):
         return False
-    ledger.commit({}, ["alert"])
+    commit(ledger, {}, ["alert"])
     if ids is not UNKNOWN:
-        ledger.commit({"alert": ids}, [])
+        commit(ledger, {"alert": ids}, [])
     return True
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 COUNT_NAMES: Final = (
     "sent",
     "already_sent",
+    "claimed",
     "rejected",
     "not_sent",
     "unconfirmed",
@@ -36,6 +37,7 @@ class Counts:
     total: int = 0
     sent: int = 0
     already_sent: int = 0
+    claimed: int = 0
     rejected: int = 0
     not_sent: int = 0
     unconfirmed: int = 0

@@ -49,28 +49,33 @@ class Recorder:
         ids = ids_of(receipt)
         self.add(item, receipt.outcome, receipt.reason, ids=ids)
 
-    def add_earlier(self, item: Item, found: Entry) -> None:
+    def add_earlier(self, item: Item, found: Entry | None) -> None:
         """
-        Record a message that an earlier try has sent, or may have sent.
+        Record a message that an earlier try or another run has sent, or may have sent.
 
         :param item: The message.
-        :param found: Its entry in the ledger.
+        :param found: Its entry in the ledger; None when another run had claimed it for a moment.
         """
-        if found.state == "sent":
+        if found is None:
+            self.add(item, "claimed", "another run was sending it at the same moment")
+        elif found.state == "sent":
             self.add(item, "already_sent", f"already sent by {found}", ids=found.ids)
+        elif found.state == "claimed":
+            self.add(item, "claimed", f"{found} answers for it: {'sending' if found.lease_runs else 'unconfirmed'}")
         else:
             self._add_unconfirmed(item, found.no_result)
 
-    def add_error(self, item: Item, error: IntercomError) -> None:
+    def add_error(self, item: Item, error: IntercomError) -> Outcome:
         """
         Record a message that was certainly not sent.
 
         :param item: The message.
         :param error: The error that its call ended with.
+        :return: The outcome.
         """
         if isinstance(error, StoppedError):
             self.add_not_sent(item)
-            return
+            return "not_sent"
         outcome: Outcome = "rejected"
         if isinstance(error, ExpiredError):
             outcome = "expired"
@@ -79,6 +84,7 @@ class Recorder:
             outcome = "not_sent"
         self._counts.transient += error.transient
         self.add(item, outcome, str(error), shared_reason=error.summary if isinstance(error, ApiError) else None)
+        return outcome
 
     def add_unconfirmed(self, item: Item, error: UnconfirmedError) -> None:
         """

@@ -31,6 +31,7 @@ import logging
 import time
 from collections import deque
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api import calls
@@ -45,7 +46,7 @@ from intercom_provider.api.errors import (
 )
 from intercom_provider.api.flow import RetryLimits
 from intercom_provider.api.pacing import MAX_DELAY_SECONDS, Pacer
-from intercom_provider.ledger.ledger import Ids, ids_of
+from intercom_provider.ledger.ledger import Result, ids_of
 from intercom_provider.sending.batch.common_refusal import MAX_UNKNOWN_CONTACTS, CommonRefusal
 from intercom_provider.sending.batch.counts import Counts
 from intercom_provider.sending.batch.progress import ProgressLog
@@ -73,6 +74,7 @@ _COMMIT_INTERVAL_SECONDS: Final = 1.0
 _MIN_QUEUED_INTENTS: Final = 20
 _QUEUED_INTENTS_SECONDS: Final = 1.5
 _MAX_ATTEMPTS: Final = 8
+_LOOKED_UP_AT_ONCE: Final = 500
 # Where many contacts are missing, asking for each as often as for one would cost more than sending.
 _CONTACT_PAUSE_SECONDS: Final = 2.0
 # After so many unanswered requests in a row, no new message is begun until one is answered.
@@ -116,7 +118,7 @@ class BatchRun:
         """The error that stopped the batch before its end; None when it came to its end."""
 
         self._broken: Exception | None = None
-        self._messages: Iterator[Item] = iter(messages)
+        self._messages: Iterator[Item] = self._looked_up(iter(messages))
         self._settings = settings
         self._options = options
         self._ledger = ledger
@@ -124,7 +126,7 @@ class BatchRun:
         self._stopped = stopped
         self._is_over = False
         self._exhausted = False
-        self._uncommitted: dict[str, Ids | None] = {}
+        self._uncommitted: dict[str, Result | None] = {}
         self._committed_at = time.monotonic()
         self._max_queued, self._pace, self._answered_since_commit = _MIN_QUEUED_INTENTS, 0.0, 0
         self._consecutive_unanswered = 0
@@ -204,20 +206,24 @@ class BatchRun:
         waited = time.monotonic() - self._committed_at
         few = self._may_begin and self._threads.waiting < self._max_queued // 4
         due = waited >= _DUE_COMMIT_INTERVAL_SECONDS and self._has_due_message
-        late = waited >= _COMMIT_INTERVAL_SECONDS and bool(self._uncommitted)
+        late = waited >= _COMMIT_INTERVAL_SECONDS and (bool(self._uncommitted) or self._ledger.wants_commit)
         return few or due or late or len(self._uncommitted) >= MAX_UNCOMMITTED
 
     def _commit(self, *, more: bool = True) -> None:
         """Write the results so far and the next intents, then hand these messages to the threads."""
         upcoming = deque(self._next_messages() if more else ())
-        if not upcoming and not self._uncommitted:
+        if not (upcoming or self._uncommitted or self._ledger.wants_commit):
             return
         try:
-            self._ledger.commit(self._uncommitted, [in_flight.item.digest for in_flight in upcoming])
+            refused = self._ledger.commit(self._uncommitted, {each.item.digest: each.intent for each in upcoming})
             self._uncommitted = {}
             self._adapt_queue_length()
             while upcoming:
-                self._threads.put(upcoming.popleft())
+                in_flight = upcoming.popleft()
+                if in_flight.item.digest in refused:
+                    self._recorder.add_earlier(in_flight.item, self._ledger.find(in_flight.item.digest))
+                else:
+                    self._threads.put(in_flight)
         finally:
             # An error of the store or Airflow's time-out leaves intents that no thread has got: they were not sent.
             self._uncommitted |= dict.fromkeys(in_flight.item.digest for in_flight in upcoming)
@@ -248,6 +254,13 @@ class BatchRun:
             if in_flight is not None:
                 room -= 1
                 yield in_flight
+
+    def _looked_up(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Let the ledger look up a few hundred messages at a time, as a query for each would take too long."""
+        while group := list(islice(items, _LOOKED_UP_AT_ONCE)):
+            if not self._settings.dry_run:
+                self._ledger.look_up({item.digest for item in group})
+            yield from group
 
     @property
     def _may_begin(self) -> bool:
@@ -295,26 +308,25 @@ class BatchRun:
     def _record_result(self, in_flight: MessageInFlight) -> None:
         """Record the result of a call that has ended, for the ledger, the counts and the results."""
         item, receipt, error = in_flight.item, in_flight.receipt, in_flight.error
-        if isinstance(error, UnconfirmedError):
-            # Its intent stays in the ledger, without a result.
-            self._recorder.add_unconfirmed(item, error)
-        else:
-            is_sent = receipt is not None and receipt.outcome == "sent"
-            self._uncommitted[item.digest] = ids_of(receipt) if receipt and is_sent else None
         if receipt is not None:
+            self._uncommitted[item.digest] = Result(receipt.outcome, receipt.reason, ids_of(receipt))
             self._recorder.add_receipt(item, receipt)
             if receipt.outcome == "rejected":
                 self._stop_where(self._common_refusal.refuse_unaccepted(receipt.reason or ""))
             else:
                 self._common_refusal.is_any_accepted = True
+        elif isinstance(error, UnconfirmedError):
+            self._uncommitted[item.digest] = Result("unconfirmed", error.why)
+            self._recorder.add_unconfirmed(item, error)
         elif not isinstance(error, IntercomError):
             # An error of this machine, before anything was written: nothing more can be sent.
             self._broken = self._broken or error
+            self._uncommitted[item.digest] = None
             self._recorder.add_not_sent(item)
-        elif not isinstance(error, UnconfirmedError):
+        else:
             if _is_closed_for_long(error):
                 self._abort(error)
-            self._recorder.add_error(item, error)
+            self._uncommitted[item.digest] = Result(self._recorder.add_error(item, error), str(error))
             self._stop_where(self._common_refusal.refuse(error))
         if self._threads.last_unanswered is in_flight:
             last = error.why if isinstance(error, UnconfirmedError) else str(error).rstrip(".")
@@ -336,7 +348,8 @@ class BatchRun:
 
     def _must_stop(self) -> bool:
         is_hopeless = self._threads.last_unanswered is not None
-        return self._is_over or is_hopeless or self.fatal is not None or self._broken is not None or self._stopped()
+        must_not_send = self._is_over or is_hopeless or not self._ledger.may_send_now
+        return must_not_send or self.fatal is not None or self._broken is not None or self._stopped()
 
     def _drain(self) -> None:
         """Make no further request, wait for the answers to those that were made, and write all results."""

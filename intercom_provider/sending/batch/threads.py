@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api.errors import ContactNotFoundError, IntercomError, StoppedError, UnconfirmedError
 from intercom_provider.api.flow import NoReply
+from intercom_provider.ledger.ledger import Intent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +61,12 @@ class MessageInFlight:
 
     waits_for_contact: bool = False
     """Whether the last answer was that the contact is not there."""
+
+    @property
+    def intent(self) -> Intent:
+        """What the ledger records before it is sent."""
+        assert self.item.message is not None  # noqa: S101 - a message that cannot be built is not sent
+        return Intent(self.item.key, self.item.message.wire_type)
 
     @property
     def is_over(self) -> bool:

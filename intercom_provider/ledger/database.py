@@ -1,0 +1,331 @@
+"""
+The user's database in which a ledger is a table: which ones can be used, the tables, and how they are set up.
+
+Claims of messages are rows that several tasks compete for, so it takes a database with transactions and unique
+constraints that hold between processes: PostgreSQL, or SQLite for one machine. Airflow's own metadata database is
+refused: it belongs to Airflow, which migrates and prunes it, and a task should not depend on it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as postgresql_dialect
+from sqlalchemy.dialects import sqlite as sqlite_dialect
+from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.compat import AirflowNotFoundException
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from airflow.sdk import Connection
+
+if TYPE_CHECKING:
+    _TypeDecorator = sa.types.TypeDecorator[datetime]
+else:
+    # SQLAlchemy 1.4, which Airflow 3.1 allows, has no type of values here.
+    _TypeDecorator = sa.types.TypeDecorator
+
+DEFAULT_TABLE: Final = "intercom_messages"
+SCHEMA_VERSION: Final = 1
+"""The layout that this release writes. A ledger of a later one is read as far as its columns are known."""
+
+CONNECT_TIMEOUT_SECONDS: Final = 5
+STATEMENT_TIMEOUT_SECONDS: Final = 8
+LOCK_TIMEOUT_SECONDS: Final = 4
+
+# PostgreSQL cuts names at 63 bytes, and the names of indexes are longer than that of their table.
+_TABLE_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+# Processes that create the tables at the same moment take turns. Any number will do, as long as it is always the same.
+_SETUP_LOCK: Final = 0x1_7E4C_0117
+_AIRFLOW_TABLES: Final = frozenset({"dag_run", "task_instance", "alembic_version"})
+_SALT_BYTES: Final = 16
+
+
+class UtcDateTime(_TypeDecorator):
+    """A moment with its time zone; SQLite, which has no type for it, keeps UTC."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Convert a moment to UTC on its way into the database."""
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Convert a moment to UTC on its way out of the database."""
+        del dialect
+        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """
+    The two tables of a ledger.
+
+    :param messages: One row an attempt to send a message.
+    :param meta: What the ledger knows of itself: its version and its salt.
+    """
+
+    messages: sa.Table
+    meta: sa.Table
+
+
+def ledger_tables(name: str = DEFAULT_TABLE) -> Tables:
+    """
+    Build the definition of a ledger's tables.
+
+    :param name: The name of the table of messages (default ``intercom_messages``); the other one ends with ``_meta``.
+    :return: The tables.
+    :raises InvalidInputError: When it cannot be a table's name.
+    """
+    if not _TABLE_NAME.fullmatch(name):
+        raise InvalidInputError.of(
+            "ledger_table", "must be a table's name: small letters, digits and underscores, at most 40 of them"
+        )
+    metadata = sa.MetaData()
+    messages = sa.Table(
+        name,
+        metadata,
+        # What is unique: an attempt to send one message within a scope. None of the three is ever null.
+        sa.Column("scope", sa.Text, primary_key=True),
+        sa.Column("digest", sa.String(24), primary_key=True),
+        sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("campaign", sa.Text),
+        sa.Column("key", sa.Text),
+        sa.Column("message_type", sa.Text),
+        # Null while the message is claimed.
+        sa.Column("outcome", sa.Text),
+        sa.Column("reason", sa.Text),
+        sa.Column("message_id", sa.Text),
+        sa.Column("conversation_id", sa.Text),
+        sa.Column("whatsapp_message_id", sa.Text),
+        sa.Column("delivery_status", sa.Text),
+        sa.Column("delivery_reason", sa.Text),
+        sa.Column("delivery_at", UtcDateTime),
+        sa.Column("replied_at", UtcDateTime),
+        sa.Column("dag_id", sa.Text, nullable=False),
+        sa.Column("run_id", sa.Text, nullable=False),
+        sa.Column("task_id", sa.Text, nullable=False),
+        sa.Column("map_index", sa.Integer, nullable=False),
+        sa.Column("try_number", sa.Integer, nullable=False),
+        # Airflow's own, by which a task instance that was cleared is told from one that is retried.
+        sa.Column("max_tries", sa.Integer, nullable=False),
+        # The process that made the attempt, and its transaction that wrote the row last.
+        sa.Column("owner", sa.String(32), nullable=False),
+        sa.Column("token", sa.String(32), nullable=False),
+        sa.Column("claimed_at", UtcDateTime, nullable=False),
+        sa.Column("lease_until", UtcDateTime),
+        sa.Column("finished_at", UtcDateTime),
+    )
+    columns = messages.c
+    sa.Index(f"{name}_key", columns.key)
+    sa.Index(f"{name}_run", columns.dag_id, columns.run_id, columns.task_id, columns.map_index)
+    sa.Index(f"{name}_campaign", columns.campaign, columns.outcome, columns.delivery_status)
+    sa.Index(f"{name}_whatsapp", columns.whatsapp_message_id)
+    sa.Index(f"{name}_message", columns.message_id)
+    unsettled = sa.or_(columns.outcome.is_(None), columns.outcome == sa.text("'unconfirmed'"))
+    sa.Index(f"{name}_open", columns.owner, postgresql_where=unsettled, sqlite_where=unsettled)
+    meta = sa.Table(
+        f"{name}_meta", metadata, sa.Column("name", sa.String(40), primary_key=True), sa.Column("value", sa.Text)
+    )
+    return Tables(messages, meta)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """
+    A database with a ledger.
+
+    :param engine: Connects anew for each transaction.
+    :param tables: The ledger's tables.
+    :param conn_id: The Airflow connection, for errors.
+    """
+
+    engine: sa.Engine
+    tables: Tables
+    conn_id: str
+
+    def insert_new(self, table: sa.Table) -> Any:
+        """
+        Build an INSERT that leaves rows alone that are there already.
+
+        :param table: The table.
+        :return: The statement.
+        """
+        dialect: Any = postgresql_dialect if self.engine.dialect.name == "postgresql" else sqlite_dialect
+        return dialect.insert(table).on_conflict_do_nothing()
+
+    def now(self, connection: sa.Connection) -> datetime:
+        """
+        Read the database's clock, which all tasks that share a ledger go by.
+
+        :param connection: A connection to it.
+        :return: The moment.
+        """
+        if self.engine.dialect.name == "postgresql":
+            moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+            return moment.astimezone(UTC)
+        # SQLite runs in this process, and has no clock of its own.
+        return datetime.now(UTC)
+
+    def set_up(self) -> str:
+        """
+        Create what is missing of the ledger, and read its salt; several processes may do it at once.
+
+        :return: The salt of the digests.
+        :raises InvalidInputError: When it is Airflow's own database, or the salt of an existing ledger is lost.
+        """
+        messages, meta = self.tables.messages, self.tables.meta
+        with self.engine.begin() as connection:
+            if self.engine.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SETUP_LOCK)))
+            names = set(sa.inspect(connection).get_table_names())
+            if names >= _AIRFLOW_TABLES:
+                raise InvalidInputError.of(
+                    "ledger_conn_id",
+                    f"the connection {self.conn_id} leads to Airflow's own metadata database, which Airflow migrates "
+                    "and prunes: use a database of your own",
+                )
+            # Only what is missing: where a ledger exists, a user who may not create tables can use it.
+            for statement in self._statements(names):
+                connection.execute(statement)
+            salt = connection.execute(sa.select(meta.c.value).where(meta.c.name == "salt")).scalar()
+            if salt is not None:
+                return str(salt)
+            if connection.execute(sa.select(messages.c.attempt).limit(1)).first() is not None:
+                raise InvalidInputError.of(
+                    "ledger_conn_id",
+                    f"the table {meta.name} has lost its salt, without which nobody in {messages.name} is recognised "
+                    "and everybody would be messaged again: restore it from a backup, or begin a new table "
+                    "([intercom] ledger_table)",
+                )
+            made = secrets.token_hex(_SALT_BYTES)
+            rows = [{"name": "salt", "value": made}, {"name": "version", "value": str(SCHEMA_VERSION)}]
+            connection.execute(self.insert_new(meta), rows)
+            return made
+
+    def ddl(self) -> str:
+        """
+        Write the statements that create the tables, for those who create tables by hand.
+
+        :return: SQL. The salt is made with the first use.
+        """
+        return "\n".join(f"{str(each.compile(dialect=self.engine.dialect)).strip()};" for each in self._statements(()))
+
+    def _statements(self, existing: Collection[str]) -> Iterator[sa.schema.DDLElement]:
+        for table in (self.tables.messages, self.tables.meta):
+            if table.name in existing:
+                continue
+            yield CreateTable(table, if_not_exists=True)
+            for index in sorted(table.indexes, key=lambda each: str(each.name)):
+                yield CreateIndex(index, if_not_exists=True)
+
+
+def open_database(conn_id: str, table: str = DEFAULT_TABLE) -> Database:
+    """
+    Read a connection, and prepare for connecting to its database.
+
+    :param conn_id: The Airflow connection of the ledger.
+    :param table: The name of the ledger's table (default ``intercom_messages``).
+    :return: The database; nothing has been connected yet.
+    :raises InvalidInputError: When there is no such connection, or a ledger cannot be in its database.
+    """
+    from airflow.sdk import BaseHook  # noqa: PLC0415 - only where there is a ledger
+
+    tables = ledger_tables(table)
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise InvalidInputError.of("ledger_conn_id", f"Airflow has no connection {conn_id}: define it") from None
+    kind = str(connection.conn_type or "").lower()
+    if kind == "sqlite":
+        engine = _sqlite_engine(connection, conn_id)
+    elif kind in ("postgres", "postgresql"):
+        engine = _postgres_engine(connection, conn_id)
+    else:
+        raise InvalidInputError.of(
+            "ledger_conn_id",
+            f"the connection {conn_id} is of type {kind or 'none'}: a ledger is a table in PostgreSQL (type postgres) "
+            "or SQLite (type sqlite)",
+        )
+    return Database(engine, tables, conn_id)
+
+
+def _sqlite_engine(connection: Connection, conn_id: str) -> sa.Engine:
+    # A URI puts an absolute path behind the host's place (sqlite:////data/ledger.db), the form puts it into the host.
+    path = str(connection.host or connection.schema or "").strip()
+    if not path.startswith("/"):
+        raise InvalidInputError.of(
+            "ledger_conn_id",
+            f"the connection {conn_id} needs the absolute path of an SQLite file in its host: tasks do not share a "
+            "working directory",
+        )
+
+    def connect() -> sqlite3.Connection:
+        # Transactions are begun below. Any thread may use the connection, one at a time.
+        made = sqlite3.connect(
+            path, timeout=LOCK_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+        # Readers do not wait for the writer, and the other way round.
+        made.execute("PRAGMA journal_mode=WAL")
+        made.execute("PRAGMA synchronous=FULL")
+        return made
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=NullPool, future=True)
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(begun: sa.Connection) -> None:
+        # A transaction that reads first and writes later would fail where another one wrote in between.
+        begun.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgres_engine(connection: Connection, conn_id: str) -> sa.Engine:
+    try:
+        from airflow.providers.postgres.hooks import postgres  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise InvalidInputError.of(
+            "ledger_conn_id",
+            f"the connection {conn_id} leads to PostgreSQL, for which the package apache-airflow-providers-postgres is "
+            "needed: pip install 'airflow-provider-intercom[postgres]'",
+        ) from None
+    extra = dict(connection.extra_dejson)
+    # A cursor that returns dictionaries is nothing that SQLAlchemy can read.
+    extra.pop("cursor", None)
+    extra.setdefault("connect_timeout", CONNECT_TIMEOUT_SECONDS)
+    own = type(connection)(
+        conn_id=conn_id,
+        conn_type="postgres",
+        host=connection.host,
+        login=connection.login,
+        password=connection.password,
+        schema=connection.schema,
+        port=connection.port,
+        extra=json.dumps(extra),
+    )
+    hook = postgres.PostgresHook(postgres_conn_id=conn_id, connection=own)
+    driver = "psycopg" if getattr(postgres, "USE_PSYCOPG3", False) else "psycopg2"
+    # The hook connects: its URL drops what stands in extra, sslmode among it.
+    engine = sa.create_engine(f"postgresql+{driver}://", creator=hook.get_conn, poolclass=NullPool, future=True)
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(begun: sa.Connection) -> None:
+        begun.exec_driver_sql(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_SECONDS * 1000}")
+        begun.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_SECONDS * 1000}")
+
+    return engine

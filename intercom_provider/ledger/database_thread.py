@@ -1,0 +1,156 @@
+"""
+One thread that talks to the ledger's database, so that a database that hangs holds nobody up for long.
+
+A driver that waits for its server hears no signal: psycopg2 learns of an ``execution_timeout`` seconds late, sqlite3
+when its own time-out ends. So the task's main thread never calls a driver. It hands the work to this thread and waits,
+with a limit. Where the limit passes, the thread is given up together with the call that it is in.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import sqlalchemy as sa
+
+from intercom_provider.api.errors import IntercomError
+from intercom_provider.ledger.ledger import LedgerUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from intercom_provider.ledger.database import Database
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DEFAULT_LIMIT_SECONDS: Final = 10.0
+"""How long a call is waited for: longer than the database's own time-outs, and shorter than anybody likes to wait."""
+
+
+_MAX_REPEATS: Final = 4
+_REPEAT_PAUSE_SECONDS: Final = 0.05
+# What the same transaction may well get through when it is made again: a deadlock, a conflict.
+_REPEATED_STATES: Final = frozenset({"40P01", "40001"})
+
+
+class DatabaseHangsError(Exception):
+    """The database did not answer in time; whether the call had an effect is not known."""
+
+
+class DatabaseThread:
+    """
+    Runs calls one after the other in a thread of its own, which does not keep the process from ending.
+
+    :param limit: Seconds for which a call is waited for at most (default 10).
+    """
+
+    def __init__(self, limit: float = DEFAULT_LIMIT_SECONDS) -> None:
+        self._limit = limit
+        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._hangs = False
+
+    def call(self, function: Callable[[], T]) -> T:
+        """
+        Run a function there, and wait for its result.
+
+        :param function: What to do.
+        :return: Its result.
+        :raises DatabaseHangsError: When it did not end in time, or an earlier call has not ended yet.
+        """
+        if self._hangs:
+            raise DatabaseHangsError("the database still has not answered an earlier call")
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="intercom-ledger", daemon=True)
+            self._thread.start()
+        future: Future[T] = Future()
+        self._calls.put((future, function))
+        try:
+            return future.result(self._limit)
+        except FutureTimeoutError:
+            if future.done():
+                raise
+            self._hangs = True
+            raise DatabaseHangsError(f"the database did not answer within {self._limit:.0f} s") from None
+
+    def _run(self) -> None:
+        while True:
+            future, function = self._calls.get()
+            try:
+                future.set_result(function())
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where it is waited for
+                future.set_exception(error)
+
+
+class Transactions:
+    """
+    Runs transactions of a ledger, one after the other, each as often as it takes.
+
+    :param database: The ledger's database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._thread = DatabaseThread()
+
+    def run(self, work: Callable[[sa.Connection], T]) -> T:
+        """
+        Run a transaction; it is made again, as it was, when the database asks for that or the answer was lost.
+
+        :param work: What to do in it; the same each time.
+        :return: What the work returns, committed.
+        :raises LedgerUnavailableError: When the database cannot be used.
+        """
+
+        def run() -> T:
+            for repeats in range(_MAX_REPEATS):
+                try:
+                    with self._database.engine.begin() as connection:
+                        return work(connection)
+                except sa.exc.DBAPIError as error:
+                    if repeats + 1 == _MAX_REPEATS or not _may_be_repeated(error):
+                        raise
+                    time.sleep(_REPEAT_PAUSE_SECONDS * (1 + repeats))
+            raise AssertionError("a transaction is repeated or raises")
+
+        return self.call(run)
+
+    def call(self, function: Callable[[], T]) -> T:
+        """
+        Call a function in the database's thread.
+
+        :param function: What to do.
+        :return: Its result.
+        :raises LedgerUnavailableError: When the database cannot be used.
+        """
+        try:
+            return self._thread.call(function)
+        except IntercomError:
+            raise
+        except Exception as error:
+            log.debug("The ledger's database failed", exc_info=error)
+            raise LedgerUnavailableError(
+                f"the ledger's database (connection {self._database.conn_id}) failed: {_cause(error)}. Nothing is sent "
+                "without it: check the database and the connection"
+            ) from None
+
+
+def _may_be_repeated(error: sa.exc.DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    # A connection that broke has no state, or one of class 08 or 57P. Its commit may have arrived all the same.
+    is_lost = error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and state is None)
+    return state in _REPEATED_STATES or is_lost or str(state).startswith(("08", "57P"))
+
+
+def _cause(error: BaseException) -> str:
+    # The first line alone: those behind it repeat the statement and its values.
+    original = getattr(error, "orig", None) or error
+    lines = str(original).strip().splitlines() or [""]
+    return f"{type(original).__name__}: {lines[0][:200]}"

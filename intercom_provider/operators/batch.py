@@ -193,8 +193,13 @@ class SendMessageBatchOperator(BaseOperator):
         settings = IntercomHook(self.intercom_conn_id, api_version=self.api_version).settings
         show_link(context, inbox_url(settings))
         messages = self.messages.value if isinstance(self.messages, HiddenMessages) else self.messages
+        held_timeout = HeldTimeout()
+
+        def stopped() -> bool:
+            return self._killed or held_timeout.timed_out
+
         with (
-            self._open_ledger(context, options, dry_run=settings.dry_run) as ledger,
+            self._open_ledger(context, options, stopped, dry_run=settings.dry_run) as ledger,
             BatchInput(
                 messages, self.defaults, duplicates=self.duplicates, salt=ledger.salt, settings=settings
             ) as batch,
@@ -205,7 +210,6 @@ class SendMessageBatchOperator(BaseOperator):
             if settings.dry_run:
                 self.log.warning("The connection has dry_run set: everything is checked, nothing is sent")
             results.open()
-            held_timeout = HeldTimeout()
             run = BatchRun(
                 batch,
                 total,
@@ -213,7 +217,7 @@ class SendMessageBatchOperator(BaseOperator):
                 options=options,
                 ledger=ledger,
                 results=results,
-                stopped=lambda: self._killed or held_timeout.timed_out,
+                stopped=stopped,
             )
             summary = BatchSummary(
                 run.counts,
@@ -235,16 +239,24 @@ class SendMessageBatchOperator(BaseOperator):
             return summary.values()
 
     def _begin_try(
-        self, context: Context, options: SendOptions, *, read_only: bool = False, dry_run: bool = False
+        self,
+        context: Context,
+        options: SendOptions,
+        stopped: Callable[[], bool] = lambda: False,
+        *,
+        read_only: bool = False,
+        dry_run: bool = False,
     ) -> Ledger:
         """Open the ledger, before anything is sent in this try."""
-        ledger = batch_ledger(context, options, self.log, dry_run=dry_run)
+        ledger = batch_ledger(context, options, self.log, stopped=stopped, dry_run=dry_run)
         ledger.begin_try(read_only=read_only)
         return ledger
 
     @contextmanager
-    def _open_ledger(self, context: Context, options: SendOptions, *, dry_run: bool) -> Iterator[Ledger]:
-        ledger = self._begin_try(context, options, dry_run=dry_run)
+    def _open_ledger(
+        self, context: Context, options: SendOptions, stopped: Callable[[], bool], *, dry_run: bool
+    ) -> Iterator[Ledger]:
+        ledger = self._begin_try(context, options, stopped, dry_run=dry_run)
         try:
             if options.repeat != "always":
                 ledger.include_mapped_instances()

@@ -229,7 +229,7 @@ class SendMessageOperator(BaseOperator):
 
     def _begin_try(self, context: Context, options: SendOptions, *, read_only: bool = False) -> Ledger:
         """Open the ledger, before anything else can go wrong in this try."""
-        ledger = message_ledger(context, options, self.log)
+        ledger = message_ledger(context, options, self.log, stopped=lambda: self._killed)
         ledger.begin_try(read_only=read_only)
         return ledger
 

@@ -9,6 +9,8 @@ from intercom_provider.compat import conf, task_state_store
 from intercom_provider.ledger.ledger import Attempt, StatelessLedger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow.sdk import Context
 
     from intercom_provider.compat import TaskStateStore
@@ -60,18 +62,21 @@ def was_cleared(context: Context) -> bool:
     return bool(getattr(context["dag_run"], "clear_number", 1))
 
 
-def message_ledger(context: Context, options: SendOptions, log: Any) -> Ledger:
+def message_ledger(
+    context: Context, options: SendOptions, log: Any, *, stopped: Callable[[], bool] = lambda: False
+) -> Ledger:
     """
     Make the ledger of a task instance that sends one message.
 
     :param context: The task's context.
     :param options: Which ledger, and what it is for.
     :param log: The task's log.
+    :param stopped: Returns True when the task was told to stop.
     :return: The ledger; its try has not begun.
     :raises InvalidInputError: When a ledger cannot be in the database that the options name.
     """
     if options.ledger_conn_id is not None:
-        return _sql_ledger(context, options)
+        return _sql_ledger(context, options, stopped)
     attempt, store, salt = read_attempt(context), _open_store(context, log), scope_salt(context)
     if store is None:
         return StatelessLedger(attempt, salt=salt)
@@ -80,13 +85,21 @@ def message_ledger(context: Context, options: SendOptions, log: Any) -> Ledger:
     return MessageLedger(store, attempt, _mapped_instances(context), salt=salt)
 
 
-def batch_ledger(context: Context, options: SendOptions, log: Any, *, dry_run: bool = False) -> Ledger:
+def batch_ledger(
+    context: Context,
+    options: SendOptions,
+    log: Any,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+    dry_run: bool = False,
+) -> Ledger:
     """
     Make the ledger of a task instance that sends a batch.
 
     :param context: The task's context.
     :param options: Which ledger, and what it is for.
     :param log: The task's log.
+    :param stopped: Returns True when the task was told to stop.
     :param dry_run: Whether nothing is sent, so that nothing is recorded either.
     :return: The ledger; its try has not begun.
     :raises InvalidInputError: When a ledger cannot be in the database that the options name.
@@ -95,7 +108,7 @@ def batch_ledger(context: Context, options: SendOptions, log: Any, *, dry_run: b
     if dry_run:
         return StatelessLedger(attempt, salt=salt)
     if options.ledger_conn_id is not None:
-        return _sql_ledger(context, options)
+        return _sql_ledger(context, options, stopped)
     store = _open_store(context, log)
     if store is None:
         return StatelessLedger(attempt, salt=salt)
@@ -104,7 +117,7 @@ def batch_ledger(context: Context, options: SendOptions, log: Any, *, dry_run: b
     return BatchLedger(store, attempt, _mapped_instances(context), salt=salt)
 
 
-def _sql_ledger(context: Context, options: SendOptions) -> Ledger:
+def _sql_ledger(context: Context, options: SendOptions, stopped: Callable[[], bool]) -> Ledger:
     from intercom_provider.ledger.database import DEFAULT_TABLE, open_database  # noqa: PLC0415 - not when a DAG is parsed
     from intercom_provider.ledger.sql import Owner, SqlLedger  # noqa: PLC0415
 
@@ -123,6 +136,7 @@ def _sql_ledger(context: Context, options: SendOptions) -> Ledger:
         read_attempt(context),
         campaign=options.campaign,
         repeat_after=options.repeat_after,
+        stopped=stopped,
     )
 
 

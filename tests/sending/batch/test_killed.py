@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import psutil  # type: ignore[import-untyped]  # Airflow brings it, without types
 
 from intercom_provider.api.settings import Settings
-from intercom_provider.sending.batch.run import MAX_QUEUED_INTENTS
+from intercom_provider.ledger.task_state import MAX_OPEN_INTENTS
 from tests.support import batch_sender as sender
 from tests.support.hostile import TOKEN, Hostile
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MESSAGES: Final = 5_000
 KILLS: Final = 10
 SEED: Final = 4
-MOST_UNCONFIRMED: Final = sender.THREADS + MAX_QUEUED_INTENTS
+MOST_UNCONFIRMED: Final = MAX_OPEN_INTENTS
 
 # Each try starts in milliseconds, from a process without threads that has imported everything.
 _PROCESSES: Final = multiprocessing.get_context("forkserver")

@@ -17,6 +17,7 @@ from intercom_provider.sending.options import SendOptions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from intercom_provider.ledger.ledger import Ledger
     from intercom_provider.sending.batch.counts import Counts
 
 
@@ -40,7 +41,9 @@ class _Store:
         self._values[key] = value
 
 
-def send(url: str, token: str, contacts: Sequence[str], *, pause: float = 0.0, **options: Any) -> Counts:
+def send(
+    url: str, token: str, contacts: Sequence[str], *, pause: float = 0.0, ledger: Ledger | None = None, **options: Any
+) -> Counts:
     """
     Send one message to each of these contacts, as the batch operator does: checked, under a ledger.
 
@@ -48,16 +51,17 @@ def send(url: str, token: str, contacts: Sequence[str], *, pause: float = 0.0, *
     :param token: The access token.
     :param contacts: The contacts' ids.
     :param pause: Seconds that each call of the ledger's store takes (default 0).
+    :param ledger: Another ledger; None (default) for one in such a store.
     :param options: Fields of :class:`intercom_provider.sending.options.SendOptions`.
     :return: The counts.
     """
     settings = Settings(token=token, base_url=url)
     messages = [{"to": {"type": "user", "id": contact}} for contact in contacts]
     defaults = {"message_type": "in_app", "body": BODY, "from_admin_id": ADMIN}
-    with BatchInput(messages, defaults, duplicates="skip", salt="bench", settings=settings) as batch:
+    ledger = ledger or BatchLedger(_Store(pause), Attempt(number=1, max_tries=0, retries=0), salt="bench")
+    ledger.begin_try()
+    with BatchInput(messages, defaults, duplicates="skip", salt=ledger.salt, settings=settings) as batch:
         total = batch.check()
-        ledger = BatchLedger(_Store(pause), Attempt(number=1, max_tries=0, retries=0))
-        ledger.begin_try()
         run = BatchRun(
             batch,
             total,

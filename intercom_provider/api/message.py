@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.recipient import ContactRecipient, PhoneRecipient, Recipients, StrictModel
@@ -58,6 +59,14 @@ class _Message(StrictModel):
     key: Identifier | None = None
 
     wire_type: ClassVar[str]
+
+    @field_validator("key")
+    @classmethod
+    def _can_be_stored(cls, value: str | int | None) -> str | int | None:
+        # The ledger may be a table, and no database takes it.
+        if isinstance(value, str) and "\0" in value:
+            raise PydanticCustomError("key", "must hold no NUL character: remove it")
+        return value
 
     @model_validator(mode="before")
     @classmethod

@@ -12,8 +12,8 @@ import logging
 import queue
 import threading
 import time
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -33,7 +33,13 @@ T = TypeVar("T")
 DEFAULT_LIMIT_SECONDS: Final = 10.0
 """How long a call is waited for: longer than the database's own time-outs, and shorter than anybody likes to wait."""
 
+MAX_AFTER_STOP_SECONDS: Final = 2.0
+"""How long a call is waited for once the task was told to stop: Airflow kills it after five seconds."""
 
+MAX_IDLE_SECONDS: Final = 5.0
+"""How long a connection is kept that no transaction uses."""
+
+_STOP_CHECK_SECONDS: Final = 0.1
 _MAX_REPEATS: Final = 4
 _REPEAT_PAUSE_SECONDS: Final = 0.05
 # What the same transaction may well get through when it is made again: a deadlock, a conflict.
@@ -48,10 +54,19 @@ class DatabaseThread:
     """
     Runs calls one after the other in a thread of its own, which does not keep the process from ending.
 
+    :param stopped: Returns True when the task was told to stop.
+    :param idle: Is called there when there was no call for some seconds.
     :param limit: Seconds for which a call is waited for at most (default 10).
     """
 
-    def __init__(self, limit: float = DEFAULT_LIMIT_SECONDS) -> None:
+    def __init__(
+        self,
+        stopped: Callable[[], bool] = lambda: False,
+        idle: Callable[[], object] = lambda: None,
+        limit: float = DEFAULT_LIMIT_SECONDS,
+    ) -> None:
+        self._stopped = stopped
+        self._idle = idle
         self._limit = limit
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -72,17 +87,23 @@ class DatabaseThread:
             self._thread.start()
         future: Future[T] = Future()
         self._calls.put((future, function))
-        try:
-            return future.result(self._limit)
-        except FutureTimeoutError:
-            if future.done():
-                raise
-            self._hangs = True
-            raise DatabaseHangsError(f"the database did not answer within {self._limit:.0f} s") from None
+        begun = time.monotonic()
+        give_up, is_stopped = begun + self._limit, False
+        while not wait([future], min(_STOP_CHECK_SECONDS, max(0.0, give_up - time.monotonic()))).done:
+            if not is_stopped and self._stopped():
+                give_up, is_stopped = min(give_up, time.monotonic() + MAX_AFTER_STOP_SECONDS), True
+            if time.monotonic() >= give_up:
+                self._hangs = True
+                raise DatabaseHangsError(f"the database did not answer within {time.monotonic() - begun:.0f} s")
+        return future.result()
 
     def _run(self) -> None:
         while True:
-            future, function = self._calls.get()
+            try:
+                future, function = self._calls.get(timeout=MAX_IDLE_SECONDS)
+            except queue.Empty:
+                self._idle()
+                future, function = self._calls.get()
             try:
                 future.set_result(function())
             except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where it is waited for
@@ -93,12 +114,18 @@ class Transactions:
     """
     Runs transactions of a ledger, one after the other, each as often as it takes.
 
+    A batch makes some ten transactions a second, and connecting costs as much as one of them. So the connection is kept
+    for the next transaction, but not while a task waits for something else.
+
     :param database: The ledger's database.
+    :param stopped: Returns True when the task was told to stop; then the database is not waited for any longer.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, stopped: Callable[[], bool] = lambda: False) -> None:
         self._database = database
-        self._thread = DatabaseThread()
+        self._thread = DatabaseThread(stopped, self._disconnect)
+        # Used in the database's thread alone.
+        self._connection: sa.Connection | None = None
 
     def run(self, work: Callable[[sa.Connection], T]) -> T:
         """
@@ -112,8 +139,7 @@ class Transactions:
         def run() -> T:
             for repeats in range(_MAX_REPEATS):
                 try:
-                    with self._database.engine.begin() as connection:
-                        return work(connection)
+                    return self._run(work)
                 except sa.exc.DBAPIError as error:
                     if repeats + 1 == _MAX_REPEATS or not _may_be_repeated(error):
                         raise
@@ -140,6 +166,23 @@ class Transactions:
                 f"the ledger's database (connection {self._database.conn_id}) failed: {_cause(error)}. Nothing is sent "
                 "without it: check the database and the connection"
             ) from None
+
+    def _run(self, work: Callable[[sa.Connection], T]) -> T:
+        if self._connection is None:
+            self._connection = self._database.engine.connect()
+        try:
+            with self._connection.begin():
+                return work(self._connection)
+        except BaseException:
+            # Whatever state it is in: the next transaction begins with another connection.
+            self._disconnect()
+            raise
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                connection.close()
 
 
 def _may_be_repeated(error: sa.exc.DBAPIError) -> bool:

@@ -34,6 +34,12 @@ OnUnconfirmed: TypeAlias = Literal["fail", "resend", "assume_sent"]
 REPEATS: Final = get_args(Repeat)
 ON_UNCONFIRMED: Final = get_args(OnUnconfirmed)
 
+MAX_OPEN_INTENTS: Final = 1_000
+"""How many messages of a try may be without a result at most, where the ledger sets no lower limit."""
+
+MAX_WAITING_INTENTS: Final = 100
+"""How many of them may wait for their turn, where the ledger sets no lower limit."""
+
 RECOVERY_HINT: Final = (
     'When you know whether it arrived, clear the task with on_unconfirmed="resend" to have it sent, or with '
     '"assume_sent" to go on without sending'
@@ -202,6 +208,17 @@ class Entry(NamedTuple):
         """Why the outcome of an intent is unknown, in words."""
         return self.note or f"{self} left no result"
 
+    def describe_other_type(self, message_type: str | None) -> str:
+        """
+        Describe that the message was one of another type, which a campaign for each step and channel prevents.
+
+        :param message_type: The type of the message that is to be sent, as Intercom is sent it; None when unknown.
+        :return: The end of a reason; empty when both are of one type, or that is not recorded.
+        """
+        if self.message_type is None or message_type is None or self.message_type == message_type:
+            return ""
+        return f", as a message of type {self.message_type} and not {message_type}: give each its own campaign or key"
+
     def __str__(self) -> str:
         run = "" if self.run is None else f"{self.run}, "
         instance = "" if self.map_index is None else f"map index {self.map_index}, "
@@ -232,6 +249,14 @@ class Ledger(Protocol):
     @property
     def wants_commit(self) -> bool:
         """Whether a commit is due, even of nothing, for what was committed to go on holding."""
+
+    @property
+    def max_open(self) -> int:
+        """How many messages may be intended and without a result at any moment, which a kill leaves unconfirmed."""
+
+    @property
+    def max_waiting(self) -> int:
+        """How many of them may wait for their turn, before their requests are begun."""
 
     def begin_try(self, *, read_only: bool = False) -> None:
         """
@@ -315,6 +340,9 @@ class StatelessLedger:
 
     may_send_now = True
     wants_commit = False
+    # There is nothing that a kill could leave.
+    max_open = MAX_OPEN_INTENTS
+    max_waiting = MAX_WAITING_INTENTS
 
     def __init__(self, attempt: Attempt | None = None, *, salt: str = "") -> None:
         self._attempt = attempt or Attempt()

@@ -14,6 +14,7 @@ agree on; asking after a lost answer what became of a commit, which may still be
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from datetime import timedelta
@@ -22,8 +23,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
+from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.ledger.database_thread import Transactions
 from intercom_provider.ledger.ledger import (
+    MAX_OPEN_INTENTS,
     RECOVERY_HINT,
     Entry,
     Ids,
@@ -33,26 +36,44 @@ from intercom_provider.ledger.ledger import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
     from intercom_provider.ledger.database import Database
     from intercom_provider.ledger.ledger import Attempt, Intent, OnUnconfirmed, Repeat
     from intercom_provider.ledger.repeat_after import RepeatAfter
 
-LEASE_SECONDS: Final = 600.0
-"""How long a claim holds a message without being renewed."""
-
-RENEW_AFTER_SECONDS: Final = 120.0
-"""Claims are renewed at the latest so long after the last commit, while anything is under way."""
+MAX_WAITING_CLAIMS: Final = 25
+"""How many claims of a batch wait for their turn at most: a commit is quick enough for so few."""
 
 MAX_LOOKED_UP: Final = 500
 """How many messages one query looks up."""
 
 _NO_RESULT: Final = "the try that claimed it left no result: it may have been sent or not"
-# A request may take half a minute, and what a proxy holds back as long again.
-LEASE_MARGIN_SECONDS: Final = 90.0
+# Claims are renewed with any commit that comes after this share of the time, and not with each of ten a second.
+_RENEWED_FROM: Final = 0.1
+# Neither database's text can hold these.
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _HOLDS_NOBODY: Final = frozenset({"rejected", "not_sent", "expired"})
+
+
+class Lease(NamedTuple):
+    """
+    How long a claim holds a message, by the database's clock.
+
+    :param seconds: Without being renewed (default 600).
+    :param renew_after: Seconds after the last commit at which claims are renewed, while anything is under way
+        (default 120).
+    :param margin: Seconds before its end in which nothing is sent any more (default 90): a request may take half a
+        minute, and what a proxy holds back as long again.
+    """
+
+    seconds: float = 600.0
+    renew_after: float = 120.0
+    margin: float = 90.0
+
+
+DEFAULT_LEASE: Final = Lease()
 
 
 class Owner(NamedTuple):
@@ -89,10 +110,14 @@ class SqlLedger:
     :param attempt: The same, as other ledgers know it.
     :param campaign: Within which a message goes out once; None (default) for the task in its run.
     :param repeat_after: After what time a message of the campaign may be sent again; None (default) for never.
+    :param lease: How long its claims hold.
+    :param stopped: Returns True when the task was told to stop; then the database is not waited for any longer.
     """
 
     keeps_records = True
     recovery_hint = RECOVERY_HINT
+    max_open = MAX_OPEN_INTENTS
+    max_waiting = MAX_WAITING_CLAIMS
 
     def __init__(
         self,
@@ -102,6 +127,8 @@ class SqlLedger:
         *,
         campaign: str | None = None,
         repeat_after: RepeatAfter | None = None,
+        lease: Lease = DEFAULT_LEASE,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.campaign = campaign
         self.scope = f"c:{campaign}" if campaign is not None else f"t:{owner.dag_id}/{owner.run_id}/{owner.task_id}"
@@ -111,10 +138,12 @@ class SqlLedger:
         self._attempt = attempt
         self._owner_id = uuid.uuid4().hex
         self._repeat_after = repeat_after
-        self._transactions = Transactions(database)
+        self._lease = lease
+        self._transactions = Transactions(database, stopped)
         self._salt = ""
         # The number of each claim that is held, and of the newest attempt of each message that was looked up.
         self._claims: dict[str, int] = {}
+        self._possible_claims: dict[str, int] = {}
         self._newest: dict[str, int] = {}
         self._entries: dict[str, Entry] = {}
         self._looked_up: set[str] = set()
@@ -128,12 +157,12 @@ class SqlLedger:
     @property
     def may_send_now(self) -> bool:
         """Whether the claims are certain to be this try's for as long as a request may take."""
-        return not self._claims or _clock() - self._renewed_at < LEASE_SECONDS - LEASE_MARGIN_SECONDS
+        return not self._claims or _clock() - self._renewed_at < self._lease.seconds - self._lease.margin
 
     @property
     def wants_commit(self) -> bool:
         """Whether claims are held that should be renewed."""
-        return bool(self._claims) and _clock() - self._renewed_at >= RENEW_AFTER_SECONDS
+        return bool(self._claims) and _clock() - self._renewed_at >= self._lease.renew_after
 
     def begin_try(self, *, read_only: bool = False) -> None:
         """
@@ -176,8 +205,10 @@ class SqlLedger:
         return self._entries.get(digest)
 
     def may_send(self, entry: Entry, repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str) -> bool:
-        """Decide by :func:`intercom_provider.ledger.ledger.may_repeat`."""
-        return may_repeat(entry, self._attempt, repeat, on_unconfirmed)
+        """Decide by :func:`intercom_provider.ledger.ledger.may_repeat`; a clear holds for what this instance sent."""
+        is_own = entry.run is None and entry.map_index is None
+        allowed = "never" if repeat == "on_clear" and not is_own else repeat
+        return may_repeat(entry, self._attempt, allowed, on_unconfirmed)
 
     def commit(self, results: Mapping[str, Result | None], intents: Mapping[str, Intent]) -> Collection[str]:
         """
@@ -189,13 +220,24 @@ class SqlLedger:
         :raises LedgerUnavailableError: When the database cannot be used; none of ``intents`` may be sent.
         :raises SupersededError: When a later try of this task instance has taken over.
         """
+        check_keys(intents.values())
         token = uuid.uuid4().hex
         # A claim that is released in the same breath keeps its number: nobody can have taken it in between.
         numbers = {digest: self._claims.get(digest, self._newest.get(digest, 0) + 1) for digest in intents}
         begun = _clock()
-        won, held = self._transactions.run(lambda connection: self._write(connection, token, results, intents, numbers))
-        self._renewed_at = begun
+        renews = begun - self._renewed_at >= self._lease.renew_after * _RENEWED_FROM or not self._claims
+        try:
+            won, held = self._transactions.run(
+                lambda connection: self._write(connection, token, results, intents, numbers, renews=renews)
+            )
+        except BaseException:
+            # Whether they were claimed is unknown; none is sent, and the next commit releases those that it is told of.
+            self._possible_claims |= {digest: numbers[digest] for digest in intents if digest not in self._claims}
+            raise
+        if renews:
+            self._renewed_at = begun
         for digest, result in results.items():
+            self._possible_claims.pop(digest, None)
             if (number := self._claims.pop(digest, None)) is not None:
                 self._newest[digest] = number - (result is None)
         self._claims |= {digest: numbers[digest] for digest in won}
@@ -222,12 +264,15 @@ class SqlLedger:
         results: Mapping[str, Result | None],
         intents: Mapping[str, Intent],
         numbers: Mapping[str, int],
+        *,
+        renews: bool,
     ) -> tuple[set[str], int]:
         table, columns = self._table, self._table.c
         now = self._database.now(connection)
-        lease_until = now + timedelta(seconds=LEASE_SECONDS)
+        lease_until = now + timedelta(seconds=self._lease.seconds)
         # In the order of their digests, or two transactions could each wait for a row of the other.
-        finished = sorted((digest, result) for digest, result in results.items() if digest in self._claims)
+        claims = self._possible_claims | self._claims
+        finished = sorted((digest, result) for digest, result in results.items() if digest in claims)
         own = sa.and_(
             columns.scope == self.scope,
             columns.digest == sa.bindparam("the_digest"),
@@ -241,7 +286,7 @@ class SqlLedger:
                 [
                     {
                         "the_digest": digest,
-                        "the_attempt": self._claims[digest],
+                        "the_attempt": claims[digest],
                         **{f"new_{name}": value for name, value in _columns_of(result).items()},
                     }
                     for digest, result in recorded
@@ -250,9 +295,10 @@ class SqlLedger:
         if released := [digest for digest, result in finished if result is None]:
             connection.execute(
                 sa.delete(table).where(own, columns.outcome.is_(None)),
-                [{"the_digest": digest, "the_attempt": self._claims[digest]} for digest in released],
+                [{"the_digest": digest, "the_attempt": claims[digest]} for digest in released],
             )
-        connection.execute(sa.update(table).where(self._still_held).values(lease_until=lease_until))
+        if renews:
+            connection.execute(sa.update(table).where(self._still_held).values(lease_until=lease_until))
         if intents:
             connection.execute(
                 self._database.insert_new(table),
@@ -353,10 +399,25 @@ class SqlLedger:
         )
 
 
+def check_keys(intents: Iterable[Intent]) -> None:
+    """
+    Check that a database can hold the keys of messages.
+
+    :param intents: The messages.
+    :raises InvalidInputError: When one holds a character that is none in a database.
+    """
+    for intent in intents:
+        if intent.key is not None and _UNSTORABLE.search(str(intent.key)):
+            raise InvalidInputError.of(
+                "key", "cannot be in a database: it holds a NUL or half of a surrogate pair. Remove these characters"
+            )
+
+
 def _columns_of(result: Result) -> dict[str, str | None]:
     return {
         "outcome": result.outcome,
-        "reason": result.reason,
+        # Words of somebody else's may hold what no database takes, and must not keep the outcome out of it.
+        "reason": None if result.reason is None else _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", result.reason),
         "message_id": result.ids.id,
         "conversation_id": result.ids.conversation_id,
         "whatsapp_message_id": result.ids.whatsapp_message_id,

@@ -63,6 +63,9 @@ MESSAGE_KEY: Final = "intercom/ledger"
 BATCH_KEY: Final = "intercom/batch"
 """The keys in Airflow's task state store of a task instance that sends a batch begin with this one."""
 
+MAX_OPEN_INTENTS: Final = 100
+"""How many messages of a batch are intended and without a result at most."""
+
 # Airflow warns above 64 KB. A part is written again at each commit, so two of this size cost less than one.
 _FULL_PART_BYTES: Final = 32_000
 _EMPTY_PART_BYTES: Final = 100
@@ -74,6 +77,7 @@ class _TaskStateLedger:
     keeps_records = True
     may_send_now = True
     wants_commit = False
+    max_open = max_waiting = MAX_OPEN_INTENTS
 
     def __init__(
         self, store: Store, attempt: Attempt, mapped_instances: MappedInstances | None = None, *, salt: str = ""

@@ -85,6 +85,16 @@ class AlertLedger:
         """Return False: an alert takes half a minute at most."""
         return False
 
+    @property
+    def max_open(self) -> int:
+        """How many alerts may be intended and without a result."""
+        return self._ledger.max_open
+
+    @property
+    def max_waiting(self) -> int:
+        """How many of them may wait for their turn."""
+        return self._ledger.max_waiting
+
     def begin_try(self, *, read_only: bool = False) -> None:
         """Read the records."""
         self._guard(lambda: self._ledger.begin_try(read_only=read_only))

@@ -195,8 +195,13 @@ class SendMessageBatchOperator(BaseOperator):
         results = ResultsWriter(self._folder(context), read_attempt(context).number)
         settings = IntercomHook(self.intercom_conn_id, api_version=self.api_version).settings
         show_link(context, inbox_url(settings))
+        held_timeout = HeldTimeout()
+
+        def stopped() -> bool:
+            return self._killed or held_timeout.timed_out
+
         if options.ledger_conn_id is not None and not settings.dry_run:
-            ledger = begin_in_table(context, options)
+            ledger = begin_in_table(context, options, stopped)
         messages = self.messages.value if isinstance(self.messages, HiddenMessages) else self.messages
         with (
             self._ask_others(ledger, options, dry_run=settings.dry_run),
@@ -212,7 +217,6 @@ class SendMessageBatchOperator(BaseOperator):
             elif total:
                 self._check_senders(batch, settings)
             results.open()
-            held_timeout = HeldTimeout()
             run = BatchRun(
                 batch,
                 total,
@@ -220,7 +224,7 @@ class SendMessageBatchOperator(BaseOperator):
                 options=options,
                 ledger=ledger,
                 results=results,
-                stopped=lambda: self._killed or held_timeout.timed_out,
+                stopped=stopped,
             )
             summary = BatchSummary(
                 run.counts,

@@ -247,7 +247,7 @@ class SendMessageOperator(BaseOperator):
             hook.stop()
         show_link(context, inbox_url(hook.settings))
         if options.ledger_conn_id is not None and not hook.settings.dry_run:
-            ledger = begin_in_table(context, options)
+            ledger = begin_in_table(context, options, lambda: self._killed)
         send = SingleSend(parse_message(self._fields()), hook.settings, options, ledger, salt=ledger.salt)
         with hook.get_conn() as client:
             return send.run(client)

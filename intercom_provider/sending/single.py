@@ -207,12 +207,16 @@ class SingleSend:
 
     def _answer_from(self, entry: Entry) -> SendResult:
         """Return what the ledger knows of a message that must not be sent again."""
+        other_type = entry.describe_other_type(self._message.wire_type)
+        if other_type:
+            log.warning("The campaign has this message already: %s%s", entry, other_type)
         if entry.state == "claimed":
-            return self._claimed(f"{entry} answers for it: {'sending' if entry.lease_runs else 'unconfirmed'}", entry)
+            state = "sending" if entry.lease_runs else "unconfirmed"
+            return self._claimed(f"{entry} answers for it: {state}{other_type}", entry)
         if entry.state == "intent":
-            reason = f"{entry.no_result}: the message may have been sent or not"
+            reason = f"{entry.no_result}: the message may have been sent or not{other_type}"
             return self._unconfirmed(reason, entry=entry)
-        reason = f"already sent by {entry} as message {entry.ids.id}; not sending again"
+        reason = f"already sent by {entry} as message {entry.ids.id}; not sending again{other_type}"
         if entry.map_index is not None:
             reason += ". If these are two messages to one person, give each a key of its own"
         return SendResult(self._receipt("already_sent", reason, entry.ids), entry=entry)

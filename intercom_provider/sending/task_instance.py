@@ -9,6 +9,8 @@ from intercom_provider.compat import conf, task_state_store
 from intercom_provider.ledger.ledger import Attempt, StatelessLedger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow.sdk import Context
 
     from intercom_provider.compat import TaskStateStore
@@ -67,6 +69,7 @@ def message_ledger(context: Context, log: Any) -> Ledger:
 
     :param context: The task's context.
     :param log: The task's log.
+    :param stopped: Returns True when the task was told to stop.
     :return: The ledger; its try has not begun.
     """
     attempt, store, salt = read_attempt(context), _open_store(context, log), scope_salt(context)
@@ -93,12 +96,13 @@ def batch_ledger(context: Context, log: Any) -> Ledger:
     return BatchLedger(store, attempt, _mapped_instances(context), salt=salt)
 
 
-def begin_in_table(context: Context, options: SendOptions) -> Ledger:
+def begin_in_table(context: Context, options: SendOptions, stopped: Callable[[], bool]) -> Ledger:
     """
     Open the ledger in the database that the options name, and begin the try there, too.
 
     :param context: The task's context.
     :param options: The connection of the database, and the campaign.
+    :param stopped: Returns True when the task was told to stop.
     :return: The ledger.
     :raises InvalidInputError: When a ledger cannot be in that database.
     :raises LedgerUnavailableError: When the database cannot be used; Airflow retries.
@@ -117,7 +121,12 @@ def begin_in_table(context: Context, options: SendOptions) -> Ledger:
     )
     database = open_database(options.ledger_conn_id or "", DEFAULT_TABLE if is_missing(table) else str(table).strip())
     ledger = SqlLedger(
-        database, owner, read_attempt(context), campaign=options.campaign, repeat_after=options.repeat_after
+        database,
+        owner,
+        read_attempt(context),
+        campaign=options.campaign,
+        repeat_after=options.repeat_after,
+        stopped=stopped,
     )
     ledger.begin_try()
     return ledger

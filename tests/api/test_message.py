@@ -391,3 +391,9 @@ def test_any_input_is_a_message_that_can_be_sent_or_an_error_that_names_fields(s
         assert all(problems.keys())
         if not problems:
             json.dumps(parse_message(fields).wire(1), allow_nan=False, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("key", ["a\0b", "a\ud800b"])
+def test_a_key_that_no_ledger_could_hold_is_refused(key: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"key: "):
+        parse_message(in_app(key=key))

@@ -31,11 +31,14 @@ def rows(path: Path, columns: str = "*") -> list[tuple[Any, ...]]:
         return connection.execute(f"SELECT {columns} FROM intercom_messages ORDER BY claimed_at, attempt").fetchall()  # noqa: S608 - our own
 
 
+def to(number: int) -> dict[str, Any]:
+    return {"to": {"type": "user", "user_id": f"customer-{number}"}}
+
+
 def single(dag_id: str, number: int = 1, **more: Any) -> DAG:
     with DAG(dag_id) as dag:
-        to = {"type": "user", "user_id": f"customer-{number}"}
-        fields = {"to": to, "ledger_conn_id": "ledger", "campaign": "welcome/1", **more}
-        SendMessageOperator(task_id="send", message_type="in_app", body="Hello", **fields)
+        fields = {"message_type": "in_app", **to(number), "ledger_conn_id": "ledger", "campaign": "welcome/1", **more}
+        SendMessageOperator(task_id="send", body="Hello", **fields)
     return dag
 
 
@@ -43,9 +46,13 @@ def batch(dag_id: str, numbers: range, **more: Any) -> DAG:
     with DAG(dag_id) as dag:
         SendMessageBatchOperator(
             task_id="send",
-            messages=[{"to": {"type": "user", "user_id": f"customer-{number}"}} for number in numbers],
-            defaults={"message_type": "in_app", "body": "Hello"},
-            **{"ledger_conn_id": "ledger", "campaign": "welcome/1", **more},
+            **{
+                "messages": [to(number) for number in numbers],
+                "defaults": {"message_type": "in_app", "body": "Hello"},
+                "ledger_conn_id": "ledger",
+                "campaign": "welcome/1",
+                **more,
+            },
         )
     return dag
 
@@ -108,3 +115,27 @@ def test_options_that_contradict_are_refused_as_the_dag_is_parsed(fields: dict[s
         single("wrong", **fields)
     with pytest.raises(InvalidFieldError, match=words):
         batch("wrong", range(1), **fields)
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_message_of_another_type_is_not_sent_and_the_reason_says_so(
+    run_dag: Any, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_dag(batch("monday", range(3), messages=[{**to(number), "key": number} for number in range(3)]))
+    words = "as a message of type inapp and not email: give each its own campaign or key"
+    mail: dict[str, Any] = {"message_type": "email", "subject": "Hello", "template": "plain"}
+    one = run_dag(single("tuesday", key=1, **mail))
+    assert one.xcom("send", "outcome") == "already_sent"
+    assert words in one.xcom("send", "reason")
+    many = run_dag(
+        batch(
+            "wednesday",
+            range(3),
+            messages=[{**to(number), "key": number} for number in range(3)],
+            defaults={"body": "Hello", **mail},
+        )
+    )
+    assert many.xcom("send", "already_sent") == 3
+    warnings = [record.getMessage() for record in caplog.records if words in record.getMessage()]
+    assert len(warnings) == 2
+    assert len(sandbox.messages) == 3

@@ -17,9 +17,7 @@ import httpx
 import psutil  # type: ignore[import-untyped]  # Airflow brings it, without types
 
 from intercom_provider.ledger.ledger import Attempt
-from intercom_provider.ledger.task_state import BatchLedger
-from intercom_provider.sending.batch.run import MAX_QUEUED_INTENTS
-from intercom_provider.sending.batch.threads import MAX_THREADS
+from intercom_provider.ledger.task_state import MAX_OPEN_INTENTS, BatchLedger
 from tests.support.eventually import until
 from tests.support.project import PROJECT
 from tests.support.results import read_last_try
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.support.airflow_instance import AirflowInstance, Task
 
-MOST_UNCONFIRMED: Final = MAX_THREADS + MAX_QUEUED_INTENTS
+MOST_UNCONFIRMED: Final = MAX_OPEN_INTENTS
 """How many messages one kill may leave unconfirmed."""
 
 KILLS: Final = 10

@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from intercom_provider.sending.batch.run import MAX_QUEUED_INTENTS
+from intercom_provider.ledger.task_state import MAX_OPEN_INTENTS
 from tests.support.eventually import until
 
 from .campaign import (
@@ -62,7 +62,7 @@ def test_a_batch_killed_after_its_first_intents_reports_them_as_unconfirmed(
     assert send.end() == "failed"
     assert send.info["try_number"] == 2
     told = counts(send)
-    assert 0 < told["unconfirmed"] <= MAX_QUEUED_INTENTS
+    assert 0 < told["unconfirmed"] <= MAX_OPEN_INTENTS
     assert told == Counter(total=150, sent=150 - told["unconfirmed"], unconfirmed=told["unconfirmed"])
     assert sandbox.number == len(sandbox.times) == told["sent"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api.errors import (
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
     from intercom_provider.sending.batch.counts import Counts
     from intercom_provider.sending.batch.input import Item
 
+log = logging.getLogger(__name__)
+
 STOPPED_BEFORE: Final = "the batch stopped before this message was sent"
+
+# What of Intercom's answer is in a line of the results.
+_IDS: Final = ("id", "whatsapp_message_id", "conversation_id")
 
 
 class Recorder:
@@ -38,6 +44,7 @@ class Recorder:
         self._counts = counts
         self._results = results
         self._may_resend = may_resend
+        self._warned_of_other_type = False
 
     def add_receipt(self, item: Item, receipt: Receipt) -> None:
         """
@@ -58,12 +65,18 @@ class Recorder:
         """
         if found is None:
             self.add(item, "claimed", "another run was sending it at the same moment")
-        elif found.state == "sent":
-            self.add(item, "already_sent", f"already sent by {found}", ids=found.ids)
+            return
+        other_type = found.describe_other_type(None if item.message is None else item.message.wire_type)
+        if other_type and not self._warned_of_other_type:
+            self._warned_of_other_type = True
+            log.warning("Index %s: %s%s", item.index, found, other_type)
+        if found.state == "sent":
+            self.add(item, "already_sent", f"already sent by {found}{other_type}", ids=found.ids)
         elif found.state == "claimed":
-            self.add(item, "claimed", f"{found} answers for it: {'sending' if found.lease_runs else 'unconfirmed'}")
+            state = "sending" if found.lease_runs else "unconfirmed"
+            self.add(item, "claimed", f"{found} answers for it: {state}{other_type}")
         else:
-            self._add_unconfirmed(item, found.no_result)
+            self._add_unconfirmed(item, f"{found.no_result}{other_type}")
 
     def add_error(self, item: Item, error: IntercomError) -> Outcome:
         """

@@ -8,9 +8,10 @@ thread may make it: two writes a message would be slower than the rate limit.
 
 The idea is the group commit of databases. The main thread alone talks to the ledger. One write carries the results
 since the last write and the intents of the next messages; only when it has returned are these messages handed to the
-threads. A kill leaves unconfirmed those messages whose intent is written and whose result is not: one in each thread,
-at most ``MAX_QUEUED_INTENTS`` that wait for a thread, and at most ``MAX_UNCOMMITTED`` results, or those of a second.
-The queue is as long as the threads need between two writes at the current pace, so a slow batch risks fewer.
+threads. A kill leaves unconfirmed those messages whose intent is written and whose result is not. The ledger limits
+how many there are (``max_open``) and how many of them may wait for a thread (``max_waiting``); as each write tops up
+what is open and no request is made without one, the limits hold at any moment. Within them the queue is as long as the
+threads need between two writes at the current pace, so a slow batch risks fewer.
 
 A call is left between two requests: a message that has to wait (its contact is missing, Intercom asks for a pause)
 leaves its thread, its intent is withdrawn, and it goes out again with a later write. So waits hold nobody else up.
@@ -64,15 +65,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_QUEUED_INTENTS: Final = 100
-"""How many messages with a written intent wait for a thread at most."""
-
 MAX_UNCOMMITTED: Final = 100
 """How many results wait to be written at most, and no longer than a second."""
 
 _COMMIT_INTERVAL_SECONDS: Final = 1.0
 _MIN_QUEUED_INTENTS: Final = 20
 _QUEUED_INTENTS_SECONDS: Final = 1.5
+# A write is begun when what waits for a thread lasts for twice as long as the last one took.
+_COMMITS_AHEAD: Final = 2
 _MAX_ATTEMPTS: Final = 8
 _LOOKED_UP_AT_ONCE: Final = 500
 # Where many contacts are missing, asking for each as often as for one would cost more than sending.
@@ -128,7 +128,8 @@ class BatchRun:
         self._exhausted = False
         self._uncommitted: dict[str, Result | None] = {}
         self._committed_at = time.monotonic()
-        self._max_queued, self._pace, self._answered_since_commit = _MIN_QUEUED_INTENTS, 0.0, 0
+        self._max_queued = min(_MIN_QUEUED_INTENTS, ledger.max_waiting)
+        self._pace, self._answered_since_commit, self._commit_took = 0.0, 0, 0.0
         self._consecutive_unanswered = 0
         self._common_refusal = CommonRefusal()
         # Messages that wait for their next request. They hold no thread, and certainly were not sent.
@@ -204,7 +205,11 @@ class BatchRun:
 
     def _is_time_to_commit(self) -> bool:
         waited = time.monotonic() - self._committed_at
-        few = self._may_begin and self._threads.waiting < self._max_queued // 4
+        quarter = max(1, self._max_queued // 4)
+        last_ahead = min(round(_COMMITS_AHEAD * self._commit_took * self._pace), 2 * quarter)
+        # Never for each single message, where so many are under way that only few may be added.
+        may_add_several = self._room >= min(quarter, self._ledger.max_open // 8)
+        few = self._may_begin and may_add_several and self._threads.waiting < max(quarter, last_ahead)
         due = waited >= _DUE_COMMIT_INTERVAL_SECONDS and self._has_due_message
         late = waited >= _COMMIT_INTERVAL_SECONDS and (bool(self._uncommitted) or self._ledger.wants_commit)
         return few or due or late or len(self._uncommitted) >= MAX_UNCOMMITTED
@@ -214,9 +219,11 @@ class BatchRun:
         upcoming = deque(self._next_messages() if more else ())
         if not (upcoming or self._uncommitted or self._ledger.wants_commit):
             return
+        begun = time.monotonic()
         try:
             refused = self._ledger.commit(self._uncommitted, {each.item.digest: each.intent for each in upcoming})
             self._uncommitted = {}
+            self._commit_took = time.monotonic() - begun
             self._adapt_queue_length()
             while upcoming:
                 in_flight = upcoming.popleft()
@@ -235,11 +242,16 @@ class BatchRun:
             pace = self._answered_since_commit / max(now - self._committed_at, 0.001)
             self._pace = (self._pace + pace) / 2 if self._pace else pace
             needed = round(self._pace * _QUEUED_INTENTS_SECONDS)
-            self._max_queued = min(MAX_QUEUED_INTENTS, max(_MIN_QUEUED_INTENTS, needed))
+            self._max_queued = min(self._ledger.max_waiting, max(_MIN_QUEUED_INTENTS, needed))
         self._answered_since_commit, self._committed_at = 0, now
 
+    @property
+    def _room(self) -> int:
+        """How many messages may be intended with the next write."""
+        return min(self._max_queued - self._threads.waiting, self._ledger.max_open - len(self._threads.under_way))
+
     def _next_messages(self) -> Iterator[MessageInFlight]:
-        room = self._max_queued - self._threads.waiting
+        room = self._room
         while room > 0 and self._has_due_message:
             room -= 1
             yield heapq.heappop(self._delayed)[2]

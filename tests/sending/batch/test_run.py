@@ -14,13 +14,13 @@ import pytest
 from intercom_provider.api.errors import RateLimitedError, StoppedError, UnauthorizedError, UnreachableError
 from intercom_provider.api.settings import Settings
 from intercom_provider.ledger.ledger import Attempt, Ledger, StatelessLedger, SupersededError
-from intercom_provider.ledger.task_state import BatchLedger
+from intercom_provider.ledger.task_state import MAX_OPEN_INTENTS, BatchLedger
 from intercom_provider.results.reader import TryResults
 from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sending.batch.counts import COUNT_NAMES
 from intercom_provider.sending.batch.input import BatchInput
 from intercom_provider.sending.batch.recorder import STOPPED_BEFORE
-from intercom_provider.sending.batch.run import MAX_QUEUED_INTENTS, BatchRun
+from intercom_provider.sending.batch.run import BatchRun
 from intercom_provider.sending.batch.threads import MAX_CONSECUTIVE_UNANSWERED
 from intercom_provider.sending.options import SendOptions
 from tests.support import hostile
@@ -300,7 +300,7 @@ def test_a_ledger_that_breaks_on_the_way_leaves_no_more_unconfirmed_than_a_kille
     assert total_of(counted[0]) == 2_000
     store.fail_after = None
     again = run(server, people(2_000), store, attempt=2)
-    assert again.counts.unconfirmed <= 10 + MAX_QUEUED_INTENTS
+    assert again.counts.unconfirmed <= MAX_OPEN_INTENTS
     assert len(set(reached(server))) == len(reached(server))
     assert again.counts.sent + again.counts.already_sent + again.counts.unconfirmed == 2_000
 
@@ -308,7 +308,7 @@ def test_a_ledger_that_breaks_on_the_way_leaves_no_more_unconfirmed_than_a_kille
 def test_intents_without_a_result_are_bounded_at_every_moment(server: Hostile) -> None:
     store = Counting()
     run(server, people(1_000), store)
-    assert 10 < store.most <= 10 + MAX_QUEUED_INTENTS
+    assert 10 < store.most <= MAX_OPEN_INTENTS
 
 
 def test_a_time_out_that_strikes_while_the_ledger_is_written_leaves_nothing_unconfirmed(server: Hostile) -> None:
@@ -379,7 +379,7 @@ def test_at_a_slow_pace_fewer_intents_are_written_ahead(server: Hostile) -> None
     server.always(hostile.late(0.1, created=True))
     made = run(server, people(80), store, concurrency=2)
     assert made.counts.sent == 80
-    assert store.most <= 2 + MAX_QUEUED_INTENTS / 2
+    assert store.most <= 2 + MAX_OPEN_INTENTS / 2
 
 
 def test_a_worker_that_was_given_up_for_dead_stops_when_the_next_attempt_begins(server: Hostile) -> None:
@@ -394,7 +394,7 @@ def test_a_worker_that_was_given_up_for_dead_stops_when_the_next_attempt_begins(
     overtaken.done = False  # type: ignore[attr-defined]
     with pytest.raises(SupersededError):
         run(server, people(3_000), store, stopped=overtaken)
-    assert len(server.created) <= 200 + 2 * MAX_QUEUED_INTENTS + 10
+    assert len(server.created) <= 200 + 2 * MAX_OPEN_INTENTS
 
 
 def test_the_same_person_twice_is_messaged_once(server: Hostile) -> None:

@@ -1,0 +1,166 @@
+"""The user's database: which ones are refused, and how the tables of a ledger come into it."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.ledger.database import ledger_tables, open_database
+from intercom_provider.ledger.ledger import Attempt, Intent, Result
+from intercom_provider.ledger.sql import Owner, SqlLedger
+from tests.support.databases import connect_ledger
+from tests.support.project import PROJECT
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.synchronize import Barrier
+
+    from tests.support.databases import LedgerDatabase
+
+_PROCESSES: Final = multiprocessing.get_context("spawn")
+_WITHOUT_POSTGRES: Final = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Missing(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "airflow.providers.postgres.hooks.postgres":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Missing())
+from intercom_provider.ledger.database import open_database
+open_database("ledger")
+"""
+
+
+def _set_up(start: Barrier, answer: Connection) -> None:
+    database = open_database("ledger")
+    start.wait(60)
+    answer.send(database.set_up())
+
+
+def test_processes_that_set_up_at_the_same_moment_agree_on_one_salt(database: LedgerDatabase) -> None:
+    start, (answers, answer) = _PROCESSES.Barrier(5), _PROCESSES.Pipe(duplex=False)
+    processes = [_PROCESSES.Process(target=_set_up, args=(start, answer), daemon=True) for _ in range(5)]
+    for process in processes:
+        process.start()
+    salts = {answers.recv() for _ in processes if answers.poll(60)}
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 5
+    assert len(salts) == 1
+    rows = database.execute("SELECT name, value FROM intercom_messages_meta ORDER BY name")
+    assert rows == [("salt", *salts), ("version", "1")]
+
+
+def test_a_salt_that_is_lost_while_there_are_rows_is_an_error(database: LedgerDatabase) -> None:
+    ledger = SqlLedger(open_database("ledger"), Owner("dag", "run", "send", -1, 1, 0), Attempt(), campaign="welcome")
+    ledger.begin_try()
+    database.execute("DELETE FROM intercom_messages_meta WHERE name = 'salt'")
+    salt = open_database("ledger").set_up()
+    assert salt
+    ledger.commit({}, {"a" * 24: Intent(None, "inapp")})
+    database.execute("DELETE FROM intercom_messages_meta WHERE name = 'salt'")
+    with pytest.raises(InvalidInputError, match="intercom_messages_meta has lost its salt"):
+        open_database("ledger").set_up()
+
+
+def test_a_ledger_works_over_either_driver(driver: LedgerDatabase) -> None:
+    digests = [f"{number:024}" for number in range(30)]
+    intents, sent = dict.fromkeys(digests, Intent("k", "inapp")), dict.fromkeys(digests, Result("sent"))
+    ledgers = [
+        SqlLedger(open_database("ledger"), Owner(dag, "run", "send", -1, 1, 0), Attempt(), campaign="welcome")
+        for dag in ("monday", "tuesday")
+    ]
+    for ledger in ledgers:
+        ledger.begin_try()
+        ledger.look_up(digests)
+    first, second = ledgers
+    assert first.commit({}, intents) == set()
+    assert second.commit({}, intents) == set(digests)
+    first.commit(sent, {})
+    second.look_up(digests)
+    assert all(entry and entry.state == "sent" for entry in map(second.find, digests))
+    assert driver.execute("SELECT outcome, count(*) FROM intercom_messages GROUP BY outcome") == [("sent", 30)]
+
+
+@pytest.mark.parametrize("driver", ["psycopg"], indirect=True)
+def test_the_database_of_airflow_itself_is_refused(driver: LedgerDatabase) -> None:
+    for table in ("dag_run", "task_instance", "alembic_version"):
+        driver.execute(f"CREATE TABLE {table} (id integer)")
+    with pytest.raises(InvalidInputError, match="leads to Airflow's own metadata database"):
+        open_database("ledger").set_up()
+    assert driver.execute("SELECT count(*) FROM pg_tables WHERE tablename LIKE 'intercom%'") == [(0,)]
+
+
+def test_a_user_who_may_not_create_tables_can_use_a_ledger_that_exists(postgres_database: LedgerDatabase) -> None:
+    salt = open_database("ledger").set_up()
+    postgres_database.execute(
+        "CREATE ROLE sender LOGIN PASSWORD 'sender'; GRANT USAGE ON SCHEMA public TO sender;"
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO sender"
+    )
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            connect_ledger(patch, postgres_database, login="sender", password="sender")
+            assert open_database("ledger").set_up() == salt
+    finally:
+        postgres_database.execute("DROP OWNED BY sender; DROP ROLE sender")
+
+
+@pytest.mark.parametrize(
+    ("connection", "words"),
+    [
+        ({"conn_type": "mysql", "host": "db"}, "is of type mysql: a ledger is a table in PostgreSQL"),
+        ({"conn_type": "http", "host": "db"}, "is of type http: a ledger"),
+        ({"conn_type": "sqlite", "host": "ledger.db"}, "needs the absolute path of an SQLite file"),
+        ({"conn_type": "sqlite"}, "needs the absolute path of an SQLite file"),
+    ],
+)
+def test_what_cannot_hold_a_ledger_is_refused_by_name(
+    connection: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps(connection))
+    with pytest.raises(InvalidInputError, match=f"^ledger_conn_id: the connection ledger {words}"):
+        open_database("ledger")
+
+
+def test_a_connection_that_airflow_does_not_have_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"^ledger_conn_id: Airflow has no connection nowhere"):
+        open_database("nowhere")
+
+
+def test_a_missing_package_is_named() -> None:
+    env = {**os.environ, "AIRFLOW_CONN_LEDGER": json.dumps({"conn_type": "postgres", "host": "db"})}
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", _WITHOUT_POSTGRES], env=env, cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode
+    assert "pip install 'airflow-provider-intercom[postgres]'" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["", "Messages", "a b", "a;b", "1st", "x" * 41, 'a"b', "public.messages"])
+def test_a_name_that_no_table_can_have_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"^ledger_table: "):
+        ledger_tables(name)
+
+
+def test_the_statements_for_those_who_create_tables_by_hand_create_them(database: LedgerDatabase) -> None:
+    statements = open_database("ledger").ddl()
+    for statement in statements.split(";\n"):
+        database.execute(statement.rstrip(";"))
+    assert open_database("ledger").set_up()
+
+
+@pytest.mark.parametrize("uri", ["sqlite:///{}", "sqlite:////{}"])
+def test_the_path_of_an_sqlite_file_may_come_in_a_uri(uri: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ledger.db"
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", uri.format(str(path).lstrip("/") if uri.endswith("////{}") else path))
+    assert open_database("ledger").set_up()
+    assert path.is_file()

@@ -8,7 +8,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-pytest_plugins = ["tests.support.features", "tests.support.sandbox", "tests.support.dags"]
+pytest_plugins = [
+    "tests.support.features",
+    "tests.support.sandbox",
+    "tests.support.dags",
+    "tests.support.postgres",
+    "tests.support.databases",
+]
 
 HOMES = Path(__file__).resolve().parent.parent / ".airflow"
 if "PYTEST_XDIST_WORKER" in os.environ:

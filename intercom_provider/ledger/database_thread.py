@@ -94,11 +94,12 @@ class Transactions:
     Runs transactions of a ledger, one after the other, each as often as it takes.
 
     :param database: The ledger's database.
+    :param limit: Seconds for which one is waited for at most (default 10).
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, limit: float = DEFAULT_LIMIT_SECONDS) -> None:
         self._database = database
-        self._thread = DatabaseThread()
+        self._thread = DatabaseThread(limit)
 
     def run(self, work: Callable[[sa.Connection], T]) -> T:
         """

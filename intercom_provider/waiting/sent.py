@@ -62,8 +62,8 @@ _BATCH_COUNTS: Final = (
 )
 # Nothing was sent, so the message has failed.
 _NEVER_SENT: Final = ("rejected", "not_sent", "expired")
-# A duplicate stands for a message that another line holds, a claimed one is for the run that sends it to wait for, and a
-# dry run leaves nothing to wait for.
+# A duplicate stands for a message that another line holds, a claimed one is for the run that sends it to wait for, and
+# a dry run leaves nothing to wait for.
 _NO_MESSAGE: Final = ("duplicate", "claimed", "dry_run")
 
 

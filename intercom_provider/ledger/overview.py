@@ -172,6 +172,6 @@ def sent_message_ids(database: Database, campaign: str) -> Iterator[str]:
     query = sa.select(columns.message_id).where(
         columns.campaign == campaign, columns.outcome == "sent", columns.message_id.is_not(None)
     )
-    with database.engine.connect() as connection:
-        for part in connection.execution_options(yield_per=_READ_AT_ONCE).execute(query).partitions():
-            yield from (row[0] for row in part)
+    with database.engine.begin() as connection:
+        found = connection.execute(query, execution_options={"yield_per": _READ_AT_ONCE})
+        yield from found.scalars()

@@ -12,6 +12,8 @@ from intercom_provider.cli import COMMANDS, SUMMARY
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from intercom_provider.cli import Command
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
@@ -22,19 +24,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m intercom_provider", description=SUMMARY)
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        subparser = commands.add_parser(
+    _add_commands(parser, COMMANDS)
+    options = parser.parse_args(arguments)
+    return options.command.run(options)  # type: ignore[no-any-return]  # a namespace has no types
+
+
+def _add_commands(parser: argparse.ArgumentParser, commands: Sequence[Command]) -> None:
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in commands:
+        subparser = subparsers.add_parser(
             command.name,
             help=command.help,
             description=command.description,
             epilog=command.epilog(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_options(subparser.add_argument)
-        subparser.set_defaults(command=command)
-    options = parser.parse_args(arguments)
-    return options.command.run(options)  # type: ignore[no-any-return]  # a namespace has no types
+        if command.commands:
+            _add_commands(subparser, command.commands)
+        else:
+            command.add_options(subparser.add_argument)
+            subparser.set_defaults(command=command)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,26 @@ FIELD_BEHAVIOUR: dict[str, object] = {
 }
 """Labels, placeholders and hidden fields among Airflow's own fields of the connection form."""
 
+CONFIGURATION: dict[str, dict[str, object]] = {
+    "ledger_conn_id": {
+        "description": "The connection of the PostgreSQL or SQLite database in which senders record what was sent, so "
+        "that a message of a campaign goes out once, whichever DAG or run sends it. Empty: Airflow's task state store, "
+        "which knows one run of one task.",
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "intercom_ledger",
+        "default": None,
+    },
+    "ledger_table": {
+        "description": "The name of the ledger's table: small letters, digits and underscores, at most 40 of them.",
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": None,
+        "default": "intercom_messages",
+    },
+}
+"""The options of the section ``[intercom]`` in Airflow's configuration."""
+
 
 def get_provider_info() -> dict[str, object]:
     """
@@ -101,6 +121,7 @@ def get_provider_info() -> dict[str, object]:
             }
         ],
         "cli": ["intercom_provider.cli.get_commands"],
+        "config": {"intercom": {"description": "The ledger of what was sent.", "options": CONFIGURATION}},
         "extra-links": ["intercom_provider.links.IntercomLink"],
         "notifications": ["intercom_provider.notifications.message.IntercomNotifier"],
     }

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Add: TypeAlias = Callable[..., object]
 """Adds an option, with the arguments of ``ArgumentParser.add_argument``."""
 
-SUMMARY: Final = "Intercom: run a local sandbox, check a connection, send a message, show deliveries"
+SUMMARY: Final = "Intercom: run a local sandbox, check a connection, send a message, show deliveries and the ledger"
 
 _EXIT_INTERRUPTED: Final = 130
 
@@ -36,17 +36,19 @@ class Command:
     :param name: Its name.
     :param help: One line for the list of commands.
     :param description: The first paragraph of its own help.
-    :param module: The module of its ``run(options, out)``, which returns the exit status.
+    :param module: The module of its ``run(options, out)``, which returns the exit status; "" for a group of commands.
     :param add_options: Adds its options to a parser.
     :param epilog: Returns the last paragraph of its help; None for no such paragraph.
+    :param commands: The commands of the group; none for a command.
     """
 
     name: str
     help: str
     description: str
-    module: str
-    add_options: Callable[[Add], None]
+    module: str = ""
+    add_options: Callable[[Add], None] = lambda _: None
     epilog: Callable[[], str | None] = lambda: None
+    commands: tuple[Command, ...] = ()
 
     def run(self, options: argparse.Namespace) -> int:
         """
@@ -170,9 +172,13 @@ def _status(add: Add) -> None:
 def _unconfirmed(add: Add) -> None:
     add(
         "results_path",
+        nargs="?",
         metavar="RESULTS_PATH",
-        help="the folder of the batch's results, as its XCom results_path names it: DAG_ID/RUN_ID/TASK_ID/MAP_INDEX",
+        help="the folder of the batch's results, as its XCom results_path names it: DAG_ID/RUN_ID/TASK_ID/MAP_INDEX; "
+        "or the name of a campaign in the ledger",
     )
+    add("--campaign", metavar="NAME", help="in place of a folder: a campaign, over all runs, from the ledger")
+    _ledger(add, "--ledger-conn-id")
     add("--try", type=int, metavar="NUMBER", dest="try_number", help="the number of the task's try (the last)")
     add(
         "--messages",
@@ -184,6 +190,88 @@ def _unconfirmed(add: Add) -> None:
     _connection(add)
     _output(add)
 
+
+def _ledger(add: Add, option: str = "--conn-id") -> None:
+    add(
+        option,
+        metavar="ID",
+        help="the connection of the ledger's database ([intercom] ledger_conn_id in Airflow's configuration)",
+    )
+
+
+def _ledger_init(add: Add) -> None:
+    _ledger(add)
+    add(
+        "--print",
+        action="store_true",
+        dest="print_only",
+        help="only print the SQL, for those who create tables by hand",
+    )
+
+
+def _ledger_show(add: Add) -> None:
+    add("campaign", nargs="?", metavar="CAMPAIGN", help="a campaign, by outcome, status, day and run (all, counted)")
+    _ledger(add)
+    add("--output", choices=("text", "json"), default="text", help="text for people, or json (%(default)s)")
+
+
+def _ledger_mark(add: Add) -> None:
+    add("campaign", metavar="CAMPAIGN", help="the campaign")
+    add(
+        "messages",
+        metavar="MESSAGES",
+        help="the messages, as a batch takes them: JSON Lines, by path or URI, or a list",
+    )
+    add("--defaults", metavar="JSON", help="the batch's defaults, or a file with them")
+    _ledger(add)
+    add("--yes", action="store_true", help="write without asking first")
+
+
+def _ledger_forget(add: Add) -> None:
+    add("campaign", nargs="?", metavar="CAMPAIGN", help="the campaign (all)")
+    add("--key", metavar="KEY", help="your own id for the person's message")
+    add(
+        "--to",
+        metavar="RECIPIENT",
+        help="for messages without a key: a phone (+44...), user:ID, lead:ID, or JSON as in the operator's field",
+    )
+    _ledger(add)
+    add("--yes", action="store_true", help="delete without asking first")
+
+
+_LEDGER_COMMANDS: Final = (
+    Command(
+        name="init",
+        help="create the ledger's tables, or bring them up to date",
+        description="Creates the tables of the ledger where they are missing, and brings those of an earlier release "
+        "up to date. Senders create missing tables themselves, where their database user may.",
+        module="intercom_provider.cli.ledger.init",
+        add_options=_ledger_init,
+    ),
+    Command(
+        name="show",
+        help="count the messages of all campaigns, or of one",
+        description="Counts the attempts of all campaigns by outcome, or those of one campaign also by delivery "
+        "status, day and run.",
+        module="intercom_provider.cli.ledger.show",
+        add_options=_ledger_show,
+    ),
+    Command(
+        name="mark",
+        help="enter who had a campaign's message from elsewhere",
+        description="Enters messages of a campaign as sent, so that no run sends them: for people who had the message "
+        "before, from a script. Asks before it writes.",
+        module="intercom_provider.cli.ledger.mark",
+        add_options=_ledger_mark,
+    ),
+    Command(
+        name="forget",
+        help="take one person's rows out of the ledger",
+        description="Deletes the rows of one person, who may then be messaged again. Asks before it deletes.",
+        module="intercom_provider.cli.ledger.forget",
+        add_options=_ledger_forget,
+    ),
+)
 
 COMMANDS: Final = (
     Command(
@@ -219,10 +307,16 @@ COMMANDS: Final = (
     Command(
         name="unconfirmed",
         help="list the messages of a batch that may have been sent or not",
-        description="Lists the messages of a batch that may have been sent or not; with --messages, "
-        "finds those that contacts have answered.",
+        description="Lists the messages of a batch, or of a campaign over all runs, that may have been sent or not; "
+        "with --messages, finds those that contacts have answered.",
         module="intercom_provider.cli.unconfirmed",
         add_options=_unconfirmed,
+    ),
+    Command(
+        name="ledger",
+        help="show and correct the ledger of what was sent",
+        description="Shows and corrects the ledger in a table of yours.",
+        commands=_LEDGER_COMMANDS,
     ),
 )
 
@@ -252,4 +346,14 @@ def get_commands() -> list[CLICommand]:
             args=options,
         )
 
-    return [GroupCommand(name="intercom", help=SUMMARY, subcommands=[as_action(command) for command in COMMANDS])]
+    def as_airflow_has_it(command: Command) -> CLICommand:
+        if not command.commands:
+            return as_action(command)
+        return GroupCommand(
+            name=command.name,
+            help=command.help,
+            description=command.description,
+            subcommands=[as_action(each) for each in command.commands],
+        )
+
+    return [GroupCommand(name="intercom", help=SUMMARY, subcommands=[as_airflow_has_it(each) for each in COMMANDS])]

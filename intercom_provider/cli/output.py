@@ -1,4 +1,4 @@
-"""Writing JSON Lines to a file or to the standard output."""
+"""Writing JSON Lines to a file or to the standard output, and asking before something is done."""
 
 from __future__ import annotations
 
@@ -38,3 +38,30 @@ def write_lines(rows: Iterator[Row], output: str, out: TextIO) -> None:
     except Exception as error:
         raise InvalidInputError.of("--output", f"cannot be written: {error}") from error
     sys.stderr.write(f"{written:,} lines written to {output}\n")
+
+
+def ask(question: str) -> bool:
+    """
+    Ask on the standard error, and read the answer from the standard input.
+
+    :param question: The question.
+    :return: True for yes.
+    """
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def confirm(consequence: str, question: str) -> bool:
+    """
+    Say what is about to be written, and ask.
+
+    :param consequence: What happens, as a sentence.
+    :param question: The question.
+    :return: True for yes; otherwise the standard error has said that nothing was changed.
+    """
+    sys.stderr.write(f"{consequence}\n")
+    agreed = ask(question)
+    if not agreed:
+        sys.stderr.write("Nothing was changed.\n")
+    return agreed

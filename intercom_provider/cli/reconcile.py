@@ -15,6 +15,7 @@ import html
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
     from intercom_provider.results.reader import MessageResult
     from intercom_provider.sending.batch.input import BatchInput
 
+_FINDINGS: Final = {
+    "found": "found: conversation {id} began with it ({began})",
+    "perhaps": "perhaps: conversation {id} ({began}) may have begun with it; its words do not decide that",
+    "unknown": "unknown: no conversation began with it",
+}
 # A conversation's source type, where it differs from the message type.
 _SOURCE_TYPES: Final = {"inapp": "conversation"}
 _TAG: Final = re.compile(r"<[^>]*>")
@@ -50,6 +56,20 @@ class Match(NamedTuple):
 
     finding: Literal["found", "perhaps", "unknown"] = "unknown"
     conversation: Conversation | None = None
+
+
+def describe_match(match: Match) -> str:
+    """
+    Put the finding about a message into words.
+
+    :param match: What was found.
+    :return: Words for the list.
+    """
+    conversation = match.conversation
+    if conversation is None:
+        return _FINDINGS[match.finding]
+    began = datetime.fromtimestamp(conversation.created_at or 0, UTC)
+    return _FINDINGS[match.finding].format(id=conversation.id, began=f"{began:%Y-%m-%d %H:%M} UTC")
 
 
 def read_since(text: str | None) -> float:

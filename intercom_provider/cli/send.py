@@ -10,6 +10,7 @@ from intercom_provider.api import calls
 from intercom_provider.api.errors import InvalidInputError, UnconfirmedError
 from intercom_provider.api.message import parse_message
 from intercom_provider.cli.connection import open_hook
+from intercom_provider.cli.output import ask
 from intercom_provider.sending.options import SendOptions
 from intercom_provider.sending.single import SingleSend
 
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     fields: dict[str, Any] = {name: getattr(options, name) for name in _FIELDS}
     fields |= {
         "message_type": options.type,
-        "to": _recipient(options.to),
+        "to": read_recipient(options.to),
         "components": _json("--components", options.components),
     }
     # A mistake in the fields is reported before the question is asked.
@@ -57,7 +58,14 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     return 0 if receipt.outcome in ("sent", "dry_run") else 1
 
 
-def _recipient(text: str) -> object:
+def read_recipient(text: str) -> object:
+    """
+    Read the option ``--to``.
+
+    :param text: A phone, ``user:ID``, ``lead:ID`` or JSON.
+    :return: The recipient, as a message has it.
+    :raises InvalidInputError: When it is none of these.
+    """
     role, colon, contact_id = text.partition(":")
     if text.startswith("+"):
         return {"phone": text}
@@ -81,6 +89,4 @@ def _confirm(options: argparse.Namespace, settings: Settings, found: Me) -> bool
     sys.stderr.write(f"{options.type} message to {options.to}, from admin {sender}, in {workspace}\n")
     if settings.dry_run:
         sys.stderr.write("The connection has dry_run set: nothing will be sent.\n")
-    sys.stderr.write("Send it? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return ask("Send it?")

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError
 from intercom_provider.cli.output import STDOUT, write_lines
+from intercom_provider.cli.reconcile import (
+    describe_match,
+    match_conversations,
+    read_defaults,
+    read_since,
+    select_messages,
+)
+from intercom_provider.ledger.configuration import ledger_connection
 from intercom_provider.results.reader import TryResults
 
 if TYPE_CHECKING:
@@ -22,18 +30,13 @@ if TYPE_CHECKING:
 _RECOVERY_HINT: Final = """\
 Clear the task, with on_unconfirmed="resend" if none of them arrived, with on_unconfirmed="assume_sent" if all did. If
 some did, send the others as a batch of their own."""
-_ADVICE: Final = f"""\
+ADVICE: Final = f"""\
 Intercom's answer was lost, so there is no id to look these messages up by. Those that contacts have answered are found
 with --messages. For the others look in Intercom for the contact that your own list has at that index or under that key.
 {_RECOVERY_HINT}"""
-_LIMITS: Final = f"""\
+LIMITS: Final = f"""\
 A message has no conversation before its contact answers, so an "unknown" message may have arrived or not; look at the
 conversations of those that are "perhaps". {_RECOVERY_HINT}"""
-_FINDINGS: Final = {
-    "found": "found: conversation {id} began with it ({began})",
-    "perhaps": "perhaps: conversation {id} ({began}) may have begun with it; its words do not decide that",
-    "unknown": "unknown: no conversation began with it",
-}
 
 
 def run(options: argparse.Namespace, out: TextIO) -> int:
@@ -41,12 +44,14 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     List the unconfirmed messages.
 
     :param options: ``results_path``, ``try_number`` and ``output``; to search in Intercom as well ``messages``,
-        ``defaults``, ``since`` and ``conn_id``.
+        ``defaults``, ``since`` and ``conn_id``; in place of a folder ``campaign`` and ``ledger_conn_id``.
     :param out: The standard output.
     :return: The exit status: 0, with or without unconfirmed messages.
     """
-    if options.messages is None and (options.defaults or options.since):
-        raise InvalidInputError.of("--messages", "is missing: --defaults and --since need it")
+    if (campaign := _campaign(options)) is not None:
+        from intercom_provider.cli.unconfirmed_campaign import run_campaign  # noqa: PLC0415 - only where it is wanted
+
+        return run_campaign(campaign, options, out)
     try:
         tries = {results.try_number: results for results in TryResults.of_tries(options.results_path)}
         chosen = _choose(tries, options)
@@ -70,14 +75,28 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     else:
         for position, line in enumerate(found):
             name = f"message {line.index}" + ("" if line.key is None else f", key {line.key}")
-            text.write(f"  {name}: {line.reason if matches is None else _in_words(matches[position])}\n")
+            text.write(f"  {name}: {line.reason if matches is None else describe_match(matches[position])}\n")
     if not is_complete:
         text.write(
             f"Try {chosen} did not come to its end (killed, or still running): some messages may be missing here\n"
         )
     if found:
-        text.write(f"\n{_ADVICE if matches is None else _LIMITS}\n")
+        text.write(f"\n{ADVICE if matches is None else LIMITS}\n")
     return 0
+
+
+def _campaign(options: argparse.Namespace) -> str | None:
+    """Check which options go together, and return the campaign that is meant; None for a folder of results."""
+    if options.messages is None and (options.defaults or options.since):
+        raise InvalidInputError.of("--messages", "is missing: --defaults and --since need it")
+    given = options.results_path
+    if (given is None) == (options.campaign is None):
+        raise InvalidInputError.of("RESULTS_PATH, --campaign", "exactly one of them has to be given")
+    if given is None:
+        return str(options.campaign)
+    if ledger_connection(options.ledger_conn_id) is None or "://" in given or Path(given).exists():
+        return None
+    return str(given)
 
 
 def _rows(found: Sequence[MessageResult], matches: Sequence[Match] | None) -> Iterator[Row]:
@@ -93,7 +112,6 @@ def _search(
     options: argparse.Namespace, tries: Mapping[int, TryResults], found: Sequence[MessageResult], total: int
 ) -> list[Match]:
     from intercom_provider.cli.connection import open_hook  # noqa: PLC0415
-    from intercom_provider.cli.reconcile import match_conversations, read_defaults, read_since, select_messages  # noqa: PLC0415
     from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415 - only where it is wanted
 
     since = read_since(options.since)
@@ -104,14 +122,6 @@ def _search(
     with hook.get_conn() as client:
         sent_ids = (line.id for results in tries.values() for line in results.lines() if line.id is not None)
         return match_conversations(client, hook.settings, messages, since, sent_ids)
-
-
-def _in_words(match: Match) -> str:
-    conversation = match.conversation
-    if conversation is None:
-        return _FINDINGS[match.finding]
-    began = datetime.fromtimestamp(conversation.created_at or 0, UTC)
-    return _FINDINGS[match.finding].format(id=conversation.id, began=f"{began:%Y-%m-%d %H:%M} UTC")
 
 
 def _choose(tries: Mapping[int, TryResults], options: argparse.Namespace) -> int:

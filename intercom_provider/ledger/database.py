@@ -9,6 +9,7 @@ refused: it belongs to Airflow, which migrates and prunes it, and a task should 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import secrets
 import sqlite3
@@ -36,9 +37,14 @@ else:
     # SQLAlchemy 1.4, which Airflow 3.1 allows, has no type of values here.
     _TypeDecorator = sa.types.TypeDecorator
 
+log = logging.getLogger(__name__)
+
 DEFAULT_TABLE: Final = "intercom_messages"
 SCHEMA_VERSION: Final = 1
 """The layout that this release writes. A ledger of a later one is read as far as its columns are known."""
+
+MIGRATIONS: Final[dict[int, tuple[str, ...]]] = {}
+"""By the version that they lead to, the statements that change the tables of the version before it ({table})."""
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
 STATEMENT_TIMEOUT_SECONDS: Final = 8
@@ -102,7 +108,8 @@ def ledger_tables(name: str = DEFAULT_TABLE) -> Tables:
         metadata,
         # What is unique: an attempt to send one message within a scope. None of the three is ever null.
         sa.Column("scope", sa.Text, primary_key=True),
-        sa.Column("digest", sa.String(24), primary_key=True),
+        # 24 digits, and which one it is of several equal messages that a batch sends (#2).
+        sa.Column("digest", sa.String(40), primary_key=True),
         sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("campaign", sa.Text),
         sa.Column("key", sa.Text),
@@ -203,9 +210,10 @@ class Database:
             # Only what is missing: where a ledger exists, a user who may not create tables can use it.
             for statement in self._statements(names):
                 connection.execute(statement)
-            salt = connection.execute(sa.select(meta.c.value).where(meta.c.name == "salt")).scalar()
-            if salt is not None:
-                return str(salt)
+            known = {row.name: row.value for row in connection.execute(sa.select(meta.c.name, meta.c.value))}
+            if "salt" in known:
+                self._check_version(known.get("version"))
+                return str(known["salt"])
             if connection.execute(sa.select(messages.c.attempt).limit(1)).first() is not None:
                 raise InvalidInputError.of(
                     "ledger_conn_id",
@@ -217,6 +225,42 @@ class Database:
             rows = [{"name": "salt", "value": made}, {"name": "version", "value": str(SCHEMA_VERSION)}]
             connection.execute(self.insert_new(meta), rows)
             return made
+
+    def migrate(self) -> int:
+        """
+        Bring the tables to the layout of this release, step by step.
+
+        :return: The version they had before.
+        :raises InvalidInputError: As :meth:`set_up`.
+        """
+        self.set_up()
+        meta = self.tables.meta
+        with self.engine.begin() as connection:
+            if self.engine.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SETUP_LOCK)))
+            found = read_version(connection.execute(sa.select(meta.c.value).where(meta.c.name == "version")).scalar())
+            for version, statements in sorted(MIGRATIONS.items()):
+                if version > found:
+                    for statement in statements:
+                        connection.execute(sa.text(statement.format(table=self.tables.messages.name)))
+            if found < SCHEMA_VERSION:
+                connection.execute(sa.update(meta).where(meta.c.name == "version").values(value=str(SCHEMA_VERSION)))
+            return found
+
+    def _check_version(self, value: str | None) -> None:
+        version = read_version(value)
+        if version > SCHEMA_VERSION:
+            log.warning(
+                "The ledger in %s has version %d, that of a later release than this one, which knows version %d: it "
+                "is used as far as its columns are known. Install the same release everywhere",
+                *(self.conn_id, version, SCHEMA_VERSION),
+            )
+        elif version < SCHEMA_VERSION:
+            log.warning(
+                "The ledger in %s has version %d, and this release writes version %d: run `airflow intercom ledger "
+                "init`, as a user who may change tables",
+                *(self.conn_id, version, SCHEMA_VERSION),
+            )
 
     def ddl(self) -> str:
         """
@@ -233,6 +277,17 @@ class Database:
             yield CreateTable(table, if_not_exists=True)
             for index in sorted(table.indexes, key=lambda each: str(each.name)):
                 yield CreateIndex(index, if_not_exists=True)
+
+
+def read_version(value: object) -> int:
+    """
+    Read the version of a ledger's tables.
+
+    :param value: What stands in its meta table; None where nothing does.
+    :return: The version; 1 where it cannot be read.
+    """
+    text = str(value)
+    return int(text) if text.isdecimal() else 1
 
 
 def open_database(conn_id: str, table: str = DEFAULT_TABLE) -> Database:

@@ -119,11 +119,17 @@ class Transactions:
 
     :param database: The ledger's database.
     :param stopped: Returns True when the task was told to stop; then the database is not waited for any longer.
+    :param limit: Seconds for which one is waited for at most (default 10).
     """
 
-    def __init__(self, database: Database, stopped: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        database: Database,
+        stopped: Callable[[], bool] = lambda: False,
+        limit: float = DEFAULT_LIMIT_SECONDS,
+    ) -> None:
         self._database = database
-        self._thread = DatabaseThread(stopped, self._disconnect)
+        self._thread = DatabaseThread(stopped, self._disconnect, limit)
         # Used in the database's thread alone.
         self._connection: sa.Connection | None = None
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeAlia
 
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.values import is_missing
-from intercom_provider.compat import conf
 from intercom_provider.fields import read_not_after
+from intercom_provider.ledger.configuration import ledger_connection
 from intercom_provider.ledger.ledger import ON_UNCONFIRMED, REPEATS, OnUnconfirmed, Repeat
 from intercom_provider.ledger.repeat_after import RepeatAfter, read_repeat_after
 
@@ -137,17 +137,6 @@ def _find_ledger_problems(sender: SenderFields, unrendered: Collection[str]) -> 
             "needs a ledger that all runs share: set ledger_conn_id, or [intercom] ledger_conn_id in Airflow's "
             "configuration, to the connection of a PostgreSQL or SQLite database",
         )
-
-
-def ledger_connection(value: object) -> str | None:
-    """
-    Return the connection of the ledger's database.
-
-    :param value: The sender's ``ledger_conn_id``.
-    :return: Its id, or that of ``[intercom] ledger_conn_id``; None where neither is set.
-    """
-    given = value if not is_missing(value) else conf.get("intercom", "ledger_conn_id", fallback=None)
-    return None if is_missing(given) else str(given).strip()
 
 
 def read_options(sender: SenderFields, choices: Choices | None = None) -> SendOptions:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from intercom_provider.api.values import is_missing
 from intercom_provider.compat import conf, task_state_store
 from intercom_provider.ledger.ledger import Attempt, StatelessLedger
 
@@ -107,10 +106,10 @@ def begin_in_table(context: Context, options: SendOptions, stopped: Callable[[],
     :raises InvalidInputError: When a ledger cannot be in that database.
     :raises LedgerUnavailableError: When the database cannot be used; Airflow retries.
     """
-    from intercom_provider.ledger.database import DEFAULT_TABLE, open_database  # noqa: PLC0415 - not when a DAG is parsed
+    from intercom_provider.ledger.configuration import open_ledger_database  # noqa: PLC0415 - not when a DAG is parsed
     from intercom_provider.ledger.sql import Owner, SqlLedger  # noqa: PLC0415
 
-    ti, table = context["ti"], conf.get("intercom", "ledger_table", fallback=None)
+    ti = context["ti"]
     owner = Owner(
         dag_id=ti.dag_id,
         run_id=str(ti.run_id),
@@ -119,9 +118,8 @@ def begin_in_table(context: Context, options: SendOptions, stopped: Callable[[],
         try_number=ti.try_number,
         max_tries=ti.max_tries,
     )
-    database = open_database(options.ledger_conn_id or "", DEFAULT_TABLE if is_missing(table) else str(table).strip())
     ledger = SqlLedger(
-        database,
+        open_ledger_database(options.ledger_conn_id or ""),
         owner,
         read_attempt(context),
         campaign=options.campaign,

@@ -11,6 +11,7 @@ from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import AirflowSensorTimeout, conf, push_before_raising
 from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
 from intercom_provider.fields import check_choice, is_untemplated
+from intercom_provider.ledger.configuration import ledger_connection
 from intercom_provider.links import conversation_url, show_link
 from intercom_provider.sensors.base import WaitingSensor
 
@@ -39,6 +40,8 @@ class MessageReplySensor(WaitingSensor["ReplyWait"]):
 
     :param message_id: Intercom's id of the message: ``send.output["id"]`` (templated).
     :param on_timeout: ``fail`` (default), or ``report``: success with ``timed_out`` true.
+    :param ledger_conn_id: The connection of the ledger into which the answer's time is written; None (default) for
+        ``[intercom] ledger_conn_id`` (templated).
     :param deferrable: Whether the triggerer does the waiting (default: Airflow's ``default_deferrable``).
     :param api_version: API version in place of the connection's (templated).
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
@@ -51,6 +54,7 @@ class MessageReplySensor(WaitingSensor["ReplyWait"]):
 
     template_fields: ClassVar[Sequence[str]] = (  # type: ignore[misc]
         "message_id",
+        "ledger_conn_id",
         "api_version",
         "intercom_conn_id",
     )
@@ -61,6 +65,7 @@ class MessageReplySensor(WaitingSensor["ReplyWait"]):
         *,
         message_id: str | int,
         on_timeout: Literal["fail", "report"] = "fail",
+        ledger_conn_id: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         api_version: str | None = None,
         intercom_conn_id: str = "intercom_default",
@@ -80,6 +85,7 @@ class MessageReplySensor(WaitingSensor["ReplyWait"]):
             **kwargs,
         )
         self.message_id = message_id
+        self.ledger_conn_id = ledger_conn_id
         self._read_message_id(parsing=True)
 
     def _begin(self, context: Context) -> ReplyWait:  # noqa: ARG002 - the signature of all sensors
@@ -118,6 +124,10 @@ class MessageReplySensor(WaitingSensor["ReplyWait"]):
     def _conclude(self, context: Context, wait: ReplyWait, *, timed_out: bool) -> dict[str, object]:
         if not wait.has_polled:
             raise AirflowSensorTimeout(f"{wait}: no poll succeeded within {self.timeout:.0f} s")
+        if wait.replied_at is not None and (conn_id := ledger_connection(self.ledger_conn_id)) is not None:
+            from intercom_provider.ledger.delivery_log import write_reply  # noqa: PLC0415 - not when a DAG is parsed
+
+            write_reply(conn_id, wait.message_id, wait.replied_at)
         values: dict[str, object] = {
             "conversation_id": wait.conversation_id,
             "replied_at": wait.replied_at,

@@ -28,6 +28,7 @@ from intercom_provider.fields import (
     read_expected_count,
     read_seconds,
 )
+from intercom_provider.ledger.configuration import ledger_connection
 from intercom_provider.sensors.base import WaitingSensor
 from intercom_provider.waiting.sent import Sent, read_message_ids, read_ruleset_id, read_sent
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from intercom_provider.api.client import IntercomClient
+    from intercom_provider.ledger.delivery_log import DeliveryLog
     from intercom_provider.triggers.message_status import MessageStatusTrigger
     from intercom_provider.waiting.delivery_wait import DeliveryWait
     from intercom_provider.waiting.poll import FullPoll, PartialPoll
@@ -88,6 +90,8 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
     :param on_timeout: ``fail`` (default), or ``report``: success with ``timed_out`` true.
     :param results_path: A file on object storage for one JSON line a message; None (default) for none (templated).
     :param results: Which messages get a line: ``failed`` (default), ``pending`` or ``all``.
+    :param ledger_conn_id: The connection of the ledger into which the statuses of single messages are written in the
+        end; None (default) for ``[intercom] ledger_conn_id`` (templated).
     :param deferrable: Whether the triggerer does the waiting (default: Airflow's ``default_deferrable``).
     :param api_version: API version in place of the connection's (templated).
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
@@ -106,6 +110,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
         "expected_count",
         "created_after",
         "results_path",
+        "ledger_conn_id",
         "api_version",
         "intercom_conn_id",
     )
@@ -126,6 +131,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
         on_timeout: Literal["fail", "report"] = "fail",
         results_path: str | None = None,
         results: ResultsFilter = "failed",
+        ledger_conn_id: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         api_version: str | None = None,
         intercom_conn_id: str = "intercom_default",
@@ -155,6 +161,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
         self.created_after = created_after
         self.results_path = results_path
         self.results = results
+        self.ledger_conn_id = ledger_conn_id
         self._plan = _Plan()
         self._read_fields(parsing=True)
 
@@ -202,6 +209,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
             results=None if is_missing(self.results_path) else self.results,
             keys=plan.sent.keys,
             rows_without_id=plan.sent.rows_without_id,
+            delivery_log=self._delivery_log(wait),
         )
         found: FullPoll | PartialPoll | None = None
         with as_airflow_errors(), report, hook.get_conn() as client:
@@ -211,7 +219,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
             if self._must_pause(wait, started):
                 return None
             try:
-                found = client.run(wait.poll(started, report.add, needs_details=report.includes, full=full))
+                found = client.run(wait.poll(started, report.add, needs_details=report.needs_details, full=full))
             except IntercomError as error:
                 verdict = wait.poll_failed(error, time.time(), self._max_failed_polls)
             else:
@@ -258,6 +266,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
             self.log.warning("%s: the last poll failed; the report is that of the poll before", wait.target)
         else:
             values |= report.failure_summary(poll, client)
+            report.write_deliveries()
             write_error = self._write(report, poll, values)
         if wait.criteria.too_many_failed(summary):
             push_before_raising(self, context, values)
@@ -271,6 +280,15 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
             push_before_raising(self, context, values)
             raise write_error
         return values
+
+    def _delivery_log(self, wait: DeliveryWait) -> DeliveryLog | None:
+        """Return the log of single messages' statuses; a ruleset's messages are in no ledger."""
+        conn_id = ledger_connection(self.ledger_conn_id)
+        if conn_id is None or wait.target.ruleset_id is not None:
+            return None
+        from intercom_provider.ledger.delivery_log import DeliveryLog  # noqa: PLC0415 - not when a DAG is parsed
+
+        return DeliveryLog(conn_id)
 
     def _write(self, report: Report, poll: FullPoll, values: Row) -> InvalidFieldError | None:
         """Write the results; return the error, because the counts have to be pushed before it is raised."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from intercom_provider.api.client import IntercomClient
     from intercom_provider.fields import WaitFor
+    from intercom_provider.ledger.delivery_log import DeliveryLog
     from intercom_provider.waiting.poll import FullPoll, SeenStatus
     from intercom_provider.waiting.sent import KeyLookup, Row
 
@@ -46,6 +47,7 @@ class Report:
     :param results: Which messages get a row: ``failed``, ``pending`` or ``all``; None for no rows.
     :param keys: The keys of messages by WhatsApp id.
     :param rows_without_id: Rows of messages without a WhatsApp id (default none); iterated several times.
+    :param delivery_log: Also gets every status, and is closed with the report; None (default) for no such log.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class Report:
         results: ResultsFilter | None,
         keys: KeyLookup,
         rows_without_id: Iterable[Row] = (),
+        delivery_log: DeliveryLog | None = None,
     ) -> None:
         self._wait_for = wait_for
         self._results = results
         self._keys = keys
         self._rows_without_id = rows_without_id
+        self._delivery_log = delivery_log
         self._failed: dict[str, Row] = {}
         self._rows = SpooledTemporaryFile(max_size=_MAX_CHARS_IN_MEMORY, mode="w+", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
 
@@ -70,6 +74,8 @@ class Report:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._rows.close()
+        if self._delivery_log is not None:
+            self._delivery_log.close()
 
     def add(self, seen: SeenStatus) -> None:
         """
@@ -77,6 +83,8 @@ class Report:
 
         :param seen: The status.
         """
+        if self._delivery_log is not None:
+            self._delivery_log.add(seen.whatsapp_message_id, seen.status, seen.reason)
         failed = seen.status == "failed"
         wanted = self.includes(seen.status)
         if not (failed or wanted):
@@ -133,6 +141,20 @@ class Report:
             if poll.counter.claim_once(row["whatsapp_message_id"], row["status"]):
                 # The row in memory has the reason that failure_summary asked for; the one on disk has not.
                 yield self._failed.get(row["whatsapp_message_id"], row) if row["status"] == "failed" else row
+
+    def write_deliveries(self) -> None:
+        """Write the statuses into the delivery log, if there is one."""
+        if self._delivery_log is not None:
+            self._delivery_log.write()
+
+    def needs_details(self, status: str) -> bool:
+        """
+        Check whether more than the status is wanted of messages with a status.
+
+        :param status: The status as Intercom spells it.
+        :return: True for those that get a row, and for the reasons that the delivery log keeps.
+        """
+        return self.includes(status) or (self._delivery_log is not None and status == "failed")
 
     def includes(self, status: str) -> bool:
         """

@@ -52,6 +52,7 @@ MAX_SINGLE_MESSAGES: Final = 1_000
 _BATCH_COUNTS: Final = (
     "sent",
     "already_sent",
+    "claimed",
     "rejected",
     "not_sent",
     "unconfirmed",
@@ -61,8 +62,9 @@ _BATCH_COUNTS: Final = (
 )
 # Nothing was sent, so the message has failed.
 _NEVER_SENT: Final = ("rejected", "not_sent", "expired")
-# A duplicate stands for a message that another line holds, and a dry run leaves nothing to wait for.
-_NO_MESSAGE: Final = ("duplicate", "dry_run")
+# A duplicate stands for a message that another line holds, a claimed one is for the run that sends it to wait for, and
+# a dry run leaves nothing to wait for.
+_NO_MESSAGE: Final = ("duplicate", "claimed", "dry_run")
 
 
 def read_ruleset_id(value: object) -> str | None:
@@ -218,7 +220,7 @@ class _SentReader:
         """Add the output of a single send."""
         if not is_missing(entry.get("whatsapp_message_id")):
             self._hold({_message_id("sent", entry["whatsapp_message_id"]): entry.get("key")})
-        elif entry["outcome"] != "dry_run":
+        elif entry["outcome"] not in _NO_MESSAGE:
             row = _row_without_id(entry["outcome"], entry.get("reason"), entry.get("key"), entry.get("conversation_id"))
             self._rows.hold([row])
 

@@ -19,6 +19,9 @@ from intercom_provider.cli import COMMANDS, get_commands
 from tests.support.project import PROJECT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from intercom_provider.sandbox import Sandbox
 
 
@@ -35,15 +38,33 @@ def parser_of(command: ActionCommand) -> argparse.ArgumentParser:
     return parser
 
 
+def actions(group: GroupCommand, *words: str) -> Iterator[tuple[tuple[str, ...], ActionCommand]]:
+    """Yield all commands of a group and of the groups in it, with the words that run them."""
+    for each in group.subcommands:
+        if isinstance(each, GroupCommand):
+            yield from actions(each, *words, each.name)
+        else:
+            yield (*words, each.name), each
+
+
 def test_airflow_has_the_same_commands_and_options_as_python(capsys: pytest.CaptureFixture[str]) -> None:
     (group,) = get_commands()
     assert isinstance(group, GroupCommand)
     assert [each.name for each in group.subcommands] == [command.name for command in COMMANDS]
-    for each in group.subcommands:
+    for words, each in actions(group):
         with pytest.raises(SystemExit):
-            main([each.name, "--help"])
+            main([*words, "--help"])
         shown = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
         assert shown == set(re.findall(r"--[a-z-]+", parser_of(each).format_help()))
+
+
+@pytest.mark.needs("provider_commands")
+def test_airflows_own_command_line_runs_a_command_of_a_group(tmp_path: Path, monkeypatch: Any) -> None:
+    connection = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps(connection))
+    ended = start("airflow", "intercom", "ledger", "init", "--conn-id", "ledger")
+    assert ended.returncode == 0, ended.stderr
+    assert "The ledger is in the table intercom_messages" in ended.stdout
 
 
 @pytest.mark.needs("provider_commands")
@@ -107,8 +128,9 @@ def test_the_page_names_every_command_and_option() -> None:
     page = (PROJECT / "docs" / "cli.md").read_text(encoding="utf-8")
     (group,) = get_commands()
     assert isinstance(group, GroupCommand)
-    for command in group.subcommands:
-        assert f"## {command.name}\n" in page
+    for words, command in actions(group):
+        assert f"## {' '.join(words)}\n" in page
         if command.name != "sandbox":
             for option in command.args:
-                assert f"`{option.flags[0]}" in page or option.flags[0] == "results_path", option.flags
+                flag = option.flags[0]
+                assert (f"`{flag}" if flag.startswith("-") else flag.upper()) in page, flag

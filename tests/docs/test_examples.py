@@ -133,7 +133,7 @@ def test_every_block_of_json_parses(page: Path) -> None:
 
 def connections(text: str) -> list[str]:
     uris: list[str] = re.findall(r"intercom://[^\s'\"`]+", text)
-    quoted: list[str] = re.findall(r"'(\{\"conn_type\".*?\})'", text)
+    quoted: list[str] = re.findall(r"'(\{\"conn_type\": \"intercom\".*?\})'", text)
     whole: list[str] = [
         block for block in re.findall(r"^```json\n(.*?)^```$", text, re.DOTALL | re.MULTILINE) if "conn_type" in block
     ]

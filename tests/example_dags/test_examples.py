@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import runpy
-from datetime import timedelta
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +25,7 @@ FOLDER = PROJECT / "example_dags"
 def example(name: str, **fields: Any) -> DAG:
     """Load an example, and let its sensors poll often, because the sandbox runs faster than real time."""
     loaded = runpy.run_path(str(FOLDER / f"{name}.py"))
-    (dag,) = [value for value in loaded.values() if isinstance(value, DAG)] or [loaded[name]()]
+    dag: DAG = next((value for value in loaded.values() if isinstance(value, DAG)), None) or loaded[name]()
     for each in dag.tasks:
         if "wait" in each.task_id:
             for field, value in {"poke_interval": 0.2, **fields}.items():
@@ -83,6 +85,28 @@ def test_each_of_a_few_contacts_gets_one_message(run_dag: Any, sandbox: Sandbox)
     run = run_dag(example("daily_lifecycle"))
     assert [state for task, state in run.states.items() if task.startswith("send[")] == ["success"] * 3
     assert len({m.wire["to"]["user_id"] for m in sandbox.messages}) == len(sandbox.messages) == 3
+
+
+def test_everybody_gets_a_lifecycle_message_once_over_days_a_backfill_and_another_dag(
+    run_dag: Any, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_INTERCOM_LEDGER", json.dumps(ledger))
+    customers = tmp_path / "customers.db"
+    with closing(sqlite3.connect(customers)) as database, database:
+        database.execute("CREATE TABLE customers (customer_id TEXT, first_name TEXT, plan TEXT, trial_began TEXT)")
+        rows = [(f"customer-{n}", "Ada", "team" if n % 2 else "solo", f"2026-11-{n:02}") for n in range(1, 15)]
+        database.executemany("INSERT INTO customers VALUES (?, ?, ?, ?)", rows)
+    params = {"customers": str(customers)}
+    days = [datetime(2026, 11, day, 9, tzinfo=UTC) for day in range(6, 11)]
+    sent = [run_dag(example("daily_lifecycle_campaign"), params, day).xcom("send", "sent") for day in days]
+    assert sent == [3, 1, 1, 1, 1]
+    again = [run_dag(example("daily_lifecycle_campaign"), params, day).xcom("send", "already_sent") for day in days[:2]]
+    assert again == [3, 3]
+    other = run_dag(runpy.run_path(str(FOLDER / "daily_lifecycle_campaign.py"))["lifecycle_campaign_by_hand"](), params)
+    assert (other.xcom("send", "sent"), other.xcom("send", "already_sent")) == (4, 3)
+    reached = [message.wire["to"]["user_id"] for message in sandbox.messages]
+    assert len(reached) == len(set(reached)) == 11
 
 
 def test_a_daily_batch_addresses_everybody_by_name_and_is_reported(

@@ -74,6 +74,12 @@ def test_airflow_discovers_the_provider_and_its_classes() -> None:
     assert [entry["connection-type"] for entry in types] == ["intercom"]
 
 
+def test_airflows_configuration_has_the_providers_section() -> None:
+    command = [sys.executable, "-m", "airflow", "config", "get-value", "intercom", "ledger_table"]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, cwd=PROJECT)  # noqa: S603 - our own
+    assert ended.stdout.splitlines()[-1:] == ["intercom_messages"], ended.stderr
+
+
 def test_only_the_named_libraries_are_needed_at_run_time() -> None:
     names = {re.split(r"[<>=]", requirement)[0] for requirement in metadata()["dependencies"]}
     assert names == {"apache-airflow", "httpx", "pendulum", "pydantic"}

@@ -50,7 +50,7 @@ def leave(ids: list[str], folder: Path | None, rejected: int = 0) -> dict[str, A
         for part in range(2):
             text = "".join(json.dumps({"index": 0, **line}) + "\n" for line in lines[part::2])
             folder.joinpath(f"try-1-part-{part + 1}.jsonl").write_text(text)
-    none = dict.fromkeys(("already_sent", "not_sent", "unconfirmed", "expired", "duplicates", "dry_run"), 0)
+    none = dict.fromkeys(("already_sent", "claimed", "not_sent", "unconfirmed", "expired", "duplicates", "dry_run"), 0)
     return {
         "total": len(ids) + rejected,
         "sent": len(ids),

@@ -16,6 +16,7 @@ from tests.support.sandbox import as_new
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from airflow.sdk import DAG, Context
 
@@ -147,9 +148,10 @@ def run_dag(_airflow: None, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that runs a DAG to its end and returns the result."""
     monkeypatch.setattr("time.sleep", _sleep)
 
-    def run(dag: DAG, conf: dict[str, Any] | None = None) -> Run:
+    def run(dag: DAG, conf: dict[str, Any] | None = None, logical_date: datetime | None = None) -> Run:
         _store(dag)
-        result = dag.test(run_conf=conf)
+        more: dict[str, Any] = {} if logical_date is None else {"logical_date": logical_date}
+        result = dag.test(run_conf=conf, **more)
         states = {}
         for instance in result.get_task_instances():
             mapped = f"[{instance.map_index}]" if instance.map_index >= 0 else ""

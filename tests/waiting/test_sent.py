@@ -106,8 +106,9 @@ def test_a_message_without_an_id_has_failed_or_stays_pending(outcome: str, statu
     assert row["reason"]
 
 
-def test_a_dry_run_leaves_nothing_to_wait_for() -> None:
-    assert left_by([sent(outcome="dry_run", whatsapp_message_id=None)]) == ({}, ())
+@pytest.mark.parametrize("outcome", ["dry_run", "claimed"])
+def test_a_dry_run_and_a_message_of_another_run_leave_nothing_to_wait_for(outcome: str) -> None:
+    assert left_by([sent(outcome=outcome, whatsapp_message_id=None)]) == ({}, ())
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_other_values_than_a_senders_output_are_refused(given: object, words: st
 def batch(*numbers: int, **more: Any) -> dict[str, Any]:
     """Return the XCom of a batch that sent these messages."""
     counts = dict.fromkeys(
-        ("already_sent", "rejected", "not_sent", "unconfirmed", "expired", "duplicates", "dry_run"), 0
+        ("already_sent", "claimed", "rejected", "not_sent", "unconfirmed", "expired", "duplicates", "dry_run"), 0
     )
     found = {
         "sent": len(numbers),
@@ -204,8 +205,10 @@ def test_a_message_of_a_batch_without_an_id_stays_pending() -> None:
     assert (len(ids), [row["status"] for row in without]) == (2, ["sent", "sent"])
 
 
-def test_an_empty_batch_and_a_dry_run_leave_nothing_to_wait_for() -> None:
-    assert left_by(batch()) == left_by(batch(dry_run=5)) == ({}, ())
+def test_a_batch_that_is_empty_dry_or_sent_by_another_run_leaves_nothing_to_wait_for(tmp_path: Path) -> None:
+    assert left_by(batch()) == left_by(batch(dry_run=5)) == left_by(batch(claimed=5)) == ({}, ())
+    folder = write(tmp_path, "try-1-part-1.jsonl", line(1), line(2, "claimed"))
+    assert left_by(batch(1, claimed=1, results_path=folder)) == ({"wamid.1": "k1"}, ())
 
 
 def test_keys_and_reasons_are_read_from_the_results_of_a_batch(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The commands ``ledger ...``: a table of what was sent, shown and corrected."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote
 
+from intercom_provider.api.created import read_created
 from intercom_provider.api.errors import InvalidInputError, NotFoundError, PagingError
 from intercom_provider.api.flow import (
     DEFAULT_RETRY_LIMITS,
@@ -21,7 +22,6 @@ from intercom_provider.api.models import (
     ConversationList,
     Me,
     Receipt,
-    SentMessage,
     StatusPage,
     WhatsAppStatus,
 )
@@ -82,7 +82,7 @@ def send_message(message: Message, settings: Settings, limits: RetryLimits = DEF
 def _send(message: Message, request: Request, settings: Settings, limits: RetryLimits) -> Flow[Receipt]:
     if settings.dry_run:
         return Receipt(outcome="dry_run", reason=_DRY_RUN, message_type=message.message_type, key=message.key)
-    sent = yield from request_with_retries(request, lambda reply: SentMessage.model_validate_json(reply.body), limits)
+    sent = yield from request_with_retries(request, lambda reply: read_created(reply, request.json or {}), limits)
     shows = isinstance(message, WhatsAppMessage) and version_reaches(settings.api_version, "2.17")
     accepted = not shows or bool(sent.whatsapp_message_id)
     return Receipt(

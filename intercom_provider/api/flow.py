@@ -139,6 +139,10 @@ class NoReply(NamedTuple):
     late: bool = False
 
 
+class WrongReplyError(ValueError):
+    """A reply that can be read, but answers another question; its text says which."""
+
+
 T = TypeVar("T")
 Answer: TypeAlias = Reply | NoReply
 Flow: TypeAlias = Generator[Request, Answer, T]
@@ -244,6 +248,9 @@ def _judge_unsafe(request: Request, answer: Answer, read: Read[T]) -> T | Retry:
     if 200 <= answer.status < 300:  # noqa: PLR2004 - as above
         try:
             return read(answer)
+        except WrongReplyError as wrong:
+            why = f"{request}: the reply ({answer.status}) does not show that the message was created: it is {wrong}"
+            raise UnconfirmedError(why) from None
         except ValueError:
             raise UnconfirmedError(f"{request}: the reply ({answer.status}) cannot be read") from None
     error = read_error(request, answer)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, Strict, field_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from intercom_provider.api.redaction import mask_contact_details
 from intercom_provider.api.values import Identifier, as_datetime
@@ -38,8 +38,6 @@ def _moment(value: object) -> int | None:
 # These times say whether something has happened at all, so they are read in every format that Intercom may use.
 Moment = Annotated[int | None, BeforeValidator(_moment)]
 
-_TYPES_OF_OTHERS = ("error", "list", "admin", "contact", "user", "lead")
-
 
 class _Tolerant(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True, hide_input_in_errors=True)
@@ -63,14 +61,6 @@ class SentMessage(_Tolerant):
     message_type: str | None = None
     conversation_id: str | None = None
     whatsapp_message_id: str | None = None
-
-    @field_validator("type")
-    @classmethod
-    def _is_a_message(cls, value: str | None) -> str | None:
-        # An error or another object has an id, too, and would be taken for a message that was created.
-        if value is not None and value.endswith(_TYPES_OF_OTHERS):
-            raise ValueError("not a message")
-        return value
 
 
 class StatusEvent(_Tolerant):

@@ -233,7 +233,7 @@ def test_every_error_of_a_task_is_listed() -> None:
 
 ERRORS = DOCS / "errors.md"
 # Errors that one part of the code raises for another; users read other texts.
-_INTERNAL = {"AttributeError", "IndexError", "KeyError", "RuntimeError", "TypeError", "ValueError"}
+_INTERNAL = {"AttributeError", "IndexError", "KeyError", "RuntimeError", "TypeError", "ValueError", "WrongReplyError"}
 
 
 def sources() -> Iterator[ast.Module]:

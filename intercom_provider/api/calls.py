@@ -25,7 +25,7 @@ from intercom_provider.api.models import (
     StatusPage,
     WhatsAppStatus,
 )
-from intercom_provider.api.values import is_missing
+from intercom_provider.api.values import is_missing, read_word
 from intercom_provider.api.version import version_reaches
 
 if TYPE_CHECKING:
@@ -253,24 +253,35 @@ def _conversation(reply: Reply, message_id: str) -> Conversation | None:
 
 
 def find_contact(
-    *, external_id: str | None = None, email: str | None = None, limits: RetryLimits = DEFAULT_RETRY_LIMITS
+    *,
+    external_id: str | None = None,
+    email: str | None = None,
+    api_version: str | None = None,
+    limits: RetryLimits = DEFAULT_RETRY_LIMITS,
 ) -> Flow[str | None]:
     """
     Find a contact by exactly one of your own id and email.
 
     :param external_id: Your own id of the contact.
     :param email: The contact's email address.
+    :param api_version: The version that is asked with; None (default) when it is certain to be 2.13 or later.
     :param limits: When to give up.
     :return: Intercom's id of the contact; None when there is no such contact. If several contacts share the email,
         the first one that Intercom lists.
-    :raises InvalidInputError: When none or both are given.
+    :raises InvalidInputError: When none or both are given, one cannot be an id or an address, or the version is too
+        old.
     :raises IntercomError: When Intercom does not answer or refuses.
     """
     if is_missing(external_id) == is_missing(email):
         raise InvalidInputError.of("external_id", "give either external_id or email")
     if external_id is None or is_missing(external_id):
-        found = yield from find_contacts("email", str(email), limits)
+        found = yield from find_contacts("email", read_word("email", email), limits)
         return found[0] if found else None
+    external_id = read_word("external_id", external_id)
+    if api_version is not None and not version_reaches(api_version, "2.13"):
+        raise InvalidInputError.of(
+            "external_id", f"needs api_version 2.13 or later (it is {api_version}): look the contact up by email"
+        )
     if external_id in (".", ".."):
         # As a segment of the path they would make it the path of another call.
         raise InvalidInputError.of("external_id", "must be an id")

@@ -44,10 +44,13 @@ class Problem(NamedTuple):
 
     :param field: The field as the user wrote it, dotted where nested (``to.phone``).
     :param text: What is wrong with it and what to do, without the value, which may be personal data.
+    :param is_about_value: Whether only the value of this one message is at fault, so that a batch refuses that message
+        alone (default False: the problem may be one of all messages).
     """
 
     field: str
     text: str
+    is_about_value: bool = False
 
     def __str__(self) -> str:
         return f"{self.field}: {self.text}"

@@ -61,6 +61,7 @@ PUBLIC: Final = {
         "api.errors.ContactNotFoundError",
         "api.errors.RateLimitedError",
         "api.errors.ServerError",
+        "api.errors.ForeignReplyError",
     ],
     "Tests and the sandbox": ["testing.intercom_sandbox", "sandbox.Sandbox"],
 }

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote
 
+from intercom_provider.api.created import read_created
 from intercom_provider.api.errors import InvalidInputError, NotFoundError, PagingError
 from intercom_provider.api.flow import (
     DEFAULT_RETRY_LIMITS,
@@ -25,11 +26,10 @@ from intercom_provider.api.models import (
     ConversationList,
     Me,
     Receipt,
-    SentMessage,
     StatusPage,
     WhatsAppStatus,
 )
-from intercom_provider.api.values import is_missing
+from intercom_provider.api.values import is_missing, read_word
 from intercom_provider.api.version import version_reaches
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def send_message(message: Message, settings: Settings, limits: RetryLimits = DEF
 def _send(message: Message, request: Request, settings: Settings, limits: RetryLimits) -> Flow[Receipt]:
     if settings.dry_run:
         return Receipt(outcome="dry_run", reason=_DRY_RUN, message_type=message.message_type, key=message.key)
-    sent = yield from request_with_retries(request, lambda reply: reply.read(SentMessage), limits)
+    sent = yield from request_with_retries(request, lambda reply: read_created(reply, request.json or {}), limits)
     shows = isinstance(message, WhatsAppMessage) and version_reaches(settings.api_version, "2.17")
     accepted = not shows or bool(sent.whatsapp_message_id)
     return Receipt(
@@ -291,24 +291,35 @@ def conversations_of(
 
 
 def find_contact(
-    *, external_id: str | None = None, email: str | None = None, limits: RetryLimits = DEFAULT_RETRY_LIMITS
+    *,
+    external_id: str | None = None,
+    email: str | None = None,
+    api_version: str | None = None,
+    limits: RetryLimits = DEFAULT_RETRY_LIMITS,
 ) -> Flow[str | None]:
     """
     Find a contact by exactly one of your own id and email.
 
     :param external_id: Your own id of the contact.
     :param email: The contact's email address.
+    :param api_version: The version that is asked with; None (default) when it is certain to be 2.13 or later.
     :param limits: When to give up.
     :return: Intercom's id of the contact; None when there is no such contact. If several contacts share the email,
         the first one that Intercom lists.
-    :raises InvalidInputError: When none or both are given.
+    :raises InvalidInputError: When none or both are given, one cannot be an id or an address, or the version is too
+        old.
     :raises IntercomError: When Intercom does not answer or refuses.
     """
     if is_missing(external_id) == is_missing(email):
         raise InvalidInputError.of("external_id", "give either external_id or email")
     if external_id is None or is_missing(external_id):
-        found = yield from find_contacts("email", str(email), limits)
+        found = yield from find_contacts("email", read_word("email", email), limits)
         return found[0] if found else None
+    external_id = read_word("external_id", external_id)
+    if api_version is not None and not version_reaches(api_version, "2.13"):
+        raise InvalidInputError.of(
+            "external_id", f"needs api_version 2.13 or later (it is {api_version}): look the contact up by email"
+        )
     if external_id in (".", ".."):
         # As a segment of the path they would make it the path of another call.
         raise InvalidInputError.of("external_id", "must be an id")

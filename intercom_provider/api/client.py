@@ -36,6 +36,8 @@ T = TypeVar("T")
 # How late a wait notices that Airflow stops the task. Airflow kills the process after 5 seconds.
 _STOP_CHECK_SECONDS: Final = 0.25
 _MIN_LOGGED_DELAY_SECONDS: Final = 5.0
+# httpx bounds each single write, so a large request to somebody who reads slowly is written in parts.
+_MAX_WRITE_BYTES: Final = 2**16
 
 
 def _delay(request: Request, pacer: Pacer, reservation: Reservation) -> float | NoReply:
@@ -69,7 +71,7 @@ class IntercomClient:
         self.settings = settings
         self._pacer = pacer or Pacer()
         self._stopped = stopped
-        self._read_until = 0.0
+        self._until = self._write_until = 0.0
         self._head = b""
         self._is_head = False
         self._is_interruptible = False
@@ -149,24 +151,25 @@ class IntercomClient:
 
     def _ask(self, request: Request) -> Answer:
         seconds = transport.seconds_for(request, self.settings, time.time())
-        self._read_until = time.monotonic() + seconds
+        now = time.monotonic()
+        self._until, self._write_until = now + seconds, transport.write_until(request, seconds, now)
         self._head, self._is_head = b"", False
         self._is_interruptible = request.safe
         # True until a step says otherwise, because another httpx may name its steps differently, or not at all.
         self.may_have_sent = True
         try:
             notice = functools.partial(self._notice, request)
-            response = self._http.send(
-                transport.build_request(request, self.settings, self._http.headers, seconds, notice)
-            )
+            built = transport.build_request(request, self.settings, self._http.headers, seconds, notice)
+            response = self._http.send(built, stream=True)
+            body = transport.read_body(response)
         except httpx.ReadTimeout:
             return transport.no_whole_reply(seconds, sent=self.may_have_sent)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return transport.no_reply(error, sent=self.may_have_sent)
-        return Reply(response.status_code, response.headers, response.content, time.time(), self.settings.token)
+        return Reply(response.status_code, response.headers, body, time.time(), self.settings.token)
 
     def _notice(self, request: Request, step: str, info: Mapping[str, Any]) -> None:
-        reaches = transport.may_reach_intercom(request, step, info)
+        reaches = transport.may_reach_intercom(request, step, info, self._write_until)
         self.may_have_sent = self.may_have_sent if reaches is None else reaches
         if step.endswith(transport.HEAD_STARTED):
             self._head, self._is_head = b"", True
@@ -183,13 +186,16 @@ class IntercomClient:
             self._head += data
             return
         data, self._head = self._head + data, b""
-        if data:
-            write(data, timeout=timeout)
+        for at in range(0, len(data), _MAX_WRITE_BYTES):
+            left = self._until - time.monotonic()
+            if left <= 0:
+                raise httpx.WriteTimeout("writing the request took too long")
+            write(data[at : at + _MAX_WRITE_BYTES], timeout=left if timeout is None else min(left, timeout))
 
     def _read(self, read: Callable[..., bytes], max_bytes: int, timeout: float | None = None) -> bytes:
         while True:
             # httpx bounds each single read, so a reply that comes byte by byte would never end.
-            left = self._read_until - time.monotonic()
+            left = self._until - time.monotonic()
             if left <= 0:
                 raise httpx.ReadTimeout("the whole reply took too long")
             left = left if timeout is None else min(left, timeout)
@@ -272,20 +278,21 @@ class AsyncIntercomClient:
 
     async def _ask(self, request: Request) -> Answer:
         seconds = transport.seconds_for(request, self.settings, time.time())
+        until = transport.write_until(request, seconds, time.monotonic())
         may_have_sent = True
 
         async def notice(step: str, info: Mapping[str, Any]) -> None:
             nonlocal may_have_sent
-            reaches = transport.may_reach_intercom(request, step, info)
+            reaches = transport.may_reach_intercom(request, step, info, until)
             may_have_sent = may_have_sent if reaches is None else reaches
 
         try:
             async with asyncio.timeout(seconds):
-                response = await self._http.send(
-                    transport.build_request(request, self.settings, self._http.headers, seconds, notice)
-                )
+                built = transport.build_request(request, self.settings, self._http.headers, seconds, notice)
+                response = await self._http.send(built, stream=True)
+                body = await transport.aread_body(response)
         except (TimeoutError, httpx.ReadTimeout):
             return transport.no_whole_reply(seconds, sent=may_have_sent)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return transport.no_reply(error, sent=may_have_sent)
-        return Reply(response.status_code, response.headers, response.content, time.time(), self.settings.token)
+        return Reply(response.status_code, response.headers, body, time.time(), self.settings.token)

@@ -9,24 +9,27 @@ IntercomError
 ├── UnconfirmedError        a message may or may not have been created
 ├── CommonRefusalError      all messages of a batch were refused alike
 ├── PagingError             a list of statuses that never ends
-└── ApiError                Intercom refused the request: status, code, field, request id, advice
+└── ApiError                the reply reports a failure: status, code, field, request id, advice
     ├── RefusedError        400, 409, 410, 422, ...: this request is wrong
     ├── UnauthorizedError   401: the token
     ├── ForbiddenError      403: a permission or the plan
     ├── NotFoundError       404: a contact, an admin or a message is not there (yet)
     │   └── ContactNotFoundError  to a message: the contact, or the sender             (transient)
     ├── RateLimitedError    429: later, at `retry_at`                                  (transient)
-    └── ServerError         408, 5xx                                                   (transient)
+    ├── ServerError         408, 5xx                                                   (transient)
+    └── ForeignReplyError   any other status, in a reply that is not Intercom's own
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+
+from intercom_provider.api.advice import Refusal, ReplyContext, advice_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-REFERENCE = "https://developers.intercom.com/docs/references/rest-api/errors/http-responses"
+_OWN_REPLY: Final = ReplyContext()
 
 
 class IntercomError(Exception):
@@ -42,10 +45,13 @@ class Problem(NamedTuple):
 
     :param field: The field as the user wrote it, dotted where nested (``to.phone``).
     :param text: What is wrong with it and what to do, without the value, which may be personal data.
+    :param is_about_value: Whether only the value of this one message is at fault, so that a batch refuses that message
+        alone (default False: the problem may be one of all messages).
     """
 
     field: str
     text: str
+    is_about_value: bool = False
 
     def __str__(self) -> str:
         return f"{self.field}: {self.text}"
@@ -114,7 +120,7 @@ class PagingError(IntercomError):
 
 class ApiError(IntercomError):
     """
-    Intercom refused the request.
+    The reply to a request reports a failure.
 
     :param request: The request, such as ``POST /messages``.
     :param status: The HTTP status.
@@ -122,6 +128,7 @@ class ApiError(IntercomError):
     :param message: Intercom's words; "" (default) when the reply has none.
     :param field: The field that Intercom names; None (default) when it names none.
     :param request_id: Intercom's id of the request, for its support; None (default) when the reply has none.
+    :param context: What else is known of the reply (default: it is Intercom's own).
     """
 
     def __init__(
@@ -133,6 +140,7 @@ class ApiError(IntercomError):
         message: str = "",
         field: str | None = None,
         request_id: str | None = None,
+        context: ReplyContext = _OWN_REPLY,
     ) -> None:
         self.request = request
         self.status = status
@@ -140,25 +148,34 @@ class ApiError(IntercomError):
         self.message = message
         self.field = field
         self.request_id = request_id
+        self.context = context
         super().__init__(f"{self.said}. {self.advice}")
+
+    @property
+    def is_intercoms(self) -> bool:
+        """Whether Intercom itself has answered, as far as the reply shows."""
+        return self.context.is_intercoms
 
     @property
     def advice(self) -> str:
         """What to do about the error."""
-        return _ADVICE_BY_CODE.get(self.code) or _ADVICE_BY_STATUS.get(self.status, _ADVICE_OTHERWISE)
+        return advice_for(Refusal(self.request, self.status, self.code, self.message, bool(self.field), self.context))
 
     @property
     def said(self) -> str:
-        """What Intercom said, without advice."""
+        """What the reply says, without advice."""
         return self.summary + (f" [request id {self.request_id}]" if self.request_id else "")
 
     @property
     def summary(self) -> str:
-        """What Intercom said, without the request id, so that refusals for the same reason have the same text."""
+        """What the reply says, without the request id, so that refusals for the same reason have the same text."""
         said = " ".join(part for part in (str(self.status), self.code) if part)
         words = f": {self.message.rstrip('.')}" if self.message else ""
         named = f" (field {self.field})" if self.field else ""
-        return f"Intercom answered {said} to {self.request}{words}{named}"
+        if self.is_intercoms:
+            return f"Intercom answered {said} to {self.request}{words}{named}"
+        server = f", server {self.context.server}" if self.context.server else ""
+        return f"{said} to {self.request}, in a reply that is not Intercom's{server}{words}{named}"
 
 
 class CommonRefusalError(IntercomError):
@@ -217,51 +234,9 @@ class ServerError(ApiError):
     transient = True
 
 
-_CHECK_TOKEN = "Check the connection's access token (Developer Hub > your app > Configure > Authentication)."  # noqa: S105 - advice, not a token
-_REGENERATE = (
-    "Sending needs the permission to write conversations, searching the permission to read them. After a change of "
-    "permissions in the Developer Hub (your app > Configure > Authentication) the token must be regenerated, and "
-    "the new one put into the connection."
-)
-_VERSION = (
-    "Set api_version to 2.17 or Preview, on the connection or the task: WhatsApp and its statuses need 2.16 or "
-    "later, SMS needs Preview, lists of recipients need 2.14 or later."
-)
-_LATER = "Intercom could not answer. Try again later."
-_ADVICE_OTHERWISE = f"See {REFERENCE}."
+class ForeignReplyError(ApiError):
+    """The reply is not Intercom's own: a proxy, gateway or firewall has answered, or another server."""
 
-_ADVICE_BY_CODE = {
-    "intercom_version_invalid": _VERSION,
-    "api_plan_restricted": "The workspace's plan does not include this. Change the plan in Intercom.",
-    "token_revoked": f"The token was revoked. {_CHECK_TOKEN}",
-    "token_blocked": f"The token was blocked. {_CHECK_TOKEN}",
-    "token_suspended": f"The token was suspended. {_CHECK_TOKEN}",
-    "token_expired": f"The token has expired. {_CHECK_TOKEN}",
-    "token_not_found": f"Intercom does not know this token. Check the connection's region. {_CHECK_TOKEN}",
-    "admin_not_found": "Check from_admin_id, or the connection's admin_id: it must be a teammate of this workspace.",
-    "contact_merged": "The contact was merged into another one. Use the id of the remaining contact.",
-    "whatsapp_message_not_found": (
-        "Check the whatsapp_message_id (it begins with wamid) and the region. A new message can take a while to appear."
-    ),
-    "media_type_not_acceptable": "A proxy between this machine and Intercom drops the Accept header. Check the proxy.",
-}
-_ADVICE_BY_STATUS = {
-    400: "Correct the field that Intercom names.",
-    401: f"{_CHECK_TOKEN} {_REGENERATE}",
-    403: _REGENERATE,
-    404: (
-        "Check that the recipient is a contact of this workspace with this role (a new contact takes a moment to "
-        "appear). Check the sender's admin id and the region."
-    ),
-    406: "A proxy between this machine and Intercom drops the Accept header. Check the proxy.",
-    408: _LATER,
-    422: "Correct the field that Intercom names.",
-    429: "The rate limit is used up. Try again when it opens, or send fewer messages at a time.",
-    500: _LATER,
-    502: _LATER,
-    503: _LATER,
-    504: _LATER,
-}
 
 _CLASS_BY_STATUS: dict[int, type[ApiError]] = {
     401: UnauthorizedError,
@@ -302,13 +277,16 @@ def is_about_message(error: IntercomError) -> bool:
     return isinstance(error, NotFoundError | RefusedError | ForbiddenError) and not is_about_access(error)
 
 
-def error_class(status: int) -> type[ApiError]:
+def error_class(status: int, *, is_intercoms: bool = True) -> type[ApiError]:
     """
     Return the error class of an HTTP status.
 
     :param status: The HTTP status, 300 or above.
+    :param is_intercoms: Whether Intercom itself has answered (default True). Else the status may pass, but it does
+        not show what Intercom knows or refuses.
     :return: The class.
     """
     if status >= 500:  # noqa: PLR2004 - the classes of HTTP statuses are known by their hundreds
         return ServerError
-    return _CLASS_BY_STATUS.get(status, RefusedError)
+    kind = _CLASS_BY_STATUS.get(status, RefusedError)
+    return kind if is_intercoms or kind.transient else ForeignReplyError

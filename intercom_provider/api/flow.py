@@ -13,12 +13,14 @@ know which requests create something.
 
 from __future__ import annotations
 
-import json
 import random
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
+from intercom_provider.api.advice import ReplyContext
+from intercom_provider.api.error_body import ErrorBody, ErrorDetail, announces_limit, parse_object, read_error_body
 from intercom_provider.api.errors import (
     ApiError,
     ContactNotFoundError,
@@ -31,7 +33,7 @@ from intercom_provider.api.errors import (
     error_class,
 )
 from intercom_provider.api.pacing import MAX_DELAY_SECONDS, seconds_until_open
-from intercom_provider.api.redaction import redact
+from intercom_provider.api.redaction import redact_all
 
 if TYPE_CHECKING:
     from intercom_provider.api.tolerant import Tolerant
@@ -43,6 +45,12 @@ _MAX_BACKOFF_SECONDS: Final = 20.0
 _MAX_BACKOFF_DOUBLINGS: Final = 10
 # The longest pause before a contact is asked for again, as a multiple of the first one.
 _MAX_CONTACT_PAUSES: Final = 10
+_TOO_MANY_REQUESTS: Final = 429
+_REDIRECT: Final = "a redirect, which is not followed, as it would take the token elsewhere; check host and region"
+_CONTACT_ID: Final = re.compile(r"[0-9a-fA-F]{24}")
+_CONTACT_LINK: Final = re.compile(r"<[^<>]{0,200}/contacts/([0-9A-Za-z]{1,64})>")
+_MAX_LINK_CHARS: Final = 1_000
+_MAX_SERVER_CHARS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,15 +250,19 @@ def _judge_unsafe(request: Request, answer: Answer, read: Read[T]) -> T | Retry:
     if 200 <= answer.status < 300:  # noqa: PLR2004 - as above
         try:
             return read(answer)
+        except WrongReplyError as wrong:
+            why = f"{request}: the reply ({answer.status}) does not show that the message was created: it is {wrong}"
+            raise UnconfirmedError(why) from None
         except ValueError:
             raise UnconfirmedError(f"{request}: the reply ({answer.status}) cannot be read") from None
     error = read_error(request, answer)
+    # A proxy or firewall may have passed the message on and answered in its own words.
+    if not error.is_intercoms or answer.status == 408 or not 400 <= answer.status < 500:  # noqa: PLR2004 - as above
+        raise UnconfirmedError(error.said) from error
     if isinstance(error, RateLimitedError):
         return Retry(error, _wait_of(answer))
     if isinstance(error, ContactNotFoundError):
         return Retry(error)
-    if answer.status == 408 or not 400 <= answer.status < 500:  # noqa: PLR2004 - as above
-        raise UnconfirmedError(error.said) from error
     raise error
 
 
@@ -262,31 +274,74 @@ def read_error(request: Request, reply: Reply) -> ApiError:
     :param reply: A reply with a status of 300 or above.
     :return: The error.
     """
-    body = as_object(reply)
-    listed = body.get("errors")
-    first = listed[0] if isinstance(listed, Sequence) and listed and isinstance(listed[0], Mapping) else body
-    code = first.get("code") or (first.get("type") if first is not body else None)
-    message = first.get("message")
-    if not body:
-        message = "a reply that is not Intercom's (is something else answering at this address?)"
-    if 300 <= reply.status < 400:  # noqa: PLR2004 - as above
-        message = "a redirect, which is not followed, as it would take the token elsewhere; check host and region"
-    private = (reply.token, *request.private)
-    kind = error_class(reply.status)
+    body = read_error_body(reply.body)
+    is_redirect = 300 <= reply.status < 400  # noqa: PLR2004 - as above
+    is_intercoms = (
+        is_redirect or body.is_intercoms or (reply.status == _TOO_MANY_REQUESTS and announces_limit(reply.headers))
+    )
+    first = body.errors[0] if body.errors else ErrorDetail("", "", "")
+    field = first.field or next((each.field for each in body.errors if each.field), "")
+    code, words, field, request_id, server = redact_all(
+        (
+            first.code,
+            _REDIRECT if is_redirect else _words_of(body, field),
+            field,
+            body.request_id or reply.headers.get("x-request-id"),
+            "" if is_intercoms else reply.headers.get("server", "")[:_MAX_SERVER_CHARS],
+        ),
+        (reply.token, *request.private),
+        known=_public_numbers(request),
+    )
+    kind = error_class(reply.status, is_intercoms=is_intercoms)
     if kind is NotFoundError and not request.safe and code != "admin_not_found":
         kind = ContactNotFoundError
+    context = ReplyContext(is_intercoms, server, _may_be_own_id(request), _remaining_id(reply.headers))
     error = kind(
         request=str(request),
         status=reply.status,
-        code=redact(code, private),
-        message=redact(message, private),
-        field=redact(first.get("field"), private) or None,
-        request_id=redact(body.get("request_id") or reply.headers.get("x-request-id"), private) or None,
+        code=code,
+        message=words,
+        field=field or None,
+        request_id=request_id or None,
+        context=context,
     )
     if isinstance(error, RateLimitedError):
         wait = seconds_until_open(reply.headers, reply.now)
         error.retry_at = None if wait is None else reply.now + wait
     return error
+
+
+def _words_of(body: ErrorBody, field: str) -> str:
+    """Join the words of all errors; the code of the first and the named field are shown beside them."""
+    said = []
+    for number, each in enumerate(body.errors):
+        code = f"{each.code}: " if number and each.code and each.words else each.code if number else ""
+        named = f" (field {each.field})" if each.field and each.field != field else ""
+        said.append(f"{code}{each.words.rstrip('.')}{named}")
+    if body.more:
+        said.append(f"and {body.more:,} more")
+    return "; ".join(filter(None, said))
+
+
+def _public_numbers(request: Request) -> list[str]:
+    """List the numbers that the request itself names and that are no secret, so that errors may repeat them."""
+    sender = (request.json or {}).get("from")
+    named = [*(request.params or {}).values(), *(sender.values() if isinstance(sender, Mapping) else ())]
+    return [text for text in map(str, named) if text.isdigit()]
+
+
+def _may_be_own_id(request: Request) -> bool:
+    """Check whether a message addresses its contact by an ``id`` that does not look like Intercom's."""
+    recipients = (request.json or {}).get("to")
+    listed = recipients if isinstance(recipients, list) else [recipients]
+    ids = [each["id"] for each in listed if isinstance(each, Mapping) and "id" in each]
+    return any(not _CONTACT_ID.fullmatch(str(each)) for each in ids)
+
+
+def _remaining_id(headers: Mapping[str, str]) -> str:
+    """Return the id of the contact that is left after a merge, which the ``Link`` header names; else ""."""
+    found = _CONTACT_LINK.search(headers.get("link", "")[:_MAX_LINK_CHARS])
+    return found[1] if found else ""
 
 
 def _wait_of(reply: Reply) -> float | None:
@@ -313,8 +368,4 @@ def as_object(reply: Reply) -> dict[str, Any]:
     :param reply: Any reply.
     :return: The object; empty when the body is something else.
     """
-    try:
-        body = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return {}
-    return body if isinstance(body, dict) else {}
+    return parse_object(reply.body)

@@ -10,14 +10,25 @@ import html
 import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Final, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from intercom_provider.api.characters import strip_invisible
+from intercom_provider.api.components import check_components
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.recipient import ContactRecipient, PhoneRecipient, Recipients, StrictModel
-from intercom_provider.api.values import NOT_TEXT, Identifier, PastSeconds, Text, is_missing, parse_json_text
+from intercom_provider.api.values import (
+    Choice,
+    Identifier,
+    Line,
+    PastSeconds,
+    Text,
+    Word,
+    is_missing,
+    parse_json_text,
+)
 from intercom_provider.api.version import version_reaches
 
 Json: TypeAlias = dict[str, Any]
@@ -41,7 +52,9 @@ MESSAGE_FIELDS: Final = (
 )
 """The fields of a message, in the order in which every sender takes them."""
 
+_MAX_QUOTED_CHARS: Final = 40
 _TYPES: Final = "in_app, email, whatsapp, sms"
+_VERSIONS_OF_FIELDS: Final = {"cc": "2.14", "bcc": "2.14", "created_at": "2.11"}
 _SHARED: Final = (
     "is a list, which makes ONE conversation that all of them see. For one message each use "
     "SendMessageBatchOperator or task mapping; if they are to share it, set shared_conversation=True"
@@ -149,7 +162,7 @@ class _ContactMessage(_Message):
 
     to: Recipients[ContactRecipient]
     body: Text
-    body_format: Literal["html", "text"] = "html"
+    body_format: Annotated[Literal["html", "text"], Choice] = "html"
     cc: Recipients[ContactRecipient] | None = None
     bcc: Recipients[ContactRecipient] | None = None
 
@@ -170,8 +183,8 @@ class EmailMessage(_ContactMessage):
     """An email. Fields as of ``SendMessageOperator``."""
 
     message_type: Literal["email"]
-    subject: Text
-    template: Literal["plain", "personal"] = "plain"
+    subject: Line
+    template: Annotated[Literal["plain", "personal"], Choice] = "plain"
     wire_type: ClassVar[str] = "email"
 
     def _wire_content(self) -> Json:
@@ -194,14 +207,14 @@ class WhatsAppMessage(_Message):
 
     message_type: Literal["whatsapp"]
     to: Recipients[PhoneRecipient]
-    template: Text
+    template: Word
     components: list[Json] = Field(default_factory=list)
-    locale: Text | None = None
+    locale: Word | None = None
     wire_type: ClassVar[str] = "whatsapp"
 
     @field_validator("components", mode="before")
     @classmethod
-    def _texts_are_text(cls, value: object) -> object:
+    def _check_parameters(cls, value: object) -> object:
         try:
             # Checked in the form in which it is sent: tuples become lists.
             components = json.loads(json.dumps(parse_json_text(value), allow_nan=False, ensure_ascii=False).encode())
@@ -210,9 +223,8 @@ class WhatsAppMessage(_Message):
                 "components",
                 "must be JSON alone (lists, objects, text, numbers): make other values text in the template",
             ) from None
-        for path, text in _component_texts(components):
-            if not isinstance(text, str):
-                raise InvalidInputError.of(f"components.{path}", NOT_TEXT)
+        if isinstance(components, list) and (problems := list(check_components(components))):
+            raise InvalidInputError(problems)
         return components
 
     def _wire_content(self) -> Json:
@@ -241,11 +253,13 @@ def parse_message(fields: Mapping[str, object]) -> Message:
     """
     given = {name: value for name, value in fields.items() if not is_missing(value)}
     kind = given.get("message_type")
+    if isinstance(kind, str):
+        kind = given["message_type"] = strip_invisible(kind)
     if kind is None:
         raise InvalidInputError.of("message_type", f"is missing: use one of {_TYPES}")
     if not isinstance(kind, str) or kind not in _MODELS:
-        raise InvalidInputError.of("message_type", f"{kind!r} is unknown: use one of {_TYPES}")
-    if kind == "whatsapp" and given.get("body_format") in ("html", "text"):
+        raise InvalidInputError.of("message_type", f"{str(kind)[:_MAX_QUOTED_CHARS]!r} is unknown: use one of {_TYPES}")
+    if kind == "whatsapp" and strip_invisible(str(given.get("body_format"))) in ("html", "text"):
         # Every sender passes its default, also for a message without a body.
         del given["body_format"]
     try:
@@ -273,6 +287,10 @@ def check_version(message: Message, api_version: str) -> None:
         raise InvalidInputError.of(
             message.lists[0], f"a list of recipients needs api_version 2.14 or later (it is {api_version})"
         )
+    # An older version ignores a field that it does not know, and somebody is left out without a word.
+    for name, needed in _VERSIONS_OF_FIELDS.items():
+        if getattr(message, name, None) is not None and not version_reaches(api_version, needed):
+            raise InvalidInputError.of(name, f"needs api_version {needed} or later (it is {api_version})")
 
 
 def _strings(data: object) -> Iterator[str]:
@@ -285,15 +303,6 @@ def _strings(data: object) -> Iterator[str]:
     elif isinstance(data, list):
         for entry in data:
             yield from _strings(entry)
-
-
-def _component_texts(data: object, path: str = "") -> Iterator[tuple[str, object]]:
-    entries = data.items() if isinstance(data, Mapping) else enumerate(data) if isinstance(data, list) else ()
-    for name, entry in entries:
-        if name == "text" and isinstance(data, Mapping) and str(data.get("type", "text")).lower() == "text":
-            yield f"{path}text", entry
-        else:
-            yield from _component_texts(entry, f"{path}{name}.")
 
 
 def _problems(error: ValidationError, kind: str, *, shared: bool) -> Iterator[Problem]:

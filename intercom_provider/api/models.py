@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from intercom_provider.api.redaction import mask_contact_details
 from intercom_provider.api.tolerant import (
@@ -29,7 +29,6 @@ from intercom_provider.api.tolerant import (
 from intercom_provider.api.values import Identifier  # noqa: TC001 - pydantic reads it
 
 _IDS = ("whatsapp_message_id", "id", "conversation_id", "user_id")
-_TYPES_OF_OTHERS = ("error", "list", "admin", "contact", "user", "lead")
 
 
 class SentMessage(Tolerant):
@@ -50,14 +49,6 @@ class SentMessage(Tolerant):
     message_type: Detail = None
     conversation_id: Detail = None
     whatsapp_message_id: str | None = None
-
-    @field_validator("type")
-    @classmethod
-    def _is_a_message(cls, value: str | None) -> str | None:
-        # An error or another object has an id, too, and would be taken for a message that was created.
-        if value is not None and value.endswith(_TYPES_OF_OTHERS):
-            raise ValueError("not a message")
-        return value
 
 
 class StatusEvent(Tolerant):

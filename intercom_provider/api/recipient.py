@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from intercom_provider.api.values import Identifier, Text, is_missing, parse_json_text
+from intercom_provider.api.characters import strip_invisible
+from intercom_provider.api.values import Email, Identifier, Line, Word, is_missing, parse_json_text
 
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+_SCHEME: Final = re.compile(r"[A-Za-z]+:")
+_BETWEEN_DIGITS: Final = re.compile(r"[\s().\-/\u2010-\u2015\u2212]")
 
 
 class StrictModel(BaseModel):
@@ -34,11 +37,12 @@ class ContactRecipient(StrictModel):
     type: Literal["user", "lead"]
     id: Identifier | None = None
     user_id: Identifier | None = None
-    email: Text | None = None
+    email: Email | None = None
 
     @field_validator("type", mode="before")
     @classmethod
     def _only_contacts(cls, value: object) -> object:
+        value = strip_invisible(value) if isinstance(value, str) else value
         if value == "admin":
             raise PydanticCustomError(
                 "admin",
@@ -64,18 +68,32 @@ class PhoneRecipient(StrictModel):
     :param name: The name of the contact that Intercom creates or finds for the number.
     """
 
-    phone: Text
-    name: Text | None = None
+    phone: Word
+    name: Line | None = None
 
     @field_validator("phone")
     @classmethod
     def _e164(cls, value: str) -> str:
         if not _E164.fullmatch(value):
-            raise PydanticCustomError(
-                "e164",
-                "must be in E.164: a plus sign, the country code and the number, digits only (+447900123456)",
-            )
+            raise PydanticCustomError("e164", "{problem}", {"problem": f"must be in E.164: {_how_to_write(value)}"})
         return value
+
+
+def _how_to_write(phone: str) -> str:
+    """Return what to change in a phone number, without repeating it."""
+    plain = _BETWEEN_DIGITS.sub("", phone)
+    is_number = plain.isascii() and plain.isdigit()
+    ways = (
+        (_SCHEME.match(phone), "write the number alone, without a word and a colon before it"),
+        (any(char.isdecimal() and not char.isascii() for char in phone), "it has digits of another script, use 0 to 9"),
+        ("(0)" in phone, "leave the (0) out, digits only"),
+        (plain != phone and _E164.fullmatch(plain), "write it without blanks, dots, hyphens and brackets"),
+        (is_number and plain.startswith("00"), "write a plus sign in place of the 00 before the country code"),
+        (is_number and plain.startswith("0"), "write a plus sign and the country code in place of the 0"),
+        (is_number, "it lacks the plus sign before the country code"),
+    )
+    way = next((text for applies, text in ways if applies), "a plus sign, the country code and the number, digits only")
+    return f"{way} (+447900123456)"
 
 
 def _as_list(value: object) -> list[object]:

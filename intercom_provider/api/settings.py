@@ -8,6 +8,7 @@ from typing import Final
 
 import httpx
 
+from intercom_provider.api.characters import strip_invisible
 from intercom_provider.api.errors import InvalidInputError
 
 REGIONS: Final = {
@@ -31,9 +32,11 @@ def parse_region(value: object) -> str:
     :return: The region in lower case.
     :raises InvalidInputError: When Intercom has no such region.
     """
-    text = str(value).strip().lower()
+    text = strip_invisible(str(value)).lower()
     if text not in REGIONS:
-        raise InvalidInputError.of("region", f"{text!r} is not a region of Intercom: use one of {', '.join(REGIONS)}")
+        raise InvalidInputError.of(
+            "region", f"{text[:40]!r} is not a region of Intercom: use one of {', '.join(REGIONS)}"
+        )
     return text
 
 
@@ -48,7 +51,7 @@ def parse_base_url(host: str, *, port: int | None = None, allow_http: bool = Fal
     :return: The URL without a slash at its end.
     :raises InvalidInputError: When it is not a URL, has credentials or a query, or is plain http to another machine.
     """
-    text = host.strip()
+    text = strip_invisible(host)
     if "://" not in text:
         # Two or more colons are an IPv6 address, which needs brackets in a URL.
         text = f"https://[{text}]" if text.count(":") > 1 and not text.startswith("[") else f"https://{text}"

@@ -32,6 +32,10 @@ _MIN_REPLY_SECONDS: Final = 0.05
 # Intercom, or a load balancer before it, may close a connection that idled longer. A send over it would be unconfirmed.
 _MAX_IDLE_SECONDS: Final = 3.0
 _MAX_REASON_CHARS: Final = 200
+# A page of a hundred statuses has some 30 KB, and Intercom repeats a message's body in its answer.
+_MAX_REPLY_BYTES: Final = 64 * 2**20
+# A send that is written in the last tenth of its time would likely be given up before its answer comes.
+_WRITE_SHARE: Final = 0.9
 
 # httpx raises these before the first byte of a request is written, so Intercom cannot have seen it.
 _UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
@@ -112,6 +116,21 @@ def seconds_for(request: Request, settings: Settings, now: float) -> float:
     return allowed
 
 
+def write_until(request: Request, seconds: float, now: float) -> float:
+    """
+    Return the moment after which a request must not be written any more.
+
+    Connecting has a limit for each address and each step, and name resolution has none, so their sum can take all
+    the time there is.
+
+    :param request: The request.
+    :param seconds: Seconds that it may take as a whole.
+    :param now: The monotonic clock.
+    :return: A moment of the monotonic clock.
+    """
+    return now + (seconds if request.safe else _WRITE_SHARE * seconds)
+
+
 @functools.lru_cache(maxsize=8)
 def _address(url: str, path: str) -> httpx.URL:
     return httpx.URL(url.rstrip("/") + path)
@@ -149,15 +168,16 @@ def build_request(
     )
 
 
-def may_reach_intercom(request: Request, step: str, info: Mapping[str, Any]) -> bool | None:
+def may_reach_intercom(request: Request, step: str, info: Mapping[str, Any], until: float) -> bool | None:
     """
     Check whether Intercom may see the request from a step on.
 
     :param request: The request.
     :param step: httpcore's name of the step.
     :param info: httpcore's arguments of the step.
+    :param until: The moment of the monotonic clock after which it must not be written.
     :return: True when the request itself is written, False while connecting, None when the step changes nothing.
-    :raises httpx.ConnectTimeout: When a send is about to be written after its deadline.
+    :raises httpx.ConnectTimeout: When the request is about to be written after its time.
     """
     if not step.endswith(".started") or step.endswith(_CLOSING):
         return None
@@ -165,14 +185,49 @@ def may_reach_intercom(request: Request, step: str, info: Mapping[str, Any]) -> 
     asked = info.get("request")
     if step.endswith(_CONNECTING) or (asked is not None and asked.method == b"CONNECT"):
         return False
-    if (
-        step.endswith(HEAD_STARTED)
-        and not request.safe
-        and request.deadline is not None
-        and time.time() >= request.deadline
-    ):
-        raise httpx.ConnectTimeout("the deadline passed before the request could be written")
+    if step.endswith(HEAD_STARTED):
+        if not request.safe and request.deadline is not None and time.time() >= request.deadline:
+            raise httpx.ConnectTimeout("the deadline passed before the request could be written")
+        if time.monotonic() >= until:
+            raise httpx.ConnectTimeout("connecting took the time-out up, so the request was not written")
     return True
+
+
+class _SizeCheck:
+    """Counts the bytes of a reply, also those that decompressing makes of a few."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def add(self, part: bytes) -> bytes:
+        self._size += len(part)
+        if self._size > _MAX_REPLY_BYTES:
+            raise httpx.ReadError(f"the reply is larger than {_MAX_REPLY_BYTES // 2**20} MiB")
+        return part
+
+
+def read_body(response: httpx.Response) -> bytes:
+    """
+    Read the body of a reply, which may be endless.
+
+    :param response: The reply, of which only the head was read. It is closed.
+    :return: The body.
+    :raises httpx.HTTPError: When it breaks off, or is larger than 64 MiB.
+    """
+    check = _SizeCheck()
+    try:
+        return b"".join(map(check.add, response.iter_bytes()))
+    finally:
+        response.close()
+
+
+async def aread_body(response: httpx.Response) -> bytes:
+    """Read the body of a reply without blocking the event loop; see :func:`read_body`."""
+    check = _SizeCheck()
+    try:
+        return b"".join([check.add(part) async for part in response.aiter_bytes()])
+    finally:
+        await response.aclose()
 
 
 def no_whole_reply(seconds: float, *, sent: bool) -> NoReply:

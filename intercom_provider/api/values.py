@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final
@@ -12,11 +13,23 @@ import pendulum
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from intercom_provider.api.characters import as_one_line, find_control, find_unwritable, strip_invisible
+from intercom_provider.api.errors import InvalidInputError
+
 NOT_TEXT: Final = (
     "is not text. A template rendered to another type (is render_template_as_native_obj on?): "
     "quote the value, or make it text in the template"
 )
 
+# Whether an address exists only its mail server knows: this refuses names, lists and what cannot be one at all.
+_EMAIL: Final = re.compile(
+    r"[^\s@<>()\[\]\"',;:\\]+(?:'[^\s@<>()\[\]\"',;:\\]+)*@[^\s@<>()\[\]\"',;:\\.]+(?:\.[^\s@<>()\[\]\"',;:\\.]+)*"
+)
+_NOT_EMAIL: Final = (
+    "must be one email address alone, such as ada@example.com: without a name, brackets, blanks or a second address"
+)
+_EMPTY: Final = "holds nothing that can be seen"
+_MAX_TIME_CHARS: Final = 100
 _NOT_TIME: Final = "is not a time: give epoch seconds (not milliseconds), a datetime or ISO text"
 # Clocks differ by a minute or two. A later time is taken for an attempt to schedule the message.
 _MAX_CLOCK_DIFFERENCE: Final = timedelta(minutes=5)
@@ -52,6 +65,22 @@ def parse_json_text(value: object) -> object:
     return value
 
 
+def read_word(field: str, value: object) -> str:
+    """
+    Read an id or an address that is not a field of a message.
+
+    :param field: Its name, for the error.
+    :param value: The id, as text or a number.
+    :return: The text, stripped of white space and invisible characters.
+    :raises InvalidInputError: When it is empty, or has such characters inside.
+    """
+    text = strip_invisible(str(value))
+    problem = find_unwritable(text) or ("" if text else _EMPTY)
+    if problem:
+        raise InvalidInputError.of(field, problem)
+    return text
+
+
 def is_single_word(text: str) -> bool:
     """
     Check whether a text is a single word, as ids are.
@@ -72,6 +101,8 @@ def as_datetime(value: object) -> datetime:
     :raises ValueError: When it is not a time.
     """
     if isinstance(value, str):
+        if len(value) > _MAX_TIME_CHARS:
+            raise ValueError(_NOT_TIME)
         value = _parse_time_text(value.strip())
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
@@ -96,24 +127,57 @@ def _parse_time_text(text: str) -> object:
         raise ValueError(_NOT_TIME) from error
 
 
-def _text(value: object) -> object:
+def _string(value: object) -> str:
     if not isinstance(value, str):
         raise PydanticCustomError("text", NOT_TEXT)
-    return _whole(value)
-
-
-def _whole(text: str) -> str:
     try:
-        text.encode()
+        value.encode()
     except UnicodeEncodeError:
         raise PydanticCustomError("half", "holds half a character (a lone surrogate), which cannot be sent") from None
+    return value
+
+
+def _refuse(problem: str) -> None:
+    if problem:
+        raise PydanticCustomError("character", "{problem}", {"problem": problem})
+
+
+def _body(value: object) -> str:
+    # Word processors and spreadsheets write these for line and page breaks.
+    text = _string(value).replace("\v", "\n").replace("\f", "\n")
+    _refuse(find_control(text))
     return text
+
+
+def _line(value: object) -> str:
+    line = as_one_line(_string(value))
+    _refuse(find_control(line))
+    return line
+
+
+def _word(value: object) -> str:
+    text = strip_invisible(_string(value))
+    if not text:
+        raise PydanticCustomError("empty", _EMPTY)
+    _refuse(find_unwritable(text))
+    return text
+
+
+def _email(value: object) -> str:
+    text = _word(value)
+    if not _EMAIL.fullmatch(text):
+        raise PydanticCustomError("email", _NOT_EMAIL)
+    return text
+
+
+def _choice(value: object) -> object:
+    return strip_invisible(value) if isinstance(value, str) else value
 
 
 def _identifier(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise PydanticCustomError("identifier", "is not an id: give the id alone, as text or a whole number")
-    return _whole(value.strip()) if isinstance(value, str) else value
+    return _word(value) if isinstance(value, str) else value
 
 
 def _past(value: object) -> int:
@@ -130,6 +194,20 @@ def _past(value: object) -> int:
     return int(moment.timestamp())
 
 
-Text = Annotated[str, BeforeValidator(_text)]
+Text = Annotated[str, BeforeValidator(_body)]
+"""A text of several lines that people read."""
+
+Line = Annotated[str, BeforeValidator(_line)]
+"""A text that people read, as one line."""
+
+Word = Annotated[str, BeforeValidator(_word)]
+"""A name for machines: a template, a locale, a phone."""
+
+Email = Annotated[str, BeforeValidator(_email)]
+"""One email address."""
+
+Choice = BeforeValidator(_choice)
+"""Strips one of several words."""
+
 Identifier = Annotated[str | int, BeforeValidator(_identifier)]
 PastSeconds = Annotated[int, BeforeValidator(_past)]

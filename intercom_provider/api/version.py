@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from intercom_provider.api.characters import strip_invisible
 from intercom_provider.api.errors import InvalidInputError
 
 _PREVIEW: Final = "Preview"
@@ -19,13 +20,13 @@ def parse_api_version(value: object) -> str:
     :return: The version as Intercom spells it in the ``Intercom-Version`` header.
     :raises InvalidInputError: When it is not a version.
     """
-    text = str(value).strip()
+    text = strip_invisible(str(value))
     if text.casefold() in ("preview", "unstable"):
         return _PREVIEW
     if not isinstance(value, bool) and _NUMBERED.fullmatch(text):
         return text
     raise InvalidInputError.of(
-        "api_version", f"{text!r} is not a version of Intercom's API: use one like 2.17, or Preview"
+        "api_version", f"{text[:40]!r} is not a version of Intercom's API: use one like 2.17, or Preview"
     )
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from intercom_provider.api import calls
+from intercom_provider.api.characters import strip_invisible
 from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem, UnauthorizedError
 from intercom_provider.api.flow import RetryLimits
@@ -286,12 +287,15 @@ class IntercomHook(BaseHook):
         :raises IntercomError: When Intercom does not answer or refuses.
         """
         with self.get_conn() as client:
-            return client.run(calls.find_contact(external_id=external_id, email=email))
+            return client.run(
+                calls.find_contact(external_id=external_id, email=email, api_version=self.settings.api_version)
+            )
 
     async def afind_contact_id(self, external_id: str | None = None, email: str | None = None) -> str | None:
         """Find a contact without blocking the event loop; see :meth:`find_contact_id`."""
+        api_version = (await self.aget_settings()).api_version
         async with await self.aget_conn() as client:
-            return await client.run(calls.find_contact(external_id=external_id, email=email))
+            return await client.run(calls.find_contact(external_id=external_id, email=email, api_version=api_version))
 
     def _log_dry_run(self, settings: Settings) -> None:
         if settings.dry_run and not self._dry_run_logged:
@@ -361,7 +365,7 @@ def _extra(connection: Connection) -> dict[str, Any]:
 
 
 def _token(password: str | None) -> str:
-    token = (password or "").strip()
+    token = strip_invisible(password or "")
     if not token:
         raise InvalidInputError.of(
             "password", "is empty: put the access token there (Developer Hub > your app > Configure > Authentication)"

@@ -82,7 +82,62 @@ def unconfirmed_but_final_for_gets(act: Act) -> Fault:
     return Fault(act, Seen("UnconfirmedError", 1, 0), final, final)
 
 
+def foreign(act: Act, kind: str = "ForeignReplyError") -> Fault:
+    """Expect that a send, which a gateway may have passed on, is unconfirmed, and that a GET ends."""
+    return Fault(act, Seen("UnconfirmedError", 1, 1), Seen(kind, 1, 0), Seen(kind, 1, 0))
+
+
+def foreign_429(act: Act) -> Fault:
+    """Expect the same, and that a GET is patient."""
+    return Fault(act, Seen("UnconfirmedError", 1, 1), Seen("ok", 2, 0), Seen("RateLimitedError", 2, 0))
+
+
+# What answers in place of Intercom, after it has passed the message on.
+OTHERS_WORDS: Final[dict[str, object]] = {
+    "nothing": b"",
+    "a page": HTML,
+    "text": b"no healthy upstream",
+    "JSON of a gateway": {"message": "no Route matched with those values"},
+    "JSON with an error as text": {"error": "not found"},
+    "JSON with an error as object": {"error": {"code": 404, "message": "Not found", "status": "NOT_FOUND"}},
+    "JSON with a list of errors": {"errors": [{"code": "not_found", "message": "Not found"}]},
+    "JSON that is a problem": {"type": "about:blank", "title": "Not Found", "status": 404},
+    "JSON that is a list": [{"type": "error.list"}],
+    "JSON that is null": b"null",
+    "an error without words": {"type": "error"},
+    "an error with empty words": {"type": "error", "message": ""},
+    "a list of errors that is missing": {"type": "error.list"},
+    "a list of errors that is empty": {"type": "error.list", "errors": []},
+    "a list of errors of nulls": {"type": "error.list", "errors": [None, {}, {"code": None, "message": None}]},
+    "half of Intercom's JSON": b'{"type": "error.list", "errors": [{"code": "not_fou',
+    "Intercom's JSON in a page": b'<pre>{"type": "error", "message": "Not found"}</pre>',
+    "a megabyte of a page": HTML * 20_000,
+}
+OWN_WORDS: Final[dict[str, object]] = {
+    "a list of errors": {"type": "error.list", "errors": [{"code": "not_found", "message": "Not Found"}]},
+    "errors of the old kind": {"type": "error.list", "errors": [{"type": "not_found"}]},
+    "errors as texts": {"type": "error.list", "errors": ["Not Found"]},
+    "errors by field": {"type": "error.list", "errors": {"to": ["Not Found"]}},
+    "a single error": {"type": "error", "request_id": "r", "message": "Not Found"},
+}
+
 FAULTS: Final[dict[str, Fault]] = {
+    **{
+        f"{status} with {name}": (foreign_429 if status == 429 else foreign)(answer(status, body, created=True))
+        for name, body in OTHERS_WORDS.items()
+        for status in (404, 429)
+    },
+    **{
+        f"{status} from a gateway": foreign(html(status, created=True))
+        for status in (400, 401, 402, 403, 405, 406, 409, 410, 413, 414, 421, 422, 423, 425, 431, 451, 499)
+    },
+    "429 with another's limit": foreign_429(answer(429, {"message": "slow"}, {"RateLimit-Reset": "1"}, created=True)),
+    "429 with Retry-After alone": foreign_429(answer(429, HTML, {"Retry-After": "0"}, created=True)),
+    "429 with Intercom's limit alone": unread(answer(429, headers={"X-RateLimit-Remaining": "0"})),
+    **{
+        f"400 with {name} of Intercom's": refused(answer(400, body, {"Content-Type": "text/plain"}), "RefusedError")
+        for name, body in OWN_WORDS.items()
+    },
     "dropped unread": unconfirmed(drop_unread()),
     "dropped before processing": unconfirmed(drop()),
     "dropped after processing": unconfirmed(drop(created=True), created=1),
@@ -95,7 +150,6 @@ FAULTS: Final[dict[str, Fault]] = {
     "429 with Retry-After of a digit that is no number": unread(rate_limited(retry_after="\xb2")),
     "429 with Retry-After as an impossible date": unread(rate_limited(retry_after="Mon, 99 Foo 99999 99:99:99 GMT")),
     "429 with neither": unread(rate_limited()),
-    "429 from a proxy": unread(html(429)),
     "408": unconfirmed(error(408, "request_timeout"), always="ServerError"),
     "500 before processing": unconfirmed(error(500, "server_error"), always="ServerError"),
     "500 after processing": unconfirmed(answer(500, HTML, created=True), created=1, always="ServerError"),
@@ -106,7 +160,6 @@ FAULTS: Final[dict[str, Fault]] = {
     "999": unconfirmed(answer(999), always="ServerError"),
     "HTML with 200": unconfirmed(html(200)),
     "HTML with 200 after processing": unconfirmed(html(200, created=True), created=1),
-    "HTML with 404": refused(html(404), "NotFoundError", to_send="ContactNotFoundError"),
     "HTML with 502": unconfirmed(html(502), always="ServerError"),
     "cut short before processing": unconfirmed(cut_short()),
     "cut short after processing": unconfirmed(cut_short(created=True), created=1),
@@ -151,7 +204,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "404": refused(error(404, "not_found"), "NotFoundError", to_send="ContactNotFoundError"),
     "409": refused(error(409, "conflict"), "RefusedError"),
     "410": refused(error(410, "contact_merged"), "RefusedError"),
-    "413 from a proxy": refused(html(413), "RefusedError"),
+    "a refusal that is no gzip": unconfirmed(answer(404, b"\x1f\x8bno", {"Content-Encoding": "gzip"})),
     "422": refused(error(422, "parameter_not_found"), "RefusedError"),
 }
 

@@ -47,7 +47,7 @@ DOCUMENTED: list[tuple[int, str, str, str]] = [
     (403, "forbidden", "ForbiddenError", "must be regenerated"),
     (403, "action_forbidden", "ForbiddenError", "must be regenerated"),
     (403, "api_plan_restricted", "ForbiddenError", "plan"),
-    (404, "not_found", "NotFoundError", "recipient"),
+    (404, "not_found", "NotFoundError", "whatsapp_message_id"),
     (404, "admin_not_found", "NotFoundError", "from_admin_id"),
     (404, "whatsapp_message_not_found", "NotFoundError", "wamid"),
     (406, "media_type_not_acceptable", "RefusedError", "Accept"),
@@ -111,9 +111,28 @@ SHAPES: dict[str, tuple[object, str, str, str | None]] = {
     "a single error": ({"type": "error", "request_id": "r", "message": "m"}, "", "m", "r"),
     "nulls": ({"type": "error.list", "request_id": None, "errors": [{"code": "c", "message": None}]}, "c", "", None),
     "no errors": ({"type": "error.list", "request_id": "r", "errors": []}, "", "", "r"),
-    "errors that are not a list": ({"errors": "many", "request_id": 7}, "", "", "7"),
-    "errors that are words": ({"errors": ["no"], "message": ["m"]}, "", "['m']", None),
-    "codes that are objects": ({"errors": [{"code": {"a": 1}, "message": 7}]}, "{'a': 1}", "7", None),
+    "errors that are a text": ({"errors": "many", "request_id": 7}, "", "many", "7"),
+    "errors that are words": ({"errors": ["no"], "message": ["m"]}, "", "no; m", None),
+    "codes that are objects": ({"errors": [{"code": {"a": 1}, "message": 7}]}, "1", "7", None),
+    "several errors": (
+        {"type": "error.list", "errors": [
+            {"code": "c", "message": "First."},
+            {"code": "d", "message": "Second.", "field": "body"},
+            {"code": "e", "message": None, "field": "to"},
+            "Fourth",
+            {"code": "d", "message": "Second.", "field": "body"},
+        ]},
+        "c", "First; d: Second; e (field to); Fourth", None,
+    ),
+    "errors by field": ({"errors": {"to.id": ["is wrong", "is long"], "body": "is empty"}}, "",
+                        "is wrong; is long; is empty (field body)", None),
+    "an error as object": ({"error": {"code": 12, "message": "m", "type": "x"}}, "12", "m", None),
+    "an error as text": ({"error": "m", "error_description": "more"}, "", "m; more", None),
+    "a problem": ({"type": "about:blank", "title": "Not allowed", "detail": "m"}, "", "m", None),
+    "more errors than are quoted": (
+        {"type": "error.list", "errors": [f"m{number}" for number in range(13)]}, "",
+        "; ".join([*(f"m{number}" for number in range(10)), "and 3 more"]), None,
+    ),
 }  # fmt: skip
 
 
@@ -125,11 +144,36 @@ def test_each_shape_of_an_error_is_read(shape: str) -> None:
     assert (problem.code, problem.message, problem.request_id) == (code, message, request_id)
 
 
+def test_the_field_that_a_later_error_names_is_named() -> None:
+    listed = [{"code": "c", "message": "m"}, {"code": "d", "message": "n", "field": "to.id"}]
+    problem = problem_of(answer(422, {"type": "error.list", "errors": listed}))
+    assert "m; d: n (field to.id)" in str(problem)
+    assert "the field that Intercom names" in str(problem)
+
+
+@pytest.mark.parametrize("http_status", [400, 422])
+@pytest.mark.parametrize("field", [None, "", [], {}])
+def test_no_error_speaks_of_a_named_field_where_none_is_named(http_status: int, field: object) -> None:
+    problem = problem_of(answer(http_status, {"type": "error.list", "errors": [{"code": "c", "field": field}]}))
+    assert "names no field" in str(problem)
+    assert "field that Intercom names" not in str(problem)
+
+
 @pytest.mark.parametrize("act", [html(400), answer(400), answer(400, b"[1]"), answer(400, b"\xff\xfe")])
 def test_a_reply_that_is_not_intercoms_is_reported_as_such(act: Act) -> None:
     problem = problem_of(act)
     assert "not Intercom's" in str(problem)
     assert "proxy's page" not in str(problem)
+
+
+@pytest.mark.parametrize("http_status", [401, 403, 404, 413, 429, 499])
+def test_an_unconfirmed_send_names_what_answered_in_place_of_intercom(http_status: int) -> None:
+    act = answer(http_status, b"<html>", {"Server": "squid/6.1 (for bob@example.com)"})
+    text = str(problem_of(act, call="send"))
+    assert text.startswith(
+        f"unconfirmed: {http_status} to POST /messages, in a reply that is not Intercom's, server squid"
+    )
+    assert "bob" not in text
 
 
 def test_a_redirect_says_what_to_check() -> None:
@@ -281,7 +325,7 @@ def test_no_error_of_a_search_repeats_the_contact(find: dict[str, str], secret: 
 def test_the_log_holds_nothing_of_a_message_and_never_the_token(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="intercom_provider")
     with Hostile() as server:
-        server.script(answer(429, {"message": BODY}), answer(404, {"message": BODY}))
+        server.script(answer(429, {"type": "error", "message": BODY}), answer(404, {"type": "error", "message": BODY}))
         settings = settings_for(server.url)
         run_sync(settings, send(settings, RetryLimits(contact_wait=5), **PRIVATE))
         server.script(answer(429, {"message": TOKEN}))

@@ -333,6 +333,12 @@ def test_the_senders_own_field_comes_first() -> None:
         (in_app(to=[ADA], shared_conversation=True), "2.13", "to"),
         (email(cc=[ADA, BOB]), "2.13", "cc"),
         (email(bcc=[ADA, BOB]), "2.13", "bcc"),
+        (email(cc=ADA), "2.13", "cc"),
+        (email(bcc=ADA), "2.13", "bcc"),
+        (in_app(cc=ADA, bcc=BOB), "2.11", "cc"),
+        (sms(bcc=[BOB]), "1.0", "message_type"),
+        (in_app(created_at=1), "2.10", "created_at"),
+        (email(created_at="2024-05-01"), "1.4", "created_at"),
     ],
 )
 def test_a_version_that_is_too_old_is_an_error(fields: dict[str, Any], version: str, field: str) -> None:
@@ -352,7 +358,9 @@ def test_a_version_that_is_too_old_is_an_error(fields: dict[str, Any], version: 
         (whatsapp(), "3.0"),
         (whatsapp(), "Preview"),
         (in_app(), "1.0"),
-        (email(cc=ADA, bcc=BOB), "2.13"),
+        (email(cc=ADA, bcc=BOB), "2.14"),
+        (email(cc=ADA, bcc=BOB), "Preview"),
+        (in_app(created_at=1), "2.11"),
         (in_app(to=[ADA, BOB], shared_conversation=True), "2.14"),
     ],
 )
@@ -364,7 +372,7 @@ def test_components_pass_unchanged() -> None:
     components = [
         {"type": "HEADER", "parameters": [{"type": "image", "image": {"link": "https://example.com/a.png"}}]},
         {"type": "BODY", "parameters": [{"type": "currency", "currency": {"amount_1000": 5000, "code": "EUR"}}]},
-        {"type": "BUTTON", "sub_type": "url", "index": 0, "parameters": [{"type": "text", "text": ""}]},
+        {"type": "BUTTON", "sub_type": "url", "index": 0, "parameters": [{"type": "text", "text": "A-17"}]},
     ]
     assert wire_of(whatsapp(components=components))["components"] == components
 

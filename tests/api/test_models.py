@@ -19,17 +19,6 @@ def test_an_event_without_a_whatsapp_id_goes_by_its_own() -> None:
     assert StatusEvent.model_validate({"id": "55", "status": "sent"}).whatsapp_message_id == "55"
 
 
-@pytest.mark.parametrize("kind", ["error.list", "error", "conversation.list", "admin", "contact"])
-def test_another_object_is_not_taken_for_a_message(kind: str) -> None:
-    with pytest.raises(ValueError, match="not a message"):
-        SentMessage.model_validate({"type": kind, "id": "7"})
-
-
-@pytest.mark.parametrize("kind", ["admin_message", "user_message", "message", "whatsapp", None])
-def test_a_message_may_have_any_type_of_its_own(kind: str | None) -> None:
-    assert SentMessage.model_validate({"type": kind, "id": "7"}).id == "7"
-
-
 @pytest.mark.parametrize(
     ("fields", "replied_at"),
     [

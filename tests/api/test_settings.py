@@ -17,7 +17,7 @@ def field_of(error: InvalidInputError) -> str:
     return problem.field
 
 
-@pytest.mark.parametrize("given", ["us", "EU", " Au "])
+@pytest.mark.parametrize("given", ["us", "EU", " Au ", "\ufeffeu\u200b", "us\u00a0\n"])
 def test_a_region_is_read_in_any_case(given: str) -> None:
     assert parse_region(given) in REGIONS
 
@@ -49,6 +49,7 @@ def test_each_region_has_its_host(region: str, url: str) -> None:
         ("https://proxy.example.com/intercom/", None, "https://proxy.example.com/intercom"),
         ("HTTPS://Proxy.Example.com", None, "https://proxy.example.com"),
         (" https://proxy.example.com ", None, "https://proxy.example.com"),
+        ("\ufeffhttps://proxy.example.com\u200b\n", None, "https://proxy.example.com"),
         ("http://localhost:8765", None, "http://localhost:8765"),
         ("http://127.0.0.1", 8765, "http://127.0.0.1:8765"),
         ("http://127.1.2.3:1", None, "http://127.1.2.3:1"),

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.flow import Reply, Request, RetryLimits
-from tests.support.drivers import DRIVERS, Seen, see, settings_for
-from tests.support.hostile import Hostile, drop
+from tests.support.drivers import CALLS, DRIVERS, Seen, ending_of, see, send, settings_for
+from tests.support.hostile import Act, Exchange, Hostile, drop, head, never_accepting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize(
@@ -56,3 +63,107 @@ def test_a_lost_reply_is_unconfirmed_although_httpx_announces_no_steps(
         server.script(drop(created=True))
         seen = see(server, driver, "send", settings_for(server.url), RetryLimits(attempts=2))
     assert seen == Seen("UnconfirmedError", 1, 1)
+
+
+def dead_addresses(monkeypatch: pytest.MonkeyPatch, dead: str, live: str) -> None:
+    """Let every name have three addresses on which nobody answers before the live one."""
+    ports = [urlsplit(url).port for url in (dead, dead, dead, live)]
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
+
+
+def slow_names(monkeypatch: pytest.MonkeyPatch, *_: str) -> None:
+    """Let the lookup of a name take longer than the time-out."""
+    look_up: Callable[..., Any] = socket.getaddrinfo
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        time.sleep(1.0)
+        return look_up(*args, **options)
+
+    monkeypatch.setattr("socket.getaddrinfo", slowly)
+
+
+@pytest.mark.parametrize("slowness", [dead_addresses, slow_names])
+@pytest.mark.parametrize("call", CALLS)
+def test_nothing_is_written_once_its_time_is_over(
+    monkeypatch: pytest.MonkeyPatch, slowness: Callable[..., None], call: str
+) -> None:
+    with Hostile() as server, never_accepting() as dead:
+        url = server.url.replace("127.0.0.1", "localhost")
+        slowness(monkeypatch, dead, server.url)
+        settings = settings_for(url, timeout=0.9)
+        end, problem, _ = ending_of(DRIVERS["sync"], settings, CALLS[call](settings, RetryLimits(attempts=1)))
+        assert (end, server.requests) == ("UnreachableError", [])
+    assert "took the time-out up, so the request was not written" in str(problem)
+    assert ("The message was not sent" in str(problem)) == (call == "send")
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_name_that_takes_long_to_find_is_certainly_not_a_send(monkeypatch: pytest.MonkeyPatch, driver: str) -> None:
+    with Hostile() as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        slow_names(monkeypatch)
+        settings = settings_for(url, timeout=0.9)
+        end, _, _ = ending_of(DRIVERS[driver], settings, send(settings, RetryLimits(attempts=1)))
+        assert (end, server.requests) == ("UnreachableError", [])
+
+
+def endless() -> Act:
+    """Answer with a body that never ends."""
+
+    def run(exchange: Exchange) -> None:
+        exchange.create()
+        exchange.write(head(200, {"Content-Type": "application/json"}))
+        while True:
+            exchange.write(b"[" * 2**20)
+
+    return Act(run)
+
+
+def bomb() -> Act:
+    """Answer with a few bytes that decompress to very many."""
+
+    def run(exchange: Exchange) -> None:
+        exchange.create()
+        exchange.reply(200, gzip.compress(b"[" * 200 * 2**20, 1), {"Content-Encoding": "gzip"})
+
+    return Act(run)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("call", ["send", "status"])
+@pytest.mark.parametrize("act", [endless(), bomb()])
+def test_a_reply_has_a_size_at_which_it_is_given_up(driver: str, call: str, act: Act) -> None:
+    with Hostile() as server:
+        server.always(act)
+        settings = settings_for(server.url, timeout=30)
+        started = time.monotonic()
+        end, problem, _ = ending_of(DRIVERS[driver], settings, CALLS[call](settings, RetryLimits(attempts=1)))
+        assert time.monotonic() - started < 20
+    assert end == ("UnconfirmedError" if call == "send" else "UnreachableError")
+    assert "larger than 64 MiB" in str(problem)
+
+
+def test_a_send_that_is_read_slowly_ends_in_time() -> None:
+    def serve(listener: socket.socket) -> None:
+        wire, _ = listener.accept()
+        with wire:
+            wire.settimeout(5)
+            while not over.wait(0.05) and wire.recv(2_000):
+                pass
+
+    over = threading.Event()
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        server = threading.Thread(target=serve, args=[listener], daemon=True)
+        server.start()
+        settings = settings_for(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=1.0)
+        started = time.monotonic()
+        flow = send(settings, RetryLimits(attempts=1), body="x" * 20_000_000)
+        end, _, _ = ending_of(DRIVERS["sync"], settings, flow)
+        assert time.monotonic() - started < 4
+        over.set()
+        server.join(5)
+    assert end == "UnconfirmedError"

@@ -199,6 +199,22 @@ def test_a_search_without_exactly_one_id_makes_no_request(sandbox: Sandbox, form
     assert sandbox.requests == []
 
 
+@both_forms
+@pytest.mark.parametrize("version", ["2.12", "2.0", "1.4"])
+def test_a_lookup_that_the_version_does_not_know_makes_no_request(sandbox: Sandbox, form: str, version: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"needs api_version 2\.13 or later"):
+        call(form, "find_contact_id", "customer-1", hook=IntercomHook(api_version=version))
+    assert sandbox.requests == []
+
+
+@both_forms
+def test_a_contact_is_found_by_an_id_or_an_address_with_invisible_characters_around_it(form: str) -> None:
+    assert call(form, "find_contact_id", "\ufeffcustomer-1 \u200b") == call(form, "find_contact_id", "customer-1")
+    assert call(form, "find_contact_id", email="\u00a0ada@example.com\n")
+    with pytest.raises(InvalidInputError, match=r"external_id: holds an invisible character \(U\+200B\)"):
+        call(form, "find_contact_id", "customer\u200b-1")
+
+
 def test_a_hook_that_was_stopped_makes_no_request(sandbox: Sandbox) -> None:
     hook = IntercomHook()
     hook.stop()

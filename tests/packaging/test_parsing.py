@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 EXAMPLES = sorted((PROJECT / "example_dags").glob("*.py"))
 
 # The modules that every error and every field needs.
-ERRORS = {"api", "api.errors", "compat"}
-BASE = {*ERRORS, "api.values", "api.version", "exceptions", "fields"}
+ERRORS = {"api", "api.advice", "api.errors", "compat"}
+BASE = {*ERRORS, "api.characters", "api.values", "api.version", "exceptions", "fields"}
 SENDING = {*BASE, "ledger", "ledger.ledger", "sending", "sending.options", "sending.task_instance"}
 OPERATORS = {
     *SENDING,
@@ -35,7 +35,7 @@ TRIGGERS = {*ERRORS, "triggers", "triggers.schedule"}
 # The modules of this package that the import of a public module may load. Those that only a running task needs are not
 # among them: no hook, no client, no settings, no statuses, and of a batch only the operator.
 LOADED = {
-    "operators.message": {*OPERATORS, "operators.message", "api.message", "api.recipient"},
+    "operators.message": {*OPERATORS, "operators.message", "api.components", "api.message", "api.recipient"},
     "operators.batch": OPERATORS,
     "sensors.message_status": {*SENSORS, "sensors.message_status", "waiting", "waiting.sent"},
     "sensors.message_reply": {*SENSORS, "sensors.message_reply"},
@@ -44,6 +44,7 @@ LOADED = {
     "triggers.ruleset": {*BASE, *TRIGGERS, "triggers.ruleset", "waiting", "waiting.sent"},
     "notifications.message": {
         *SENDING,
+        "api.components",
         "api.message",
         "api.recipient",
         "notifications",

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
+from intercom_provider.api.characters import strip_invisible
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.message import MESSAGE_FIELDS
 from intercom_provider.api.values import is_missing, parse_json_text
 
 Params: TypeAlias = dict[str, str]
 
-_PLACEHOLDER: Final = re.compile(r"(\$+)\{([^{}\n]{1,100})\}")
+# It begins with the first dollar only, or each one of a long row would be tried as the first.
+_PLACEHOLDER: Final = re.compile(r"(?<!\$)(\$+)\{([^{}\n]{1,100})\}")
 # The key identifies the message, and its type decides how the rest is read: neither may depend on a param.
 _NEVER_FILLED: Final = frozenset({"message_type", "body_format", "key"})
 _STRUCTURED_FIELDS: Final = frozenset({"to", "cc", "bcc", "components"})
@@ -94,7 +96,10 @@ class Defaults:
         shared = frozenset(self._fields.keys() - own.keys() - self._templates)
         if not templates:
             return CompletedMessage(fields, (), frozenset(), shared)
-        is_html = fields.get("message_type") in _HTML_TYPES and fields.get("body_format", "html") == "html"
+        message_type, body_format = (
+            strip_invisible(str(fields.get(name, "html"))) for name in ("message_type", "body_format")
+        )
+        is_html = message_type in _HTML_TYPES and body_format == "html"
         missing: dict[str, None] = {}
         unfilled = set()
         for name in [name for name in fields if name in templates]:

@@ -17,7 +17,7 @@ from intercom_provider.fields import Duplicates, is_untemplated
 from intercom_provider.ledger.ledger import message_digest
 from intercom_provider.sending.batch.defaults import CompletedMessage, Defaults
 from intercom_provider.sending.batch.source import InputRow, ListSource, open_source
-from intercom_provider.sending.batch.validation import Findings, apply_defaults, build_message
+from intercom_provider.sending.batch.validation import Findings, RefusedMessage, apply_defaults, build_message
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -156,24 +156,26 @@ class BatchInput:
             return None
         message = build_message(source, row, completed, findings, settings=self._settings)
         if completed.missing:
-            return self._refused(index, row.number, completed)
+            names = ", ".join(f"params.{name}" for name in completed.missing)
+            refusal = f"{names} {'is' if len(completed.missing) == 1 else 'are'} missing"
+            return self._refused(index, row.number, completed, RefusedMessage(refusal, completed.unfilled))
+        if isinstance(message, RefusedMessage):
+            return self._refused(index, row.number, completed, message)
         if message is None:
             return None
         return Item(index, row.number, self._identity(message), message, None, message.key)
 
-    def _refused(self, index: int, number: int, completed: CompletedMessage) -> Item:
-        names = ", ".join(f"params.{name}" for name in completed.missing)
-        refusal = f"{names} {'is' if len(completed.missing) == 1 else 'are'} missing"
-        message = None
-        # The recipient may be known all the same: the message is also parsed without the fields that lack a param.
-        filled = {name: value for name, value in completed.fields.items() if name not in completed.unfilled}
-        for fields in (completed.fields, filled):
+    def _refused(self, index: int, number: int, completed: CompletedMessage, refused: RefusedMessage) -> Item:
+        message, refusal = None, refused.reason
+        # The recipient may be known all the same: the message is also parsed without the fields that are wrong.
+        right = {name: value for name, value in completed.fields.items() if name not in refused.fields}
+        for fields in (completed.fields, right):
             try:
                 message = parse_message(fields)
             except InvalidInputError:
                 continue
             break
-        if message is not None and (message.key is not None or "to" not in completed.unfilled):
+        if message is not None and (message.key is not None or "to" not in refused.fields):
             return Item(index, number, self._identity(message), None, refusal, message.key)
         key = completed.fields.get("key")
         key = key.strip() if isinstance(key, str) else key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.message import check_version, parse_message
@@ -66,6 +66,18 @@ class Findings:
             raise InvalidInputError(self._problems)
 
 
+class RefusedMessage(NamedTuple):
+    """
+    A message that is refused alone, because only its own values are at fault.
+
+    :param reason: What is wrong with it.
+    :param fields: The fields that are wrong.
+    """
+
+    reason: str
+    fields: frozenset[str]
+
+
 def apply_defaults(
     source: MessageSource, row: InputRow, defaults: Defaults, findings: Findings
 ) -> CompletedMessage | None:
@@ -99,11 +111,12 @@ def build_message(
     *,
     settings: Settings | None = None,
     unsure: Collection[str] = (),
-) -> Message | None:
+) -> Message | RefusedMessage | None:
     """
     Build a message, and add its problems to the findings.
 
-    A field that lacks a param is not a problem of the batch: its message alone is refused.
+    A field that lacks a param is not a problem of the batch, nor is a value that only this message has: the message
+    alone is refused.
 
     :param source: The source of the row.
     :param row: The message as it came.
@@ -111,7 +124,7 @@ def build_message(
     :param findings: The findings.
     :param settings: The API version and the default sender; None (default) while they are not known.
     :param unsure: The fields that are not known yet, and are not checked.
-    :return: The message; None when it cannot be built.
+    :return: The message; None when it cannot be built, or why it is refused alone.
     """
     try:
         message = parse_message(completed.fields)
@@ -122,12 +135,18 @@ def build_message(
         skipped = {*unsure, *completed.unfilled}
         if "shared_conversation" in skipped:
             skipped.add("to")
-        problems = (problem for problem in error.problems if _top_level_field(problem) not in skipped)
+        problems = [problem for problem in error.problems if _top_level_field(problem) not in skipped]
+        if problems and all(_is_of_message_alone(problem, completed) for problem in problems):
+            return RefusedMessage("; ".join(map(str, problems)), frozenset(map(_top_level_field, problems)))
         _add_problems(source, row, completed, findings, problems)
         return None
     if settings is not None:
         _check_against(settings, message, source.position(row.number), findings)
     return message
+
+
+def _is_of_message_alone(problem: Problem, completed: CompletedMessage) -> bool:
+    return problem.is_about_value and _top_level_field(problem) not in completed.shared
 
 
 def _top_level_field(problem: Problem) -> str:

@@ -262,9 +262,10 @@ def test_ten_problems_are_named_and_the_others_counted() -> None:
 
 
 def test_a_problem_of_the_defaults_is_named_once() -> None:
-    defaults = {"message_type": "whatsapp", "template": 5, "body": "Hello", "components": [{"text": 5}]}
+    defaults = {"message_type": "whatsapp", "template": 5, "body": "Hello", "components": [{"parameters": [5]}]}
     found = problems([{"to": PHONE}] * 50, defaults)
-    assert sorted(field for field, _ in found) == ["defaults.body", "defaults.components.0.text", "defaults.template"]
+    fields = ["defaults.body", "defaults.components.0.parameters.0", "defaults.template"]
+    assert sorted(field for field, _ in found) == fields
     assert not any("first in" in text for _, text in found)
 
 
@@ -405,6 +406,41 @@ def test_a_refused_message_keeps_no_other_from_being_sent() -> None:
     assert found[1].message is not None
 
 
+@pytest.mark.parametrize("text", ["", " ", "a\nb", "a\tb", "a     b", "a\0b", "x" * 32_769])
+@pytest.mark.parametrize("from_params", [False, True])
+def test_a_text_that_whatsapp_refuses_refuses_its_message_alone(tmp_path: Path, text: str, from_params: bool) -> None:
+    def parameters(text: str) -> list[dict[str, Any]]:
+        return [{"type": "BODY", "parameters": [{"type": "text", "text": text}]}]
+
+    right = whatsapp(to=PHONE, components=parameters("Bob"))
+    wrong = (
+        whatsapp(components=parameters("${x}"), params={"x": text})
+        if from_params
+        else whatsapp(components=parameters(text))
+    )
+    sound = items([{**wrong, "params": {"x": "Ada"}}, right])
+    for source in ([wrong, right], write(tmp_path / "m.jsonl", [wrong, right])):
+        refused, sent = items(source)
+        assert (refused.message, sent.message is not None) == (None, True)
+        assert str(refused.refusal).startswith("components.0.parameters.0.text: ")
+        # Mended and sent again, it is the same message.
+        assert refused.digest == sound[0].digest
+
+
+def test_a_text_that_whatsapp_refuses_for_all_messages_is_a_problem_of_the_batch() -> None:
+    components = [{"type": "BODY", "parameters": [{"type": "text", "text": "a\nb"}]}]
+    messages = [{"to": {"phone": f"+4477009001{n:02d}"}} for n in range(5)]
+    defaults = {"message_type": "whatsapp", "template": "order_shipped", "components": components}
+    [(field, text)] = problems(messages, defaults)
+    assert (field, "line break" in text) == ("defaults.components.0.parameters.0.text", True)
+
+
+def test_a_message_with_another_problem_is_not_refused_alone() -> None:
+    components = [{"type": "BODY", "parameters": [{"type": "text", "text": "a\nb"}]}]
+    found = problems([whatsapp(components=components, template=5)])
+    assert [field for field, _ in found] == ["messages[0].template", "messages[0].components.0.parameters.0.text"]
+
+
 def test_a_refused_message_keeps_its_name_where_all_are_sent() -> None:
     messages = [in_app(body="${x}", params={}), in_app()]
     refused = [item.digest for item in items(messages, duplicates="send")]
@@ -436,15 +472,21 @@ def test_customers_words_arrive_as_written_from_a_file_and_from_a_list(tmp_path:
     words = ["a" + "".join(chance.choices(pieces, k=8)) for _ in range(100)]
     messages = [
         whatsapp(
-            to={"phone": f"+4477009{n:05d}", "name": text},
-            components=[{"type": "BODY", "parameters": [{"type": "text", "text": text}]}],
+            to={"phone": f"+4477009{n:05d}", "name": _flat(text)},
+            components=[{"type": "BODY", "parameters": [{"type": "text", "text": _flat(text)}]}],
         )
         for n, text in enumerate(words)
     ]
+    messages += [in_app(to={"type": "user", "user_id": n}, body=text) for n, text in enumerate(words)]
     for source in (messages, write(tmp_path / "m.jsonl", (json.dumps(one, ensure_ascii=False) for one in messages))):
         wires = [item.message.wire(1) for item in items(source) if item.message]
-        assert [wire["to"]["name"] for wire in wires] == words
-        assert [wire["components"][0]["parameters"][0]["text"] for wire in wires] == words
+        assert [wire["to"]["name"] for wire in wires[:100]] == [*map(_flat, words)]
+        assert [wire["components"][0]["parameters"][0]["text"] for wire in wires[:100]] == [*map(_flat, words)]
+        assert [wire["body"] for wire in wires[100:]] == words
+
+
+def _flat(text: str) -> str:
+    return text.translate(dict.fromkeys(map(ord, "\n\u2028\x85"), "-"))
 
 
 @pytest.mark.parametrize("seed", range(4))

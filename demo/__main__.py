@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import sys
 import time
 import traceback
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -31,6 +33,7 @@ _LOG_TAIL_LINES: Final = 25
 _SANDBOX_OPTIONS: Final = ("--speed", "10", "--failures", "0.02")
 _RULESET: Final = "4711"
 _RECIPIENTS: Final = 1_250
+_LIFECYCLE: Final = "trial-day-3"
 _JOIN_OVER_SANDBOX_SECONDS: Final = 80
 
 # Magic numbers of the sandbox: the first message is read, the second fails.
@@ -195,7 +198,9 @@ def _play(console: Console, log: TextIO) -> list[str]:
         campaign, polls = _campaign(console, airflow, intercom)
         chapters.append(campaign)
         report = intercom.ask("/_sandbox/report")
-    problems = [sentence for chapter in chapters for sentence in chapter.mismatches()]
+        problems, lifecycle, shown = _lifecycle(console, airflow, intercom)
+        requests = intercom.ask("/_sandbox/report")["requests"]
+    problems += [sentence for chapter in chapters for sentence in chapter.mismatches()]
     emails = sum(len(chapter.airflow.emails) for chapter in chapters)
     if not polls:
         problems.append("the wait for the campaign was never deferred")
@@ -204,12 +209,15 @@ def _play(console: Console, log: TextIO) -> list[str]:
     if twice := report["recipients_with_several_messages"]:
         problems.append(f"{twice} recipients got several messages")
     console.print(_table(chapters))
+    console.print(f"The ledger, by [bold]ledger show {_LIFECYCLE}[/bold]:\n")
+    console.out(shown, highlight=False)
     if not problems:
         total = sum(chapter.airflow.messages for chapter in chapters)
         console.print(
             f"[green]All numbers agree:[/green] {total:,} WhatsApp messages, {emails} emails for the failed ones,\n"
             f"no recipient with two messages. The campaign's wait was deferred for {polls} polls.\n"
-            f"{report['requests']} requests to Intercom, {time.monotonic() - started:.0f} s.",
+            f"The lifecycle campaign reached {lifecycle} customers, each once, over six runs of two DAGs.\n"
+            f"{requests} requests to Intercom, {time.monotonic() - started:.0f} s.",
         )
     return problems
 
@@ -261,6 +269,45 @@ def _campaign(console: Console, airflow: Airflow, intercom: Sandbox) -> tuple[Ch
         Deliveries.of([event["status"] for event in events], emails),
     )
     return chapter, progress.polls
+
+
+def _lifecycle(console: Console, airflow: Airflow, intercom: Sandbox) -> tuple[list[str], int, str]:
+    """Run the lifecycle example on five days and by another DAG; return problems, the number reached, the ledger."""
+    console.print(
+        f"\n[bold]Campaign {_LIFECYCLE}[/bold]: a daily DAG whose window overlaps, and another DAG, one ledger"
+    )
+    ledger, customers = _HOME / "ledger.db", _HOME / "customers.db"
+    for path in (ledger, customers):
+        for each in _HOME.glob(f"{path.name}*"):
+            each.unlink()
+    airflow.env["AIRFLOW_CONN_INTERCOM_LEDGER"] = json.dumps({"conn_type": "sqlite", "host": str(ledger)})
+    with closing(sqlite3.connect(customers)) as database, database:
+        database.execute("CREATE TABLE customers (customer_id TEXT, first_name TEXT, plan TEXT, trial_began TEXT)")
+        rows = [(f"trial-{n}", "Ada", "team" if n % 2 else "solo", f"2026-11-{1 + n % 14:02}") for n in range(140)]
+        database.executemany("INSERT INTO customers VALUES (?, ?, ?, ?)", rows)
+    conf = {"customers": str(customers)}
+    days = [*(f"2026-11-{day:02}T09:00:00" for day in range(6, 11)), None]
+    sent = already_sent = 0
+    for day in days:
+        progress = Progress(console)
+        dag_id = "lifecycle_campaign_by_hand" if day is None else "daily_lifecycle_campaign"
+        with console.status("Airflow is running the DAG"):
+            [counts] = airflow.test(dag_id, conf, progress.show, day).values["send"]
+        progress.close()
+        sent, already_sent = sent + counts["sent"], already_sent + counts["already_sent"]
+        console.print(f"  {(day or 'by hand')[:10]:10}  {counts['sent']} sent, {counts['already_sent']} had it already")
+    shown = airflow.read_ledger("intercom_ledger", _LIFECYCLE)
+    [campaign] = json.loads(airflow.read_ledger("intercom_ledger", "--output", "json"))
+    got = {id_: len(_messages(intercom, id_)) for id_, *_ in rows}
+    reached = sum(got.values())
+    problems = [f"{_LIFECYCLE}: {id_} got {number} messages" for id_, number in got.items() if number > 1]
+    if not sent == reached == campaign["outcomes"].get("sent"):
+        problems.append(
+            f"{_LIFECYCLE}: Airflow says {sent} were sent, Intercom {reached}, the ledger {campaign['outcomes']}"
+        )
+    if not already_sent:
+        problems.append(f"{_LIFECYCLE}: no run found anybody who had the message")
+    return problems, reached, shown
 
 
 def _messages(intercom: Sandbox, recipient: str) -> list[dict[str, Any]]:

@@ -181,13 +181,16 @@ class Airflow:
         done.write_text(installed, encoding="utf-8")
         return True
 
-    def test(self, dag_id: str, conf: dict[str, str], show: Callable[[str, str], None]) -> Run:
+    def test(
+        self, dag_id: str, conf: dict[str, str], show: Callable[[str, str], None], logical_date: str | None = None
+    ) -> Run:
         """
         Run a DAG once with ``airflow dags test``.
 
         :param dag_id: The DAG's id.
         :param conf: Its params.
         :param show: Called with each log line of this provider and the name of its logger.
+        :param logical_date: The day that the run is about; None (default) for now.
         :return: The run.
         :raises DemoError: When there was no run, or it did not succeed.
         """
@@ -197,7 +200,8 @@ class Airflow:
                 show(found["event"], found["logger"])
 
         before = self._newest(dag_id)
-        self._command("dags", "test", dag_id, "--conf", json.dumps(conf), listen=listen)
+        day = [] if logical_date is None else [logical_date]
+        self._command("dags", "test", dag_id, *day, "--conf", json.dumps(conf), listen=listen)
         newest = self._newest(dag_id)
         if newest is None or newest == before:
             raise DemoError(f"Airflow did not run {dag_id}")
@@ -205,6 +209,24 @@ class Airflow:
         if state != "success":
             raise DemoError(f"{dag_id}: the run's state is {state}")
         return self._read(dag_id, run_id)
+
+    def read_ledger(self, conn_id: str, *arguments: str) -> str:
+        """
+        Run ``ledger show`` of this provider's command line.
+
+        :param conn_id: The connection of the ledger.
+        :param arguments: The campaign, and options.
+        :return: What it prints.
+        :raises DemoError: When it fails.
+        """
+        command = [sys.executable, "-m", "intercom_provider", "ledger", "show", *arguments, "--conn-id", conn_id]
+        # Without the demo's own settings of Airflow, which import this provider while it is being imported.
+        env = {name: value for name, value in self.env.items() if name != "PYTHONPATH"}
+        with running(command, env=env, stderr=self._log.fileno()) as process:
+            text, _ = process.communicate(timeout=_MAX_COMMAND_SECONDS)
+            if process.returncode:
+                raise DemoError("the ledger could not be shown")
+            return text
 
     def _command(self, *arguments: str, listen: Callable[[str], None] = lambda _: None) -> int:
         command = [sys.executable, "-m", "airflow", *arguments]

@@ -52,6 +52,7 @@ PUBLIC: Final = {
         "api.errors.ExpiredError",
         "api.errors.UnreachableError",
         "api.errors.UnconfirmedError",
+        "api.errors.CommonRefusalError",
         "api.errors.PagingError",
         "api.errors.ApiError",
         "api.errors.RefusedError",

@@ -21,7 +21,16 @@ EXAMPLES = sorted((PROJECT / "example_dags").glob("*.py"))
 # The modules that every error and every field needs.
 ERRORS = {"api", "api.advice", "api.errors", "compat"}
 BASE = {*ERRORS, "api.characters", "api.values", "api.version", "exceptions", "fields"}
-SENDING = {*BASE, "ledger", "ledger.ledger", "sending", "sending.options", "sending.task_instance"}
+LEDGER = {"ledger", "ledger.configuration"}
+SENDING = {
+    *BASE,
+    *LEDGER,
+    "ledger.ledger",
+    "ledger.repeat_after",
+    "sending",
+    "sending.options",
+    "sending.task_instance",
+}
 OPERATORS = {
     *SENDING,
     "links",
@@ -29,7 +38,7 @@ OPERATORS = {
     "operators.batch",
     "sending.held_timeout",
 }
-SENSORS = {*BASE, "links", "sensors", "sensors.base"}
+SENSORS = {*BASE, *LEDGER, "links", "sensors", "sensors.base"}
 TRIGGERS = {*ERRORS, "triggers", "triggers.schedule"}
 
 # The modules of this package that the import of a public module may load. Those that only a running task needs are not

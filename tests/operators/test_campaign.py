@@ -122,7 +122,7 @@ def test_a_message_of_another_type_is_not_sent_and_the_reason_says_so(
 ) -> None:
     run_dag(batch("monday", range(3), messages=[{**to(number), "key": number} for number in range(3)]))
     words = "as a message of type inapp and not email: give each its own campaign or key"
-    mail = {"message_type": "email", "subject": "Hello", "template": "plain"}
+    mail: dict[str, Any] = {"message_type": "email", "subject": "Hello", "template": "plain"}
     one = run_dag(single("tuesday", key=1, **mail))
     assert one.xcom("send", "outcome") == "already_sent"
     assert words in one.xcom("send", "reason")

@@ -13,6 +13,7 @@ import logging
 import re
 import secrets
 import sqlite3
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -49,6 +50,7 @@ MIGRATIONS: Final[dict[int, tuple[str, ...]]] = {}
 CONNECT_TIMEOUT_SECONDS: Final = 5
 STATEMENT_TIMEOUT_SECONDS: Final = 8
 LOCK_TIMEOUT_SECONDS: Final = 4
+_WAL_PAUSE_SECONDS: Final = 0.02
 
 # PostgreSQL cuts names at 63 bytes, and the names of indexes are longer than that of their table.
 _TABLE_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
@@ -175,6 +177,37 @@ class Database:
         """
         dialect: Any = postgresql_dialect if self.engine.dialect.name == "postgresql" else sqlite_dialect
         return dialect.insert(table).on_conflict_do_nothing()
+
+    def select_newest(self, scope: str, digests: Collection[str]) -> sa.Select[Any]:
+        """
+        Build a query for the newest attempt of each message.
+
+        Each message costs one step down the primary key, whatever the database believes of a table that has just grown
+        by a hundred thousand rows: a join with the highest numbers read the whole campaign for each of them.
+
+        :param scope: The scope.
+        :param digests: The messages.
+        :return: The query, for whole rows.
+        """
+        table, columns = self.tables.messages, self.tables.messages.c
+        if self.engine.dialect.name == "postgresql":
+            texts = postgresql_dialect.ARRAY(sa.Text)
+            wanted = sa.func.unnest(sa.cast(list(digests), texts)).table_valued("digest").render_derived("wanted")
+            newest = (
+                sa.select(table)
+                .where(columns.scope == scope, columns.digest == wanted.c.digest)
+                .order_by(columns.attempt.desc())
+                .limit(1)
+                .lateral("newest")
+            )
+            return sa.select(newest).select_from(wanted.join(newest, sa.true()))
+        same = table.alias("same")
+        highest = sa.select(sa.func.max(same.c.attempt)).where(
+            same.c.scope == columns.scope, same.c.digest == columns.digest
+        )
+        return sa.select(table).where(
+            columns.scope == scope, columns.digest.in_(digests), columns.attempt == highest.scalar_subquery()
+        )
 
     def now(self, connection: sa.Connection) -> datetime:
         """
@@ -335,8 +368,7 @@ def _sqlite_engine(connection: Connection, conn_id: str) -> sa.Engine:
         made = sqlite3.connect(
             path, timeout=LOCK_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
         )
-        # Readers do not wait for the writer, and the other way round.
-        made.execute("PRAGMA journal_mode=WAL")
+        _use_write_ahead_log(made)
         made.execute("PRAGMA synchronous=FULL")
         return made
 
@@ -348,6 +380,22 @@ def _sqlite_engine(connection: Connection, conn_id: str) -> sa.Engine:
         begun.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Let readers and the writer not wait for each other; the first connections to a new file compete for this."""
+    give_up = time.monotonic() + LOCK_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            # SQLite's own time-out does not hold for a change of the mode.
+            if time.monotonic() >= give_up:
+                connection.close()
+                raise
+            time.sleep(_WAL_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _postgres_engine(connection: Connection, conn_id: str) -> sa.Engine:
@@ -375,12 +423,19 @@ def _postgres_engine(connection: Connection, conn_id: str) -> sa.Engine:
     )
     hook = postgres.PostgresHook(postgres_conn_id=conn_id, connection=own)
     driver = "psycopg" if getattr(postgres, "USE_PSYCOPG3", False) else "psycopg2"
+    # psycopg2 would make a round trip for each row of an UPDATE.
+    batched = {"executemany_mode": "values_plus_batch"} if driver == "psycopg2" else {}
     # The hook connects: its URL drops what stands in extra, sslmode among it.
-    engine = sa.create_engine(f"postgresql+{driver}://", creator=hook.get_conn, poolclass=NullPool, future=True)
+    engine = sa.create_engine(
+        f"postgresql+{driver}://", creator=hook.get_conn, poolclass=NullPool, future=True, **batched
+    )
 
     @sa.event.listens_for(engine, "begin")
     def _begin(begun: sa.Connection) -> None:
-        begun.exec_driver_sql(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_SECONDS * 1000}")
-        begun.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_SECONDS * 1000}")
+        # One round trip: each of them waits for its turn among the threads that send.
+        begun.exec_driver_sql(
+            f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_SECONDS * 1000};"
+            f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_SECONDS * 1000}"
+        )
 
     return engine

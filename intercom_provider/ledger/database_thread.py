@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sqlite3
 import threading
 import time
 from concurrent.futures import Future, wait
@@ -194,7 +195,11 @@ class Transactions:
 def _may_be_repeated(error: sa.exc.DBAPIError) -> bool:
     state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     # A connection that broke has no state, or one of class 08 or 57P. Its commit may have arrived all the same.
-    is_lost = error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and state is None)
+    # SQLite has no connection that could break, and has waited for a lock already.
+    is_remote = not isinstance(error.orig, sqlite3.Error)
+    is_lost = is_remote and (
+        error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and state is None)
+    )
     return state in _REPEATED_STATES or is_lost or str(state).startswith(("08", "57P"))
 
 

@@ -14,7 +14,6 @@ agree on; asking after a lost answer what became of a commit, which may still be
 
 from __future__ import annotations
 
-import re
 import time
 import uuid
 from datetime import timedelta
@@ -23,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.ledger.database_thread import Transactions
 from intercom_provider.ledger.ledger import (
     MAX_OPEN_INTENTS,
@@ -34,9 +32,10 @@ from intercom_provider.ledger.ledger import (
     SupersededError,
     may_repeat,
 )
+from intercom_provider.ledger.texts import check_keys, storable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
     from intercom_provider.ledger.database import Database
@@ -52,8 +51,6 @@ MAX_LOOKED_UP: Final = 500
 _NO_RESULT: Final = "the try that claimed it left no result: it may have been sent or not"
 # Claims are renewed with any commit that comes after this share of the time, and not with each of ten a second.
 _RENEWED_FROM: Final = 0.1
-# Neither database's text can hold these.
-_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _HOLDS_NOBODY: Final = frozenset({"rejected", "not_sent", "expired"})
 
 
@@ -319,8 +316,10 @@ class SqlLedger:
                     for digest, intent in sorted(intents.items())
                 ],
             )
-        won = self._written(connection, token, intents.keys())
-        return won, self._count_held(connection)
+        # Of the rows that are held, those of this transaction have its token, whoever asks how often.
+        query = sa.select(columns.digest, columns.token).where(self._still_held)
+        held = connection.execute(query).all()
+        return {digest for digest, written_by in held if written_by == token and digest in intents}, len(held)
 
     @property
     def _still_held(self) -> sa.ColumnElement[bool]:
@@ -330,31 +329,9 @@ class SqlLedger:
         query = sa.select(sa.func.count()).select_from(self._table).where(self._still_held)
         return int(connection.execute(query).scalar_one())
 
-    def _written(self, connection: sa.Connection, token: str, digests: Collection[str]) -> set[str]:
-        """Read which of the rows exist as this transaction wrote them: its token tells, whoever asks how often."""
-        columns = self._table.c
-        found: set[str] = set()
-        wanted = sorted(digests)
-        for start in range(0, len(wanted), MAX_LOOKED_UP):
-            query = sa.select(columns.digest).where(
-                columns.scope == self.scope,
-                columns.digest.in_(wanted[start : start + MAX_LOOKED_UP]),
-                columns.token == token,
-            )
-            found.update(connection.execute(query).scalars())
-        return found
-
     def _read(self, connection: sa.Connection, digests: Collection[str]) -> dict[str, Entry]:
-        table, columns = self._table, self._table.c
         now = self._database.now(connection)
-        newest = (
-            sa.select(columns.digest, sa.func.max(columns.attempt).label("attempt"))
-            .where(columns.scope == self.scope, columns.digest.in_(digests))
-            .group_by(columns.digest)
-            .subquery()
-        )
-        same = sa.and_(columns.digest == newest.c.digest, columns.attempt == newest.c.attempt)
-        query = sa.select(table).join(newest, same).where(columns.scope == self.scope)
+        query = self._database.select_newest(self.scope, digests)
         rows = connection.execute(query).mappings()
         found = {}
         for row in rows:
@@ -399,25 +376,10 @@ class SqlLedger:
         )
 
 
-def check_keys(intents: Iterable[Intent]) -> None:
-    """
-    Check that a database can hold the keys of messages.
-
-    :param intents: The messages.
-    :raises InvalidInputError: When one holds a character that is none in a database.
-    """
-    for intent in intents:
-        if intent.key is not None and _UNSTORABLE.search(str(intent.key)):
-            raise InvalidInputError.of(
-                "key", "cannot be in a database: it holds a NUL or half of a surrogate pair. Remove these characters"
-            )
-
-
 def _columns_of(result: Result) -> dict[str, str | None]:
     return {
         "outcome": result.outcome,
-        # Words of somebody else's may hold what no database takes, and must not keep the outcome out of it.
-        "reason": None if result.reason is None else _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", result.reason),
+        "reason": None if result.reason is None else storable(result.reason),
         "message_id": result.ids.id,
         "conversation_id": result.ids.conversation_id,
         "whatsapp_message_id": result.ids.whatsapp_message_id,

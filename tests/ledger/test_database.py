@@ -15,6 +15,7 @@ from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.ledger.database import ledger_tables, open_database
 from intercom_provider.ledger.ledger import Attempt, Intent, Result
 from intercom_provider.ledger.sql import Owner, SqlLedger
+from tests.support import table_sender
 from tests.support.databases import connect_ledger
 from tests.support.project import PROJECT
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
     from tests.support.databases import LedgerDatabase
 
-_PROCESSES: Final = multiprocessing.get_context("spawn")
+# Each process starts in milliseconds, from one that has imported everything.
+_PROCESSES: Final = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload([table_sender.__name__])
 _WITHOUT_POSTGRES: Final = """
 import sys
 from importlib.abc import MetaPathFinder
@@ -40,7 +43,8 @@ open_database("ledger")
 """
 
 
-def _set_up(start: Barrier, answer: Connection) -> None:
+def _set_up(connection: str, start: Barrier, answer: Connection) -> None:
+    os.environ["AIRFLOW_CONN_LEDGER"] = connection
     database = open_database("ledger")
     start.wait(60)
     answer.send(database.set_up())
@@ -48,7 +52,8 @@ def _set_up(start: Barrier, answer: Connection) -> None:
 
 def test_processes_that_set_up_at_the_same_moment_agree_on_one_salt(database: LedgerDatabase) -> None:
     start, (answers, answer) = _PROCESSES.Barrier(5), _PROCESSES.Pipe(duplex=False)
-    processes = [_PROCESSES.Process(target=_set_up, args=(start, answer), daemon=True) for _ in range(5)]
+    arguments = (json.dumps(database.connection), start, answer)
+    processes = [_PROCESSES.Process(target=_set_up, args=arguments, daemon=True) for _ in range(5)]
     for process in processes:
         process.start()
     salts = {answers.recv() for _ in processes if answers.poll(60)}

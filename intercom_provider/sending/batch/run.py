@@ -206,7 +206,7 @@ class BatchRun:
     def _is_time_to_commit(self) -> bool:
         waited = time.monotonic() - self._committed_at
         quarter = max(1, self._max_queued // 4)
-        last_ahead = min(round(_COMMITS_AHEAD * self._commit_took * self._pace), 2 * quarter)
+        last_ahead = min(round(_COMMITS_AHEAD * self._commit_took * self._pace), 3 * quarter)
         # Never for each single message, where so many are under way that only few may be added.
         may_add_several = self._room >= min(quarter, self._ledger.max_open // 8)
         few = self._may_begin and may_add_several and self._threads.waiting < max(quarter, last_ahead)

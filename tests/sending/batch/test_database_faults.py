@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import os
 import resource
 import sqlite3
 import threading
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
 PEOPLE: Final = range(600)
 FULL_AFTER_BYTES: Final = 150_000
 
-_PROCESSES: Final = multiprocessing.get_context("spawn")
+_PROCESSES: Final = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload([table_sender.__name__])
 
 
 @pytest.fixture
@@ -269,7 +272,8 @@ def test_a_full_disk_of_the_server_stops_the_batch(
     assert check_retry(postgres_database, server, settings)["unconfirmed"] == 0
 
 
-def _send_on_a_full_disk(settings: Settings, report: Connection) -> None:
+def _send_on_a_full_disk(settings: Settings, connection: str, report: Connection) -> None:
+    os.environ["AIRFLOW_CONN_LEDGER"] = connection
     # Python ignores the signal, so that writing fails as on a disk that is full.
     resource.setrlimit(resource.RLIMIT_FSIZE, (FULL_AFTER_BYTES, FULL_AFTER_BYTES))
     try:
@@ -283,7 +287,9 @@ def test_a_full_disk_of_this_machine_stops_the_batch(server: Hostile, settings: 
     with pytest.MonkeyPatch.context() as patch:
         connect_ledger(patch, database)
         answer, report = _PROCESSES.Pipe(duplex=False)
-        process = _PROCESSES.Process(target=_send_on_a_full_disk, args=(settings, report), daemon=True)
+        process = _PROCESSES.Process(
+            target=_send_on_a_full_disk, args=(settings, json.dumps(database.connection), report), daemon=True
+        )
         process.start()
         assert answer.poll(60)
         assert "the ledger's database (connection ledger) failed: OperationalError" in answer.recv()

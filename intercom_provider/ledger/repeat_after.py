@@ -9,9 +9,8 @@ and only a time that is not whole days counts exactly.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from intercom_provider.api.errors import InvalidInputError
@@ -22,8 +21,7 @@ _UNITS: Final = {"d": "days", "h": "hours", "m": "minutes"}
 _DAY: Final = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class RepeatAfter:
+class RepeatAfter(NamedTuple):
     """
     A time after which a message may be sent again.
 

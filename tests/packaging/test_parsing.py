@@ -21,7 +21,16 @@ EXAMPLES = sorted((PROJECT / "example_dags").glob("*.py"))
 # The modules that every error and every field needs.
 ERRORS = {"api", "api.errors", "compat"}
 BASE = {*ERRORS, "api.values", "api.version", "exceptions", "fields"}
-SENDING = {*BASE, "ledger", "ledger.ledger", "sending", "sending.options", "sending.task_instance"}
+SENDING = {
+    *BASE,
+    "ledger",
+    "ledger.configuration",
+    "ledger.ledger",
+    "ledger.repeat_after",
+    "sending",
+    "sending.options",
+    "sending.task_instance",
+}
 OPERATORS = {
     *SENDING,
     "links",

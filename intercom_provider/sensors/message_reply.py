@@ -11,7 +11,6 @@ from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import AirflowSensorTimeout, conf, push_before_raising
 from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
 from intercom_provider.fields import check_choice, is_untemplated
-from intercom_provider.ledger.configuration import ledger_connection
 from intercom_provider.links import conversation_url, show_link
 from intercom_provider.sensors.base import WaitingSensor
 
@@ -124,10 +123,7 @@ class MessageReplySensor(WaitingSensor["ReplyWait"]):
     def _conclude(self, context: Context, wait: ReplyWait, *, timed_out: bool) -> dict[str, object]:
         if not wait.has_polled:
             raise AirflowSensorTimeout(f"{wait}: no poll succeeded within {self.timeout:.0f} s")
-        if wait.replied_at is not None and (conn_id := ledger_connection(self.ledger_conn_id)) is not None:
-            from intercom_provider.ledger.delivery_log import write_reply  # noqa: PLC0415 - not when a DAG is parsed
-
-            write_reply(conn_id, wait.message_id, wait.replied_at)
+        self._write_reply(wait)
         values: dict[str, object] = {
             "conversation_id": wait.conversation_id,
             "replied_at": wait.replied_at,
@@ -137,6 +133,15 @@ class MessageReplySensor(WaitingSensor["ReplyWait"]):
             push_before_raising(self, context, values)
             raise AirflowSensorTimeout(f"{wait}: the contact has not answered within {self.timeout:.0f} s")
         return values
+
+    def _write_reply(self, wait: ReplyWait) -> None:
+        """Write the answer's time into the ledger, where there is one."""
+        from intercom_provider.ledger.configuration import ledger_connection  # noqa: PLC0415 - not when a DAG is parsed
+
+        if wait.replied_at is not None and (conn_id := ledger_connection(self.ledger_conn_id)) is not None:
+            from intercom_provider.ledger.delivery_log import write_reply  # noqa: PLC0415
+
+            write_reply(conn_id, wait.message_id, wait.replied_at)
 
     def _trigger(self, wait: ReplyWait) -> MessageReplyTrigger:
         from intercom_provider.triggers.message_reply import MessageReplyTrigger  # noqa: PLC0415 - not when a DAG is parsed

@@ -28,7 +28,6 @@ from intercom_provider.fields import (
     read_expected_count,
     read_seconds,
 )
-from intercom_provider.ledger.configuration import ledger_connection
 from intercom_provider.sensors.base import WaitingSensor
 from intercom_provider.waiting.sent import Sent, read_message_ids, read_ruleset_id, read_sent
 
@@ -283,10 +282,12 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
 
     def _delivery_log(self, wait: DeliveryWait) -> DeliveryLog | None:
         """Return the log of single messages' statuses; a ruleset's messages are in no ledger."""
+        from intercom_provider.ledger.configuration import ledger_connection  # noqa: PLC0415 - not when a DAG is parsed
+
         conn_id = ledger_connection(self.ledger_conn_id)
         if conn_id is None or wait.target.ruleset_id is not None:
             return None
-        from intercom_provider.ledger.delivery_log import DeliveryLog  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.ledger.delivery_log import DeliveryLog  # noqa: PLC0415
 
         return DeliveryLog(conn_id)
 

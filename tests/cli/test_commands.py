@@ -276,18 +276,13 @@ def test_status_shows_a_bar_in_a_terminal(run: Run, sandbox: Sandbox, monkeypatc
         (("--ruleset-id", "1", "--whatsapp-message-id", "wamid.1"), "exactly one of them"),
         (("--whatsapp-message-id", "403900001"), "it is the message's id"),
         (("--ruleset-id", "1", "--poll", "0"), "--poll: must be 1 second or more"),
-        *(
-            (("--ruleset-id", "1", "--poll", odd), "--poll: must be 1 second or more")
-            for odd in ("-1", "nan", "inf", "1e300")
-        ),
+        *((("--ruleset-id", "1", "--poll", odd), "--poll: must be seconds") for odd in ("-1", "nan", "inf", "1e300")),
         *(
             (("--ruleset-id", "1", "--timeout", odd), "--timeout: must be")
             for odd in ("0", "-1", "nan", "inf", "1e300")
         ),
         (("--ruleset-id", "1", "--settle-for", "nan"), "settle_for: must be seconds"),
         (("--ruleset-id", "1", "--settle-for", "-1"), "settle_for: must be seconds"),
-        (("--ruleset-id", "1", "--poll", "inf"), "--poll: must be seconds"),
-        (("--ruleset-id", "1", "--poll", "nan"), "--poll: must be seconds"),
         (("--ruleset-id", "1", "--timeout", "inf"), "--timeout: must be seconds, above 0"),
         (("--ruleset-id", "1", "--expected-count", "-3"), "expected_count: must be a whole number from 0 on"),
     ],

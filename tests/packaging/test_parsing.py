@@ -38,7 +38,7 @@ OPERATORS = {
     "operators.batch",
     "sending.held_timeout",
 }
-SENSORS = {*BASE, *LEDGER, "links", "sensors", "sensors.base"}
+SENSORS = {*BASE, "links", "sensors", "sensors.base"}
 TRIGGERS = {*ERRORS, "triggers", "triggers.schedule"}
 
 # The modules of this package that the import of a public module may load. Those that only a running task needs are not

@@ -29,7 +29,7 @@ REFUSED = {
     "400": hostile.error(400, "parameter_invalid", "bad id"),
     "410": hostile.error(410, "gone", "It is gone"),
     "422": hostile.error(422, "unprocessable_entity", "no"),
-    "unknown shape": hostile.answer(409, b"<html>"),
+    "unknown code": hostile.error(409, "some_new_code", "no"),
 }
 PASSING = {
     "500": hostile.error(500, "server_error"),

@@ -287,7 +287,8 @@ def conversations_of(
         lambda reply: reply.read(ConversationList).conversations,
         limits,
     )
-    return [each for each in found if each.created_at is not None and each.created_at >= since]
+    # Intercom counts in whole seconds.
+    return [each for each in found if each.created_at is not None and each.created_at >= int(since)]
 
 
 def find_contact(

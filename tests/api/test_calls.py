@@ -47,6 +47,16 @@ def test_a_conversation_about_another_message_is_left_out(driver: str) -> None:
     assert [each and each.id for each in found] == [None, "1"]
 
 
+@pytest.mark.parametrize(
+    ("created_at", "is_found"), [(1_700_000_000, True), (1_700_000_001, True), (1_699_999_999, False)]
+)
+def test_a_conversation_of_the_second_that_the_search_begins_in_is_found(created_at: int, is_found: bool) -> None:
+    with Hostile() as server:
+        server.always(answer(200, {"conversations": [{"id": "1", "created_at": created_at}]}))
+        [found] = DRIVERS["sync"](settings_for(server.url), calls.conversations_of("c1", 1_700_000_000.9))
+    assert [each.id for each in found] == ["1"] * is_found
+
+
 def _read_all(pages: calls.Pages) -> Flow[list[str]]:
     found: list[str] = []
     while not pages.done:

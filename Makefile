@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Nothing is left outside this folder, not even what pip would keep.
 export PIP_NO_CACHE_DIR := 1
 
-.PHONY: help bootstrap setup demo test test-system test-matrix test-distributed test-browser pictures bench lint typecheck unit format reference lock build check-release test-wheel clean
+.PHONY: help bootstrap setup demo test test-faults test-system test-matrix test-distributed test-browser pictures bench lint typecheck unit format reference lock build check-release test-wheel clean
 .DEFAULT_GOAL := help
 
 help: ## List what there is to make
@@ -47,6 +47,9 @@ PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 unit: setup ## The tests alone, side by side; some of them in one process (make unit ARGS="-k sensor -x")
 	@$(PYTHON) -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL))
+
+test-faults: setup ## Kill batches, and break their ledger's database (three minutes; ARGS as above)
+	@$(PYTHON) -m pytest tests/faults $(ARGS)
 
 test-system: setup ## Kill, clear and hand over tasks on a real Airflow (five minutes; ARGS as above)
 	@$(PYTHON) -m pytest tests/system $(ARGS)

@@ -25,7 +25,7 @@ def test_a_task_killed_before_its_start_sends_when_retried(airflow: AirflowInsta
 
 def test_a_task_killed_before_its_request_is_unconfirmed(airflow: AirflowInstance, intercom: Hostile) -> None:
     send = airflow.run("sending", "send", first_conn="intercom_silent")
-    until(lambda: send.ledger, "the intent")
+    until(lambda: any(send.ledger), "the intent")
     send.kill()
 
     assert_unconfirmed(send)

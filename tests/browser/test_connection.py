@@ -136,9 +136,11 @@ def test_a_connection_made_in_the_form_works_and_hides_its_token(
     assert title == "Test Connection Successful"
     assert text == (
         "Connected to workspace 'Sandbox' (id sandbox1, region Europe) with API version 2.17; "
-        "the token belongs to admin 814860."
+        "the token belongs to admin 814860. "
+        "Messages come from Ada Sandbox (admin 814860) unless they name another sender."
     )
-    assert [(request.method, request.path) for request in sandbox.requests[seen:]] == [("GET", "/me")]
+    asked = [(request.method, request.path) for request in sandbox.requests[seen:]]
+    assert asked == [("GET", "/me"), ("GET", "/admins/814860")]
     form.picture("connection-test")
 
     sandbox.settings.token, token = "another", sandbox.settings.token

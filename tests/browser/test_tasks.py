@@ -60,7 +60,7 @@ def test_the_log_of_a_message_shows_its_id_and_not_its_body(page: Browser, ended
 def test_the_log_of_a_failed_task_shows_the_cause_and_the_remedy(page: Browser, ended: dict[str, Task]) -> None:
     open_task(page, ended["refused"])
     text = page.read("ContactNotFoundError: Intercom answered 404")
-    assert "is it a contact of this workspace, with this role?" in text
+    assert "Check that the recipient is a contact of this workspace with this role" in text
     assert BODY not in text
     open_task(page, ended["refused"], "details")
     assert page.see(BUTTON).get_attribute("href") == "https://app.intercom.com/a/inbox"

@@ -31,9 +31,13 @@ class Deadly:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die(context: Context) -> None:
-    if context["params"]["die"] and context["ti"].try_number == 1:
-        context["task_state_store"] = Deadly(context["task_state_store"])  # type: ignore[typeddict-item]
+class Sender(SendMessageBatchOperator):
+    """Gets a deadly store, if it is to die, before its ledger is opened, which happens when it is rendered."""
+
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        if context["params"]["die"] and context["ti"].try_number == 1:
+            context["task_state_store"] = Deadly(context["task_state_store"])  # type: ignore[typeddict-item]
+        super().render_template_fields(context, jinja_env)
 
 
 PARAMS: Final = {
@@ -52,12 +56,11 @@ USUAL: Final[dict[str, Any]] = {
     "repeat": "{{ params.repeat }}",
     "intercom_conn_id": "{{ params.first_conn if params.first_conn and ti.try_number == 1 else params.conn }}",
     "retry_delay": timedelta(seconds=1),
-    "pre_execute": die,
 }
 
 with DAG("batch", schedule=None, params=PARAMS):
     # A variable, because a test changes it after the run has started, when its params are fixed.
-    SendMessageBatchOperator(**USUAL, retries=2, on_unconfirmed="{{ var.value.get('on_unconfirmed', 'fail') }}")
+    Sender(**USUAL, retries=2, on_unconfirmed="{{ var.value.get('on_unconfirmed', 'fail') }}")
 
 with DAG("batch_of_a_campaign", schedule=None, params=PARAMS):
     SendMessageBatchOperator(**USUAL, retries=12, max_failed=None)

@@ -59,15 +59,13 @@ def test_a_status_never_goes_back_and_a_known_reason_stays(database: LedgerDatab
 
 
 @pytest.mark.usefixtures("database")
-def test_ten_thousand_statuses_take_seconds() -> None:
+def test_ten_thousand_statuses_are_written() -> None:
     set_up("ledger")
     add_rows("ledger", 10_000)
-    started = time.monotonic()
     seen = (
         (f"wamid.{n}", "failed" if n % 10 == 0 else "delivered", "Why" if n % 10 == 0 else None) for n in range(10_000)
     )
     assert write(*seen) == 10_000
-    assert time.monotonic() - started < 5
 
 
 def test_the_time_of_an_answer_is_written(database: LedgerDatabase) -> None:

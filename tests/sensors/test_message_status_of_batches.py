@@ -115,7 +115,7 @@ def test_many_messages_of_mapped_batches_are_read_from_their_results(
 
 def test_the_trigger_of_many_messages_stores_the_path_of_their_results(sandbox: Sandbox, tmp_path: Path) -> None:
     ids = known(sandbox, 1_100, "sent")
-    trigger = deferred(sent=leave(ids, tmp_path / "batch"), poke_interval=0.1, timeout=20).trigger
+    trigger = deferred(sent=leave(ids, tmp_path / "batch"), poke_interval=0.1, timeout=300).trigger
     stored = json.dumps(trigger.serialize()[1])
     assert len(stored) < 2_000
     assert not any(id_ in stored for id_ in ids)
@@ -128,7 +128,7 @@ def test_the_trigger_of_many_messages_stores_the_path_of_their_results(sandbox: 
 
 def test_a_wait_survives_storage_that_fails_for_a_while(sandbox: Sandbox, tmp_path: Path) -> None:
     ids = known(sandbox, 1_100, "sent")
-    trigger = deferred(sent=leave(ids, tmp_path / "batch"), poke_interval=0.3, timeout=20).trigger
+    trigger = deferred(sent=leave(ids, tmp_path / "batch"), poke_interval=0.3, timeout=300).trigger
     part = tmp_path / "batch" / "try-1-part-1.jsonl"
     kept = part.rename(tmp_path / "kept")
     part.symlink_to(tmp_path)
@@ -145,7 +145,7 @@ def test_a_wait_survives_storage_that_fails_for_a_while(sandbox: Sandbox, tmp_pa
 
 def test_deleted_results_end_the_wait_with_an_error_that_names_them(sandbox: Sandbox, tmp_path: Path) -> None:
     trigger = deferred(
-        sent=leave(known(sandbox, 1_100, "sent"), tmp_path / "batch"), poke_interval=0.1, timeout=20
+        sent=leave(known(sandbox, 1_100, "sent"), tmp_path / "batch"), poke_interval=0.1, timeout=300
     ).trigger
     shutil.rmtree(tmp_path / "batch")
     (event,) = events_of(revived(trigger))

@@ -12,7 +12,6 @@ pytest_plugins = [
     "tests.support.features",
     "tests.support.sandbox",
     "tests.support.dags",
-    "tests.support.postgres",
     "tests.support.databases",
 ]
 

@@ -8,10 +8,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from tests.support.airflow_instance import free_port
 from tests.support.eventually import until
 from tests.support.postgres import OWNER, serve_postgres
-from tests.support.server_process import MAX_START_SECONDS, server_folder
+from tests.support.server_process import MAX_START_SECONDS, free_port, server_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

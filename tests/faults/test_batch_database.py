@@ -22,10 +22,10 @@ from intercom_provider.ledger.database_thread import DEFAULT_LIMIT_SECONDS
 from intercom_provider.ledger.ledger import Intent, LedgerUnavailableError, Result
 from intercom_provider.ledger.sql import Lease
 from tests.support import hostile, table_sender
-from tests.support.airflow_instance import free_port
 from tests.support.databases import LedgerDatabase, connect_ledger
 from tests.support.eventually import eventually
 from tests.support.hostile import TOKEN, Hostile
+from tests.support.server_process import free_port
 from tests.support.table_sender import send_people, table_ledger
 from tests.support.wire import Wire
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import psutil  # type: ignore[import-untyped]  # Airflow brings it, without type
 from tests.support.eventually import until
 from tests.support.features import FEATURES
 from tests.support.project import PROJECT
+from tests.support.server_process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -276,13 +276,6 @@ class Task:
     @property
     def _path(self) -> str:
         return f"/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/{self.task_id}"
-
-
-def free_port() -> int:
-    """Return a free port of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        port: int = holder.getsockname()[1]
-    return port
 
 
 def _environment(url: str, home: Path, dags: Path) -> dict[str, str]:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
-from contextlib import closing
+import tempfile
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.debian import MissingError
+from tests.support.postgres import serve_postgres
+from tests.support.server_process import server_folder
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.support.postgres import Postgres
+    from tests.support.server_process import ServerFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,33 @@ class LedgerDatabase:
         assert self.file is not None
         with closing(sqlite3.connect(self.file, isolation_level=None)) as connection:
             return connection.execute(statement).fetchall()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """Start a PostgreSQL at its first use, for all tests of this process; it is emptied for each of them."""
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    try:
+        folder.chmod(0o755)
+        with (
+            folder.joinpath("log").open("wb") as log,
+            server_folder(folder / "servers", log) as files,
+            _serve_or_skip(files) as server,
+        ):
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _serve_or_skip(files: ServerFolder) -> Iterator[Postgres]:
+    # A machine with Python and make alone, and without Debian's packages, still runs the tests on SQLite.
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(serve_postgres(files))
+        except MissingError as missing:
+            pytest.skip(f"PostgreSQL is not here: {missing}")
+        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -1,21 +1,14 @@
-"""A real PostgreSQL on loopback: one for all tests of a process, emptied for each of them."""
+"""A real PostgreSQL on loopback, without pytest: benchmarks use it as well."""
 
 from __future__ import annotations
 
 import secrets
-import shutil
-import tempfile
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import pytest
-
-from tests.support.airflow_instance import free_port
-from tests.support.debian import MissingError
 from tests.support.eventually import until
-from tests.support.server_process import MAX_START_SECONDS, server_folder
+from tests.support.server_process import MAX_START_SECONDS, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,33 +78,6 @@ class Postgres:
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         self.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """Start a server at its first use, for all tests of this process."""
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    try:
-        folder.chmod(0o755)
-        with (
-            folder.joinpath("log").open("wb") as log,
-            server_folder(folder / "servers", log) as files,
-            _serve_or_skip(files) as server,
-        ):
-            yield server
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _serve_or_skip(files: ServerFolder) -> Iterator[Postgres]:
-    # A machine with Python and make alone, and without Debian's packages, still runs the tests on SQLite.
-    with ExitStack() as stack:
-        try:
-            server = stack.enter_context(serve_postgres(files))
-        except MissingError as missing:
-            pytest.skip(f"PostgreSQL is not here: {missing}")
-        yield server
 
 
 @contextmanager

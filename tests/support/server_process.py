@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from tests.support.debian import Program
 
 MAX_START_SECONDS: Final = 120.0
+
+
+def free_port() -> int:
+    """Return a free port of this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port: int = holder.getsockname()[1]
+    return port
 
 
 class ServerFolder:

@@ -18,8 +18,9 @@ from benchmarks.measure import Sample, in_turns
 from benchmarks.table import Row, allowed
 from demo.machinery import sandbox
 from intercom_provider.ledger.database import open_database
-from intercom_provider.ledger.ledger import Attempt, StatelessLedger, message_digest
+from intercom_provider.ledger.ledger import Attempt, message_digest
 from intercom_provider.ledger.sql import Owner, SqlLedger
+from intercom_provider.ledger.stateless import StatelessLedger
 from tests.support.postgres import serve_postgres
 from tests.support.server_process import server_folder
 

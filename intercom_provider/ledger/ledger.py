@@ -53,8 +53,8 @@ LOST_HINT: Final = (
     "(keep_task_state) when you clear it"
 )
 
-# A max_tries that no attempt has: the entry dates from before the task was cleared.
-_BEFORE_CLEAR: Final = -1
+BEFORE_CLEAR: Final = -1
+"""A max_tries that no attempt has: the entry dates from before the task was cleared."""
 
 
 class LedgerUnavailableError(IntercomError):
@@ -324,62 +324,6 @@ class Ledger(Protocol):
         """End a try: publish to other mapped instances what was sent in it."""
 
 
-class StatelessLedger:
-    """
-    A ledger that keeps nothing from one attempt to the next: Airflow before 3.3, dry runs, the command line.
-
-    :param attempt: The attempt; None (default) for the only one. A second one has to assume that the first may have
-        sent any message.
-    :param salt: What digests are salted with.
-    """
-
-    keeps_records = False
-    recovery_hint = (
-        f"{RECOVERY_HINT}. Airflow before 3.3 keeps no record between two tries, so every try counts as such an attempt"
-    )
-
-    may_send_now = True
-    wants_commit = False
-    # There is nothing that a kill could leave.
-    max_open = MAX_OPEN_INTENTS
-    max_waiting = MAX_WAITING_INTENTS
-
-    def __init__(self, attempt: Attempt | None = None, *, salt: str = "") -> None:
-        self._attempt = attempt or Attempt()
-        self.salt = salt
-
-    def begin_try(self, *, read_only: bool = False) -> None:
-        """Do nothing: there are no records."""
-
-    def include_mapped_instances(self) -> None:
-        """Do nothing: no instance has records."""
-
-    def look_up(self, digests: Collection[str]) -> None:
-        """Do nothing: nothing is known of any message."""
-
-    def find(self, digest: str) -> Entry | None:  # noqa: ARG002 - the same is true of each message
-        """Return None in the first attempt, and an intent of the attempt before in later ones."""
-        attempt = self._attempt
-        if attempt.number == 1:
-            return None
-        return Entry("intent", attempt.number - 1, attempt.max_tries if attempt.is_retry else _BEFORE_CLEAR)
-
-    def may_send(self, entry: Entry, repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str) -> bool:
-        """Decide by :func:`may_repeat`."""
-        return may_repeat(entry, self._attempt, repeat, on_unconfirmed)
-
-    def commit(self, results: Mapping[str, Result | None], intents: Mapping[str, Intent]) -> Collection[str]:  # noqa: ARG002 - there is no place to write to
-        """Return nothing: whatever is intended may be sent."""
-        return ()
-
-    def is_current(self) -> bool:
-        """Return True: another attempt would leave no trace."""
-        return True
-
-    def end_try(self) -> None:
-        """Do nothing: there is nothing to publish."""
-
-
 def lost_records(attempt: int, map_index: int | None = None) -> Entry:
     """
     Return the entry that stands for all messages when the records of the earlier tries are gone.
@@ -393,7 +337,7 @@ def lost_records(attempt: int, map_index: int | None = None) -> Entry:
         f"no record is left of the earlier tries{instance} (a clear empties Airflow's task state store, unless you "
         "keep the task state)"
     )
-    return Entry("intent", attempt, _BEFORE_CLEAR, map_index=map_index, note=note)
+    return Entry("intent", attempt, BEFORE_CLEAR, map_index=map_index, note=note)
 
 
 def may_repeat(entry: Entry, attempt: Attempt, repeat: Repeat | str, on_unconfirmed: OnUnconfirmed | str) -> bool:

@@ -24,7 +24,7 @@ from intercom_provider.api.values import is_missing
 from intercom_provider.compat import AirflowException, task_state_store
 from intercom_provider.exceptions import InvalidFieldError
 from intercom_provider.fields import is_untemplated
-from intercom_provider.ledger.ledger import StatelessLedger
+from intercom_provider.ledger.stateless import StatelessLedger
 from intercom_provider.notifications.alert import Alert, read_alert, to_text, without_secrets
 from intercom_provider.sending.options import SendOptions
 from intercom_provider.sending.task_instance import read_attempt, scope_salt

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from intercom_provider.ledger.ledger import StatelessLedger
+from intercom_provider.ledger.stateless import StatelessLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

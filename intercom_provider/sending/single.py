@@ -26,16 +26,8 @@ from intercom_provider.api.flow import RetryLimits
 from intercom_provider.api.models import Receipt
 from intercom_provider.compat import AirflowException, AirflowTaskTimeout
 from intercom_provider.exceptions import IntercomRefusedError, MessageUnconfirmedError
-from intercom_provider.ledger.ledger import (
-    NO_IDS,
-    Ids,
-    Intent,
-    LedgerUnavailableError,
-    Result,
-    StatelessLedger,
-    ids_of,
-    message_digest,
-)
+from intercom_provider.ledger.ledger import NO_IDS, Ids, Intent, LedgerUnavailableError, Result, ids_of, message_digest
+from intercom_provider.ledger.stateless import StatelessLedger
 from intercom_provider.sending.options import SendOptions
 
 if TYPE_CHECKING:

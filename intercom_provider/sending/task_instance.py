@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from intercom_provider.compat import conf, task_state_store
-from intercom_provider.ledger.ledger import Attempt, StatelessLedger
+from intercom_provider.ledger.ledger import Attempt
+from intercom_provider.ledger.stateless import StatelessLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +91,7 @@ def batch_ledger(context: Context, log: Any) -> Ledger:
     attempt, store, salt = read_attempt(context), _open_store(context, log), scope_salt(context)
     if store is None:
         return StatelessLedger(attempt, salt=salt)
-    from intercom_provider.ledger.task_state import BatchLedger  # noqa: PLC0415 - not when a DAG is parsed
+    from intercom_provider.ledger.task_state_batch import BatchLedger  # noqa: PLC0415 - not when a DAG is parsed
 
     return BatchLedger(store, attempt, _mapped_instances(context), salt=salt)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from intercom_provider.ledger.database import ledger_tables
+from intercom_provider.ledger.tables import ledger_tables
 from tests.support.ledger_rows import add_rows, set_up
 
 from .pages import ROOT, blocks, names, section, table

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from intercom_provider.api.errors import InvalidInputError
-from intercom_provider.ledger.database import ledger_tables, open_database
+from intercom_provider.ledger.database import open_database
 from intercom_provider.ledger.ledger import Attempt, Intent, Result
 from intercom_provider.ledger.sql import Owner, SqlLedger
+from intercom_provider.ledger.tables import ledger_tables
 from tests.support import table_sender
 from tests.support.databases import connect_ledger
 from tests.support.project import PROJECT

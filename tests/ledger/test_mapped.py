@@ -9,7 +9,8 @@ import pytest
 from intercom_provider.compat import AirflowException
 from intercom_provider.ledger.ledger import Attempt, Entry, Ids
 from intercom_provider.ledger.mapped import XCOM_KEY, MappedInstances
-from intercom_provider.ledger.task_state import BATCH_KEY, MESSAGE_KEY, BatchLedger, MessageLedger
+from intercom_provider.ledger.task_state import MESSAGE_KEY, MessageLedger
+from intercom_provider.ledger.task_state_batch import BATCH_KEY, BatchLedger
 from tests.support.ledgers import commit
 from tests.support.stores import Store
 

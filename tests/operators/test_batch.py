@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk import DAG, task
 
 from intercom_provider.exceptions import InvalidFieldError
-from intercom_provider.ledger.task_state import BATCH_KEY
+from intercom_provider.ledger.task_state_batch import BATCH_KEY
 from intercom_provider.operators.message import SendMessageBatchOperator
 from intercom_provider.results.reader import TryResults
 from intercom_provider.sending.batch.counts import COUNT_NAMES

@@ -27,6 +27,7 @@ SENDING = {
     *LEDGER,
     "ledger.ledger",
     "ledger.repeat_after",
+    "ledger.stateless",
     "sending",
     "sending.options",
     "sending.task_instance",

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.ledger.ledger import Attempt
-from intercom_provider.ledger.task_state import BatchLedger
+from intercom_provider.ledger.task_state_batch import BatchLedger
 from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sending.batch.input import BatchInput
 from intercom_provider.sending.batch.run import BatchRun

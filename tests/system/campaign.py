@@ -17,7 +17,8 @@ import httpx
 import psutil  # type: ignore[import-untyped]  # Airflow brings it, without types
 
 from intercom_provider.ledger.ledger import Attempt
-from intercom_provider.ledger.task_state import MAX_OPEN_INTENTS, BatchLedger
+from intercom_provider.ledger.task_state import MAX_OPEN_INTENTS
+from intercom_provider.ledger.task_state_batch import BatchLedger
 from tests.support.eventually import until
 from tests.support.project import PROJECT
 from tests.support.results import read_last_try

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from intercom_provider.cli.connection import open_ledger
-from intercom_provider.ledger.database import SCHEMA_VERSION
 from intercom_provider.ledger.database_thread import Transactions
+from intercom_provider.ledger.tables import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     import argparse

@@ -13,8 +13,10 @@ import pytest
 
 from intercom_provider.api.errors import RateLimitedError, StoppedError, UnauthorizedError, UnreachableError
 from intercom_provider.api.settings import Settings
-from intercom_provider.ledger.ledger import Attempt, Ledger, StatelessLedger, SupersededError
-from intercom_provider.ledger.task_state import MAX_OPEN_INTENTS, BatchLedger
+from intercom_provider.ledger.ledger import Attempt, Ledger, SupersededError
+from intercom_provider.ledger.stateless import StatelessLedger
+from intercom_provider.ledger.task_state import MAX_OPEN_INTENTS
+from intercom_provider.ledger.task_state_batch import BatchLedger
 from intercom_provider.results.reader import TryResults
 from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sending.batch.counts import COUNT_NAMES

@@ -227,7 +227,6 @@ def open_database(conn_id: str, table: str = DEFAULT_TABLE) -> Database:
     """
     from airflow.sdk import BaseHook  # noqa: PLC0415 - only where there is a ledger
 
-    tables = ledger_tables(table)
     try:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
@@ -243,7 +242,7 @@ def open_database(conn_id: str, table: str = DEFAULT_TABLE) -> Database:
             f"the connection {conn_id} is of type {kind or 'none'}: a ledger is a table in PostgreSQL (type postgres) "
             "or SQLite (type sqlite)",
         )
-    return Database(engine, tables, conn_id)
+    return Database(engine, ledger_tables(table, engine.dialect.name), conn_id)
 
 
 def _sqlite_engine(connection: Connection, conn_id: str) -> sa.Engine:

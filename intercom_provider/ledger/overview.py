@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from datetime import datetime
+    from datetime import date, datetime
 
     from intercom_provider.ledger.database import Database
 
@@ -100,24 +99,19 @@ def read_campaign(database: Database, connection: sa.Connection, campaign: str) 
     :return: The counts, all from one pass over its rows.
     """
     columns = database.tables.messages.c
-    day: sa.ColumnElement[Any]
-    if database.engine.dialect.name == "postgresql":
-        day = sa.cast(sa.func.timezone("UTC", columns.claimed_at), sa.Date)
-    else:
-        day = sa.func.substr(columns.claimed_at, 1, 10, type_=sa.Text)
-    groups = (columns.outcome, columns.delivery_status, day, columns.dag_id, columns.run_id)
+    # The columns of an index in its order: SQLite groups without it by sorting, PostgreSQL by reading all rows.
+    groups = (columns.outcome, columns.delivery_status, columns.claimed_on, columns.dag_id, columns.run_id)
     query = sa.select(*groups, sa.func.count()).where(columns.campaign == campaign).group_by(*groups)
     outcomes: dict[str, int] = {}
     statuses: dict[str | None, int] = {}
     days: dict[tuple[date, str], int] = {}
     runs: dict[tuple[str, str, str], int] = {}
-    for given, status, at, dag_id, run_id, count in connection.execute(query):
+    for given, status, day, dag_id, run_id, count in connection.execute(query):
         outcome = given or CLAIMED
-        when = at if isinstance(at, date) else date.fromisoformat(at)
         outcomes[outcome] = outcomes.get(outcome, 0) + count
         if outcome == "sent":
             statuses[status] = statuses.get(status, 0) + count
-        days[when, outcome] = days.get((when, outcome), 0) + count
+        days[day, outcome] = days.get((day, outcome), 0) + count
         runs[dag_id, run_id, outcome] = runs.get((dag_id, run_id, outcome), 0) + count
     return CampaignOverview(outcomes, statuses, days, runs)
 

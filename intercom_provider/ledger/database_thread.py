@@ -170,8 +170,8 @@ class Transactions:
         except Exception as error:
             log.debug("The ledger's database failed", exc_info=error)
             raise LedgerUnavailableError(
-                f"the ledger's database (connection {self._database.conn_id}) failed: {_cause(error)}. Nothing is sent "
-                "without it: check the database and the connection"
+                f"the ledger's database (connection {self._database.conn_id}) failed: {_cause(error)}. Check the "
+                "database and the connection"
             ) from None
 
     def _run(self, work: Callable[[sa.Connection], T]) -> T:

@@ -13,7 +13,7 @@ import pytest
 
 from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.ledger.database import open_database
-from intercom_provider.ledger.ledger import Attempt, Intent, Result
+from intercom_provider.ledger.ledger import Attempt, Intent, Result, message_digest
 from intercom_provider.ledger.sql import Owner, SqlLedger
 from intercom_provider.ledger.tables import ledger_tables
 from tests.support import table_sender
@@ -76,6 +76,46 @@ def test_a_salt_that_is_lost_while_there_are_rows_is_an_error(database: LedgerDa
     database.execute("DELETE FROM intercom_messages_meta WHERE name = 'salt'")
     with pytest.raises(InvalidInputError, match="intercom_messages_meta has lost its salt"):
         open_database("ledger").set_up()
+
+
+def one_message(dag: str, digest: str) -> SqlLedger:
+    """Claim a message and record that it was sent; return the ledger."""
+    ledger = SqlLedger(open_database("ledger"), Owner(dag, "run", "send", -1, 1, 0), Attempt(), campaign="welcome")
+    ledger.begin_try()
+    assert not ledger.commit({}, {digest: Intent("k", "inapp")})
+    ledger.commit({digest: Result("sent")}, {})
+    return ledger
+
+
+def test_a_table_of_a_later_release_is_used_as_far_as_it_is_known(
+    database: LedgerDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    one_message("monday", "a" * 24)
+    database.execute("ALTER TABLE intercom_messages ADD COLUMN opened_at text")
+    database.execute("UPDATE intercom_messages_meta SET value = '2' WHERE name = 'version'")
+    assert one_message("tuesday", "b" * 24).find("a" * 24)
+    assert "has version 2, that of a later release" in caplog.text
+    assert database.execute("SELECT digest, opened_at FROM intercom_messages ORDER BY 1") == [
+        ("a" * 24, None),
+        ("b" * 24, None),
+    ]
+
+
+def test_a_table_of_an_earlier_release_is_used_with_a_warning_until_it_is_migrated(
+    database: LedgerDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    one_message("monday", "a" * 24)
+    database.execute("UPDATE intercom_messages_meta SET value = '0' WHERE name = 'version'")
+    assert one_message("tuesday", "b" * 24).find("a" * 24)
+    assert "has version 0, and this release writes version 1: run `airflow intercom ledger init`" in caplog.text
+    assert open_database("ledger").migrate() == 0
+    assert database.execute("SELECT value FROM intercom_messages_meta WHERE name = 'version'") == [("1",)]
+
+
+def test_the_digest_of_the_millionth_equal_message_fits_into_its_column(database: LedgerDatabase) -> None:
+    digest = message_digest(key=None, message_type="inapp", recipients=[["user_id", "ada"]], salt="salt")
+    one_message("monday", f"{digest}#1000000")
+    assert database.execute("SELECT digest FROM intercom_messages") == [(f"{digest}#1000000",)]
 
 
 def test_a_ledger_works_over_either_driver(driver: LedgerDatabase) -> None:

@@ -3,31 +3,84 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.ledger.database import Database, open_database
+from intercom_provider.ledger.ledger import Attempt, Intent, Result
 from intercom_provider.ledger.repeat_after import RepeatAfter, read_repeat_after
+from intercom_provider.ledger.sql import Owner, SqlLedger
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from tests.support.databases import LedgerDatabase
 
 DUBLIN = ZoneInfo("Europe/Dublin")
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseAt(Database):
+    """A database whose clock stands still."""
+
+    moment: datetime
+
+    def now(self, connection: sa.Connection) -> datetime:  # noqa: ARG002 - it is asked over a connection
+        return self.moment
+
+
+def nine_o_clock(week: int, zone: ZoneInfo, jitter: random.Random) -> datetime:
+    """Return nine o'clock on the wall in a week of a year, which changes its clock twice, a minute early or late."""
+    day = datetime(2026, 1, 5, 9, tzinfo=zone) + timedelta(weeks=week)
+    return day.astimezone(UTC) + timedelta(seconds=jitter.uniform(-60, 60))
 
 
 @pytest.mark.parametrize("timezone", ["Europe/Dublin", "America/New_York", "Australia/Lord_Howe", None])
 def test_a_weekly_run_that_starts_early_and_late_sends_every_week_of_a_year(timezone: str | None) -> None:
     repeat = read_repeat_after("7d", timezone)
     assert repeat
-    zone = ZoneInfo(timezone) if timezone else UTC
+    zone = ZoneInfo(timezone or "UTC")
     jitter = random.Random(7)  # noqa: S311 - no secret
     sent: list[datetime] = []
     for week in range(52):
-        # Nine o'clock on the wall, through both changes of the clock, a minute early or late.
-        day = datetime(2026, 1, 5, 9, tzinfo=zone) + timedelta(weeks=week)
-        now = day.astimezone(UTC) + timedelta(seconds=jitter.uniform(-60, 60))
+        now = nine_o_clock(week, zone, jitter)
         if not sent or repeat.allows(sent[-1], now):
             sent.append(now)
     assert len(sent) == 52
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_weekly_run_and_one_by_hand_in_between_send_each_person_52_messages_in_a_year(
+    database: LedgerDatabase,
+) -> None:
+    people = [f"{number:024}" for number in range(3)]
+    jitter = random.Random(7)  # noqa: S311 - no secret
+    real = open_database("ledger")
+
+    def send(run_id: str, now: datetime) -> None:
+        at = DatabaseAt(real.engine, real.tables, real.conn_id, now)
+        repeat_after = read_repeat_after("7d", "Europe/Dublin")
+        owner = Owner("weekly", run_id, "send", -1, 1, 0)
+        ledger = SqlLedger(at, owner, Attempt(), campaign="digest", repeat_after=repeat_after)
+        ledger.begin_try()
+        ledger.look_up(people)
+        due = [person for person in people if ledger.find(person) is None]
+        assert not ledger.commit({}, dict.fromkeys(due, Intent(None, "email")))
+        ledger.commit(dict.fromkeys(due, Result("sent")), {})
+
+    for week in range(52):
+        now = nine_o_clock(week, DUBLIN, jitter)
+        send(f"week-{week}", now)
+        # Somebody starts it by hand between two weeks, as late as the evening before.
+        send(f"by-hand-{week}", now + timedelta(days=jitter.randint(0, 6), hours=jitter.randint(0, 11)))
+    rows = database.execute("SELECT digest, count(*), max(attempt) FROM intercom_messages GROUP BY digest ORDER BY 1")
+    assert rows == [(person, 52, 52) for person in people]
+    assert database.execute("SELECT count(*) FROM intercom_messages WHERE run_id LIKE 'by-hand%'") == [(0,)]
 
 
 def test_whole_days_count_from_the_day_of_the_send_in_the_time_zone() -> None:

@@ -14,7 +14,6 @@ from tests.support.stores import Store
 
 FIRST = Attempt(number=1, max_tries=2, retries=2)
 SECOND = Attempt(number=2, max_tries=2, retries=2)
-CLEARED = Attempt(number=3, max_tries=4, retries=2)
 
 
 def begun(store: Store, attempt: Attempt = FIRST) -> MessageLedger:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from intercom_provider.ledger.database_thread import Transactions
+from intercom_provider.ledger.database_thread import DEFAULT_LIMIT_SECONDS, Transactions
 from intercom_provider.ledger.ledger import (
     MAX_OPEN_INTENTS,
     RECOVERY_HINT,
@@ -109,6 +109,8 @@ class SqlLedger:
     :param repeat_after: After what time a message of the campaign may be sent again; None (default) for never.
     :param lease: How long its claims hold.
     :param stopped: Returns True when the task was told to stop; then the database is not waited for any longer.
+    :param limit: Seconds for which the database is waited for at most (default 10).
+    :param scope: Within which a message goes out once; None (default) for the campaign, or the task in its run.
     """
 
     keeps_records = True
@@ -126,9 +128,12 @@ class SqlLedger:
         repeat_after: RepeatAfter | None = None,
         lease: Lease = DEFAULT_LEASE,
         stopped: Callable[[], bool] = lambda: False,
+        limit: float = DEFAULT_LIMIT_SECONDS,
+        scope: str | None = None,
     ) -> None:
         self.campaign = campaign
-        self.scope = f"c:{campaign}" if campaign is not None else f"t:{owner.dag_id}/{owner.run_id}/{owner.task_id}"
+        own_scope = f"c:{campaign}" if campaign is not None else f"t:{owner.dag_id}/{owner.run_id}/{owner.task_id}"
+        self.scope = scope or own_scope
         self._database = database
         self._table = database.tables.messages
         self._owner = owner
@@ -136,7 +141,7 @@ class SqlLedger:
         self._owner_id = uuid.uuid4().hex
         self._repeat_after = repeat_after
         self._lease = lease
-        self._transactions = Transactions(database, stopped)
+        self._transactions = Transactions(database, stopped, limit)
         self._salt = ""
         # The number of each claim that is held, and of the newest attempt of each message that was looked up.
         self._claims: dict[str, int] = {}

@@ -21,13 +21,13 @@ from intercom_provider.api.errors import (
 )
 from intercom_provider.api.message import MESSAGE_FIELDS, parse_message
 from intercom_provider.api.values import is_missing
-from intercom_provider.compat import AirflowException, task_state_store
+from intercom_provider.compat import AirflowException
 from intercom_provider.exceptions import InvalidFieldError
 from intercom_provider.fields import is_untemplated
 from intercom_provider.ledger.stateless import StatelessLedger
 from intercom_provider.notifications.alert import Alert, read_alert, to_text, without_secrets
 from intercom_provider.sending.options import SendOptions
-from intercom_provider.sending.task_instance import read_attempt, scope_salt
+from intercom_provider.sending.task_instance import read_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -248,14 +248,13 @@ class IntercomNotifier(BaseNotifier):
         # An exception may quote a secret, and an alert leaves the company.
         message = parse_message({**fields, **{name: without_secrets(fields[name]) for name in _TEXTS}})
         ledger: Ledger = StatelessLedger()
-        salt = ""
         if self.once and alert.of_task and not settings.dry_run:
             if reason := self._reason_to_skip(context, alert):
                 self.log.info("No alert: %s (once is set)", reason)
                 return None
-            ledger, salt = self._ledger(context, alert), f"{scope_salt(context)}/{alert.kind}"
+            ledger = self._ledger(context, alert)
         options = SendOptions(contact_wait=0, not_after=deadline - _MAX_REQUEST_SECONDS, repeat="on_clear")
-        return SingleSend(message, settings, options, ledger, salt=salt, request_timeout=_MAX_REQUEST_SECONDS)
+        return SingleSend(message, settings, options, ledger, salt=ledger.salt, request_timeout=_MAX_REQUEST_SECONDS)
 
     def _reason_to_skip(self, context: Context, alert: Alert) -> str:
         from intercom_provider.notifications.once import reason_to_skip  # noqa: PLC0415 - not when a DAG is parsed
@@ -263,18 +262,9 @@ class IntercomNotifier(BaseNotifier):
         return reason_to_skip(alert, read_attempt(context), is_covered=self._is_covered(context))
 
     def _ledger(self, context: Context, alert: Alert) -> Ledger:
-        """Open the ledger of the task instance's alerts."""
-        from intercom_provider.ledger.task_state import MessageLedger  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.notifications.once import ALERTS_KEY, AlertLedger  # noqa: PLC0415
+        from intercom_provider.notifications.once import alert_ledger  # noqa: PLC0415 - not when a DAG is parsed
 
-        store = task_state_store(context)
-        # After a try is over, and in the DAG processor, Airflow has a store that refuses every call.
-        if store is None or alert.kind == "up_for_retry" or alert.from_dag_processor:
-            return StatelessLedger()
-        ledger = AlertLedger(MessageLedger(store, read_attempt(context), key=ALERTS_KEY), self.log)
-        # A try that ends without an alert leaves no record, so a missing one means nothing.
-        ledger.begin_try(read_only=True)
-        return ledger
+        return alert_ledger(context, alert, self.log)
 
     def _log_result(self, result: SendResult) -> None:
         receipt, _, cause, entry = result

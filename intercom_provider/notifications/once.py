@@ -1,20 +1,26 @@
 """
 One alert a task instance, not one a retry.
 
-Airflow's task state store remembers what a task instance has alerted about, so that a retry and a cleared task find it.
-The callback of a retry cannot read the store: the try is over by then, and Airflow 3.3 does not know it any more. There
-a rule decides that needs no record (:func:`reason_to_skip`).
+The ledger remembers what a task instance has alerted about, so that a retry and a cleared task find it. It is in the
+table that is configured, else in Airflow's task state store. The callback of a retry cannot read that store: the try is
+over by then, and Airflow 3.3 does not know it any more. So a rule that needs no record decides first
+(:func:`reason_to_skip`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from intercom_provider.compat import task_state_store
+from intercom_provider.ledger.configuration import ledger_connection, open_ledger_database
 from intercom_provider.ledger.stateless import StatelessLedger
+from intercom_provider.sending.task_instance import read_attempt, read_owner, scope_salt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from typing import TypeVar
+
+    from airflow.sdk import Context
 
     from intercom_provider.ledger.ledger import Attempt, Entry, Intent, Ledger, OnUnconfirmed, Repeat, Result
     from intercom_provider.notifications.alert import Alert
@@ -23,6 +29,11 @@ if TYPE_CHECKING:
 
 ALERTS_KEY: Final = "intercom/alerts"
 """The key in Airflow's task state store of the alerts of a task instance."""
+
+MAX_DATABASE_SECONDS: Final = 2.0
+"""How long an alert waits for an answer of the ledger's database at most."""
+
+_UNRECORDED: Final = "This alert cannot be recorded, so it may be sent once more: %s"
 
 
 def reason_to_skip(alert: Alert, attempt: Attempt, *, is_covered: bool) -> str:
@@ -43,6 +54,46 @@ def reason_to_skip(alert: Alert, attempt: Attempt, *, is_covered: bool) -> str:
     if alert.kind in ("up_for_retry", "running") and attempt.is_retry:
         return "the first try was the one to alert"
     return ""
+
+
+def alert_ledger(context: Context, alert: Alert, log: Any) -> Ledger:
+    """
+    Open the ledger of a task instance's alerts.
+
+    :param context: The callback's context.
+    :param alert: What happened.
+    :param log: The log of the callback.
+    :return: The ledger; its try has begun.
+    """
+    try:
+        ledger = _open_ledger(context, alert)
+    except Exception as error:  # noqa: BLE001 - the alert is worth more than its record
+        log.warning(_UNRECORDED, error)
+        return StatelessLedger()
+    if ledger is None:
+        return StatelessLedger()
+    guarded = AlertLedger(ledger, log)
+    # A try that ends without an alert leaves no record, so a missing one means nothing.
+    guarded.begin_try(read_only=True)
+    return guarded
+
+
+def _open_ledger(context: Context, alert: Alert) -> Ledger | None:
+    if (conn_id := ledger_connection()) is not None:
+        from intercom_provider.ledger.sql import SqlLedger  # noqa: PLC0415 - only where there is a table
+
+        owner, attempt = read_owner(context), read_attempt(context)
+        # Apart from the messages that the task sends, and each instance of a mapped task alerts about itself.
+        scope = f"a:{owner.dag_id}/{owner.run_id}/{owner.task_id}/{owner.map_index}/{alert.kind}"
+        database = open_ledger_database(conn_id)
+        return SqlLedger(database, owner, attempt, limit=MAX_DATABASE_SECONDS, scope=scope)
+    store = task_state_store(context)
+    # After a try is over, and in the DAG processor, Airflow has a store that refuses every call.
+    if store is None or alert.kind == "up_for_retry" or alert.from_dag_processor:
+        return None
+    from intercom_provider.ledger.task_state import MessageLedger  # noqa: PLC0415 - only where there is no table
+
+    return MessageLedger(store, read_attempt(context), salt=f"{scope_salt(context)}/{alert.kind}", key=ALERTS_KEY)
 
 
 class AlertLedger:
@@ -133,5 +184,5 @@ class AlertLedger:
             return action()
         except Exception as error:  # noqa: BLE001 - the alert is worth more than its record
             self._ledger = StatelessLedger()
-            self._log.warning("This alert cannot be recorded, so it may be sent once more: %s", error)
+            self._log.warning(_UNRECORDED, error)
             return None

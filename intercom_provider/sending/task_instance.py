@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from intercom_provider.compat import TaskStateStore
     from intercom_provider.ledger.ledger import Ledger
     from intercom_provider.ledger.mapped import MappedInstances
+    from intercom_provider.ledger.sql import Owner
     from intercom_provider.sending.options import SendOptions
 
 
@@ -96,6 +97,26 @@ def batch_ledger(context: Context, log: Any) -> Ledger:
     return BatchLedger(store, attempt, _mapped_instances(context), salt=salt)
 
 
+def read_owner(context: Context) -> Owner:
+    """
+    Read which try of which task instance this is, as a table records it.
+
+    :param context: The task's context.
+    :return: The owner of the rows that the try writes.
+    """
+    from intercom_provider.ledger.sql import Owner  # noqa: PLC0415 - not when a DAG is parsed
+
+    ti = context["ti"]
+    return Owner(
+        dag_id=ti.dag_id,
+        run_id=str(ti.run_id),
+        task_id=ti.task_id,
+        map_index=-1 if ti.map_index is None else ti.map_index,
+        try_number=ti.try_number,
+        max_tries=ti.max_tries,
+    )
+
+
 def begin_in_table(context: Context, options: SendOptions, stopped: Callable[[], bool]) -> Ledger:
     """
     Open the ledger in the database that the options name, and begin the try there, too.
@@ -108,20 +129,11 @@ def begin_in_table(context: Context, options: SendOptions, stopped: Callable[[],
     :raises LedgerUnavailableError: When the database cannot be used; Airflow retries.
     """
     from intercom_provider.ledger.configuration import open_ledger_database  # noqa: PLC0415 - not when a DAG is parsed
-    from intercom_provider.ledger.sql import Owner, SqlLedger  # noqa: PLC0415
+    from intercom_provider.ledger.sql import SqlLedger  # noqa: PLC0415
 
-    ti = context["ti"]
-    owner = Owner(
-        dag_id=ti.dag_id,
-        run_id=str(ti.run_id),
-        task_id=ti.task_id,
-        map_index=-1 if ti.map_index is None else ti.map_index,
-        try_number=ti.try_number,
-        max_tries=ti.max_tries,
-    )
     ledger = SqlLedger(
         open_ledger_database(options.ledger_conn_id or ""),
-        owner,
+        read_owner(context),
         read_attempt(context),
         campaign=options.campaign,
         repeat_after=options.repeat_after,

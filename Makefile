@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Nothing is left outside this folder, not even what pip would keep.
 export PIP_NO_CACHE_DIR := 1
 
-.PHONY: help bootstrap setup demo test test-faults test-system test-matrix test-distributed test-browser pictures bench lint typecheck unit format reference lock build check-release test-wheel clean
+.PHONY: help bootstrap setup demo test test-docs test-faults test-system test-matrix test-distributed test-browser pictures bench lint typecheck unit format reference lock build check-release test-wheel clean
 .DEFAULT_GOAL := help
 
 help: ## List what there is to make
@@ -30,7 +30,7 @@ $(INSTALLED): requirements.lock pyproject.toml | bootstrap
 demo: setup ## Send and wait on a real Airflow, against the sandbox
 	@$(PYTHON) -m demo
 
-test: lint typecheck unit ## All that CI checks
+test: lint typecheck unit ## The linters, mypy and the tests: before every commit
 
 lint: setup ## ruff, the arrows between the rooms, and whether the API reference is what the docstrings say
 	@$(PYTHON) -m ruff check .
@@ -47,6 +47,9 @@ PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 unit: setup ## The tests alone, side by side; some of them in one process (make unit ARGS="-k sensor -x")
 	@$(PYTHON) -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL))
+
+test-docs: setup ## Run the code of the documentation, and the examples (two minutes; ARGS as above)
+	@$(PYTHON) -m pytest tests/docs tests/example_dags $(if $(ARGS),$(ARGS),$(PARALLEL))
 
 test-faults: setup ## Kill batches, and break their ledger's database (three minutes; ARGS as above)
 	@$(PYTHON) -m pytest tests/faults $(ARGS)

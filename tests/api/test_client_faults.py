@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 WIRES: Final = ("", " over TLS")
 WAYS: Final = [driver + wire for driver in DRIVERS for wire in WIRES]
-SHORT: Final = 1.0
+SHORT: Final = 2.0
 """A time-out for what is too slow; what is not slow has seconds."""
 
 
@@ -57,10 +57,10 @@ class Fault:
     send: Seen
     gets: Seen
     always: Seen
-    timeout: float = 5.0
+    timeout: float = 10.0
 
 
-def unconfirmed(act: Act, *, created: int = 0, always: str = "UnreachableError", timeout: float = 5.0) -> Fault:
+def unconfirmed(act: Act, *, created: int = 0, always: str = "UnreachableError", timeout: float = 10.0) -> Fault:
     """Expect of a request that may have been read that a send is unconfirmed and a GET is repeated."""
     return Fault(act, Seen("UnconfirmedError", 1, created), Seen("ok", 2, 0), Seen(always, 2, 0), timeout)
 
@@ -187,8 +187,8 @@ FAULTS: Final[dict[str, Fault]] = {
     "a wrong header line": unconfirmed(raw(b"HTTP/1.1 200 OK\r\nno header\r\n\r\n")),
     "a wrong length": unconfirmed(raw(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n")),
     "headers without end": unconfirmed(raw(b"HTTP/1.1 200 OK\r\nX-Padding: " + b"." * 200_000)),
-    "late": unconfirmed(late(3), timeout=SHORT),
-    "late after processing": unconfirmed(late(3, created=True), created=1, timeout=SHORT),
+    "late": unconfirmed(late(8), timeout=SHORT),
+    "late after processing": unconfirmed(late(8, created=True), created=1, timeout=SHORT),
     "a dripping body": unconfirmed(dripping_body(0.1), timeout=SHORT),
     "a dripping body after processing": unconfirmed(dripping_body(0.1, created=True), created=1, timeout=SHORT),
     "dripping headers": unconfirmed(dripping_headers(0.1), timeout=SHORT),
@@ -235,7 +235,7 @@ def _meet(fault: Fault, driver: str, call: str, *, always: bool, certificate: Pa
 @pytest.fixture(scope="module")
 def runs(certificate: Path) -> Iterator[Runs]:
     """Let every call meet every fault, many at a time: almost all of it is waiting."""
-    with ThreadPoolExecutor(max_workers=64) as pool:
+    with ThreadPoolExecutor(max_workers=24) as pool:
         yield {
             (name, f"{driver}{wire}", call, always): pool.submit(
                 _meet, fault, driver, call, always=always, certificate=certificate if wire else None
@@ -277,8 +277,8 @@ def test_no_redirect_is_followed(runs: Runs) -> None:
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.timeout == SHORT])
 def test_the_time_out_bounds_a_whole_reply(runs: Runs, name: str) -> None:
     for driver in DRIVERS:
-        # A whole reply takes three seconds at least.
-        assert runs[name, driver, "send", False].result().seconds < SHORT + 1.5
+        # A whole reply takes six seconds at least.
+        assert runs[name, driver, "send", False].result().seconds < SHORT + 3.5
         for call in GETS:
             # Twice the time-out, a backoff of 0.6 s between, and some room.
-            assert runs[name, driver, call, True].result().seconds < 2 * SHORT + 0.6 + 1.5
+            assert runs[name, driver, call, True].result().seconds < 2 * SHORT + 0.6 + 5

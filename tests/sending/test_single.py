@@ -37,7 +37,7 @@ FAULTS: dict[str, tuple[list[hostile.Act], int, str, str]] = {
     "dropped after it was read": ([hostile.drop()], 0, "failed", "unconfirmed"),
     "500 before": ([hostile.error(500, "server_error")], 0, "failed", "unconfirmed"),
     "500 after": ([hostile.answer(500, created=True)], 1, "failed", "unconfirmed"),
-    "late": ([hostile.late(3.0, created=True)], 1, "failed", "unconfirmed"),
+    "late": ([hostile.late(6.0, created=True)], 1, "failed", "unconfirmed"),
     "dripping": ([hostile.dripping_body(0.1, created=True)], 1, "failed", "unconfirmed"),
     "half a reply": ([hostile.cut_short(created=True)], 1, "failed", "unconfirmed"),
     "half of the JSON": ([hostile.half_json(created=True)], 1, "failed", "unconfirmed"),
@@ -229,7 +229,7 @@ def test_a_message_that_certainly_was_not_sent_is_sent_by_the_retry(run_dag: Any
 
 
 def test_execution_timeout_while_sending_is_called_unconfirmed(run_dag: Any, server: Hostile) -> None:
-    server.script(hostile.late(5.0, created=True))
+    server.script(hostile.late(6.0, created=True))
     with DAG("struck") as dag:
         SendMessageOperator(**message(retries=0, execution_timeout=timedelta(seconds=0.8)))
     run = run_dag(dag)

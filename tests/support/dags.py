@@ -201,7 +201,8 @@ def sandbox(running: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
     """Start an Intercom that misbehaves as scripted, connected as `intercom_default`."""
     with Hostile() as server:
-        connect(monkeypatch, server.connection, timeout=1.0)
+        # Long enough for a busy machine; what is to come too late comes later than this.
+        connect(monkeypatch, server.connection, timeout=3.0)
         yield server
 
 

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from intercom_provider.api.characters import strip_invisible
 from intercom_provider.api.components import check_components
 from intercom_provider.api.errors import InvalidInputError, Problem
+from intercom_provider.api.json_text import parse_json_text, read_json
 from intercom_provider.api.recipient import ContactRecipient, PhoneRecipient, Recipients, StrictModel
 from intercom_provider.api.values import (
     Choice,
@@ -27,7 +28,6 @@ from intercom_provider.api.values import (
     Text,
     Word,
     is_missing,
-    parse_json_text,
 )
 from intercom_provider.api.version import version_reaches
 
@@ -55,6 +55,7 @@ MESSAGE_FIELDS: Final = (
 _MAX_QUOTED_CHARS: Final = 40
 _TYPES: Final = "in_app, email, whatsapp, sms"
 _VERSIONS_OF_FIELDS: Final = {"cc": "2.14", "bcc": "2.14", "created_at": "2.11"}
+_NOT_JSON: Final = "must be JSON alone (lists, objects, text, numbers): make other values text in the template"
 _SHARED: Final = (
     "is a list, which makes ONE conversation that all of them see. For one message each use "
     "SendMessageBatchOperator or task mapping; if they are to share it, set shared_conversation=True"
@@ -85,7 +86,7 @@ class _Message(StrictModel):
     @classmethod
     def _one_recipient_unless_shared(cls, fields: Mapping[str, object]) -> Mapping[str, object]:
         shared = str(fields.get("shared_conversation", False)).strip().lower() == "true"
-        if isinstance(parse_json_text(fields.get("to")), list) and not shared:
+        if isinstance(parse_json_text("to", fields.get("to")), list) and not shared:
             raise InvalidInputError.of("to", _SHARED)
         return fields
 
@@ -215,14 +216,13 @@ class WhatsAppMessage(_Message):
     @field_validator("components", mode="before")
     @classmethod
     def _check_parameters(cls, value: object) -> object:
+        data = parse_json_text("components", value)
         try:
-            # Checked in the form in which it is sent: tuples become lists.
-            components = json.loads(json.dumps(parse_json_text(value), allow_nan=False, ensure_ascii=False).encode())
+            sent = json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
         except (TypeError, ValueError, RecursionError):
-            raise InvalidInputError.of(
-                "components",
-                "must be JSON alone (lists, objects, text, numbers): make other values text in the template",
-            ) from None
+            raise InvalidInputError.of("components", _NOT_JSON) from None
+        # Checked in the form in which it is sent: tuples become lists.
+        components = read_json("components", sent, _NOT_JSON)
         if isinstance(components, list) and (problems := list(check_components(components))):
             raise InvalidInputError(problems)
         return components

@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from intercom_provider.api.characters import strip_invisible
-from intercom_provider.api.values import Email, Identifier, Line, Word, is_missing, parse_json_text
+from intercom_provider.api.json_text import parse_json_text
+from intercom_provider.api.values import Email, Identifier, Line, Word, is_missing
 
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _SCHEME: Final = re.compile(r"[A-Za-z]+:")
@@ -96,9 +97,9 @@ def _how_to_write(phone: str) -> str:
     return f"{way} (+447900123456)"
 
 
-def _as_list(value: object) -> list[object]:
+def _as_list(value: object, info: ValidationInfo) -> list[object]:
     """Return one recipient or several as a list, without the fields that are missing."""
-    data = parse_json_text(value)
+    data = parse_json_text(str(info.field_name), value)
     people = data if isinstance(data, list) else [data]
     return [
         {name: entry for name, entry in person.items() if not is_missing(entry)}

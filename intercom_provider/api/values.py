@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final
 
@@ -43,26 +40,6 @@ def is_missing(value: object) -> bool:
     :return: True for None, an empty or blank string, and "None", to which a template renders None.
     """
     return value is None or (isinstance(value, str) and value.strip() in ("", "None"))
-
-
-def parse_json_text(value: object) -> object:
-    """
-    Parse a list or an object that a template or XCom has turned into text or into a type of Airflow's own.
-
-    :param value: Any field's value.
-    :return: The list or object that a text holds as JSON or as Python prints it; another sequence as a list; any
-        other value unchanged.
-    """
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        for read in (json.loads, ast.literal_eval):
-            try:
-                return read(value.strip())
-            except (ValueError, SyntaxError, RecursionError, MemoryError):
-                continue
-        return value
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | list):
-        return list(value)
-    return value
 
 
 def read_word(field: str, value: object) -> str:

@@ -12,7 +12,6 @@ A match proves that a message was sent; no match proves nothing, because most co
 from __future__ import annotations
 
 import html
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from intercom_provider.api import calls
 from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.api.json_text import read_json
 from intercom_provider.api.parallel import Parallel
 from intercom_provider.api.values import as_datetime
 
@@ -97,10 +97,8 @@ def read_defaults(text: str | None) -> Any:
     """
     if text is None:
         return None
-    try:
-        return json.loads(text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8"))
-    except ValueError:
-        raise InvalidInputError.of("--defaults", "must be JSON, or a file of it") from None
+    json_text = text if text.lstrip().startswith("{") else Path(text).read_bytes()
+    return read_json("--defaults", json_text, "must be JSON, or a file of it")
 
 
 def select_messages(batch: BatchInput, lines: Sequence[MessageResult], total: int) -> list[Message]:

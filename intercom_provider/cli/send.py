@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.api import calls
 from intercom_provider.api.errors import InvalidInputError, UnconfirmedError
+from intercom_provider.api.json_text import read_json
 from intercom_provider.api.message import parse_message
 from intercom_provider.cli.connection import open_hook
 from intercom_provider.cli.output import ask
@@ -77,10 +78,7 @@ def read_recipient(text: str) -> object:
 
 
 def _json(name: str, text: str | None) -> Any:
-    try:
-        return None if text is None else json.loads(text)
-    except ValueError:
-        raise InvalidInputError.of(name, "must be JSON") from None
+    return None if text is None else read_json(name, text, "must be JSON")
 
 
 def _confirm(options: argparse.Namespace, settings: Settings, found: Me) -> bool:

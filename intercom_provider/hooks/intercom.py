@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ from intercom_provider.api.characters import strip_invisible
 from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem, UnauthorizedError
 from intercom_provider.api.flow import RetryLimits
+from intercom_provider.api.json_text import read_json
 from intercom_provider.api.message import parse_message
 from intercom_provider.api.settings import (
     DEFAULT_API_VERSION,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from intercom_provider.api.models import Admin, Me, Receipt, StatusEvent, WhatsAppStatus
 
 _MAX_TEST_SECONDS: Final = 10.0
+_NOT_AN_OBJECT: Final = "must be a JSON object"
 
 
 class _Extra(BaseModel):
@@ -354,13 +355,9 @@ class IntercomHook(BaseHook):
 def _extra(connection: Connection) -> dict[str, Any]:
     if connection.extra is None or is_missing(connection.extra):
         return {}
-    try:
-        given = json.loads(connection.extra)
-    except ValueError:
-        given = None
-    if not isinstance(given, dict):
-        # Airflow takes broken JSON for an empty extra. A dry run with a comma too many would then send.
-        raise InvalidInputError.of("extra", "must be a JSON object")
+    # Airflow takes broken JSON for an empty extra. A dry run with a comma too many would then send.
+    if not isinstance(read_json("extra", connection.extra, _NOT_AN_OBJECT), dict):
+        raise InvalidInputError.of("extra", _NOT_AN_OBJECT)
     return connection.extra_dejson
 
 

@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError
-from intercom_provider.api.values import is_missing, is_single_word, parse_json_text
+from intercom_provider.api.json_text import parse_json_text
+from intercom_provider.api.values import is_missing, is_single_word
 
 if TYPE_CHECKING:
     from intercom_provider.results.message_ids import Piece
@@ -92,7 +93,7 @@ def read_message_ids(value: object) -> Keys:
     """
     if is_missing(value):
         return {}
-    data = parse_json_text(value)
+    data = parse_json_text("whatsapp_message_id", value)
     entries = data if isinstance(data, list) else [data]
     ids: Keys = {_message_id("whatsapp_message_id", entry): None for entry in entries}
     if len(ids) > MAX_SINGLE_MESSAGES:
@@ -129,7 +130,7 @@ def read_sent(value: object, *, parsing: bool = False) -> Sent:
     """
     if is_missing(value):
         return Sent()
-    data = parse_json_text(value)
+    data = parse_json_text("sent", value)
     entries = [_read_output(entry) for entry in (data if isinstance(data, list) else [data])]
     batches = [] if parsing else [entry for entry in entries if isinstance(entry, _Batch)]
     reader = _SentReader(streamed=sum(batch.total for batch in batches) > MAX_SINGLE_MESSAGES)

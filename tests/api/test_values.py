@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from intercom_provider.api.values import as_datetime, is_missing, parse_json_text
-from tests.support.lazy import Lazy
+from intercom_provider.api.values import as_datetime, is_missing
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "\n", "None", " None "])
@@ -19,32 +18,6 @@ def test_nothing_is_missing(value: object) -> None:
 @pytest.mark.parametrize("value", [0, False, [], {}, "0", "none at all", "none", "null", b""])
 def test_something_is_not_missing(value: object) -> None:
     assert not is_missing(value)
-
-
-@pytest.mark.parametrize(
-    ("value", "data"),
-    [
-        ('[1, "a"]', [1, "a"]),
-        ("[1, 'a', None]", [1, "a", None]),
-        (' {"a": true}\n', {"a": True}),
-        ("{'a': True}", {"a": True}),
-        ((1, 2), [1, 2]),
-        (Lazy(1, {"a": 2}), [1, {"a": 2}]),
-        ([1], [1]),
-        ({"a": 1}, {"a": 1}),
-        ("wamid.1", "wamid.1"),
-        ("(1, 2)", "(1, 2)"),
-        ("[broken", "[broken"),
-        ("{broken}", "{broken}"),
-        ("[" * 200_000, "[" * 200_000),
-        ("[__import__('os')]", "[__import__('os')]"),
-        (b"[1]", b"[1]"),
-        (None, None),
-        (5, 5),
-    ],
-)
-def test_data_is_restored_from_the_text_of_a_template(value: object, data: object) -> None:
-    assert parse_json_text(value) == data
 
 
 @pytest.mark.parametrize(

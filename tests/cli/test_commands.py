@@ -150,6 +150,11 @@ def test_a_recipient_is_named_as_is_handy(to: str, wire: dict[str, str], run: Ru
     [
         (("--to", "ada", "--body", "Hi"), "--to: must be a phone"),
         (("--to", "{ada", "--body", "Hi"), "--to: must be JSON"),
+        (("--to", '{"type": "user", "id": "1", "id": "2"}', "--body", "Hi"), "--to: has the key 'id' twice"),
+        (
+            ("--to", "user:ada", "--components", '[{"type": "body", "type": "header"}]'),
+            "--components: has the key 'type'",
+        ),
         (("--to", "user:ada"), "body"),
     ],
 )

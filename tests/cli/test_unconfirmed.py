@@ -213,6 +213,7 @@ def test_another_list_of_messages_is_refused_before_any_request(run: Run, batch:
     batch.given.append(IN_APP)
     assert "--messages: holds 2 messages, and the results have 1" in batch.ask().err
     assert "--defaults: must be JSON" in batch.ask(defaults="{").err
+    assert "--defaults: has the key 'body' twice" in batch.ask(defaults='{"body": "a", "body": "b"}').err
     batch.since = "lately"
     ended = batch.ask()
     assert (ended.code, ended.out) == (1, "")

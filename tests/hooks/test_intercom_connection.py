@@ -111,6 +111,9 @@ def test_what_is_empty_is_unset(connect: Connect, unset: object) -> None:
         pytest.param({"extra": '{"dry_run": true,}'}, "extra", marks=pytest.mark.needs("connections_as_written")),
         pytest.param({"extra": '["dry_run"]'}, "extra", marks=pytest.mark.needs("connections_as_written")),
         pytest.param({"extra": "dry_run=true"}, "extra", marks=pytest.mark.needs("connections_as_written")),
+        pytest.param(
+            {"extra": '{"dry_run": true, "dry_run": false}'}, "extra", marks=pytest.mark.needs("connections_as_written")
+        ),
         pytest.param({"extra": "5"}, "extra", marks=pytest.mark.needs("connections_as_written")),
         ({"password": ""}, "password"),
         ({"password": "  "}, "password"),

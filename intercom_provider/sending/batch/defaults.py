@@ -12,8 +12,9 @@ from typing import Any, Final, TypeAlias
 
 from intercom_provider.api.characters import strip_invisible
 from intercom_provider.api.errors import InvalidInputError, Problem
+from intercom_provider.api.json_text import parse_json_text
 from intercom_provider.api.message import MESSAGE_FIELDS
-from intercom_provider.api.values import is_missing, parse_json_text
+from intercom_provider.api.values import is_missing
 
 Params: TypeAlias = dict[str, str]
 
@@ -51,7 +52,7 @@ class Defaults:
     """
 
     def __init__(self, value: object) -> None:
-        data = {} if is_missing(value) else parse_json_text(value)
+        data = {} if is_missing(value) else parse_json_text("defaults", value)
         if not isinstance(data, Mapping):
             raise InvalidInputError.of(
                 "defaults", "must be an object of a message's fields; in a template, end with | tojson"
@@ -70,7 +71,11 @@ class Defaults:
             raise InvalidInputError(
                 Problem(f"defaults.{problem.field}", problem.text) for problem in error.problems
             ) from None
-        self._fields = {name: entry for name, entry in data.items() if name != "params" and not is_missing(entry)}
+        self._fields = {
+            name: parse_json_text(f"defaults.{name}", entry) if name in _STRUCTURED_FIELDS else entry
+            for name, entry in data.items()
+            if name != "params" and not is_missing(entry)
+        }
         self._templates = {name for name in self._fields.keys() - _NEVER_FILLED if _has_placeholder(self._fields[name])}
 
     def apply_defaults(self, message: Mapping[str, Any]) -> CompletedMessage:
@@ -106,7 +111,7 @@ class Defaults:
             missing_params: dict[str, None] = {}
             filling = _Filling(params, missing_params, escape=is_html and name == "body")
             fields[name] = (
-                filling.fill_structure(fields[name]) if name in _STRUCTURED_FIELDS else filling.fill(fields[name])
+                filling.fill_structure(name, fields[name]) if name in _STRUCTURED_FIELDS else filling.fill(fields[name])
             )
             if missing_params:
                 unfilled.add(name)
@@ -120,9 +125,9 @@ class _Filling:
     missing_params: dict[str, None]
     escape: bool
 
-    def fill_structure(self, value: object) -> object:
+    def fill_structure(self, name: str, value: object) -> object:
         """Fill the texts inside an object, parsed first: a param filled into its JSON text could add fields to it."""
-        data = parse_json_text(value)
+        data = parse_json_text(name, value)
         return value if isinstance(data, str) else self.fill(data)
 
     def fill(self, value: object) -> object:
@@ -161,7 +166,7 @@ def _read_params(value: object) -> Params | None:
     """Read params; a param that is None counts as missing."""
     if is_missing(value):
         return None
-    data = parse_json_text(value)
+    data = parse_json_text("params", value)
     if not isinstance(data, Mapping):
         raise InvalidInputError.of("params", "must be an object of names and texts")
     wrong = [name for name, entry in data.items() if entry is not None and not _is_text_or_number(entry)]

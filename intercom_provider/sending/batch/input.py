@@ -11,8 +11,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.api.json_text import parse_json_text
 from intercom_provider.api.message import MESSAGE_FIELDS, parse_message
-from intercom_provider.api.values import is_missing, parse_json_text
+from intercom_provider.api.values import is_missing
 from intercom_provider.fields import Duplicates, is_untemplated
 from intercom_provider.ledger.ledger import message_digest
 from intercom_provider.sending.batch.defaults import CompletedMessage, Defaults
@@ -252,7 +253,7 @@ def _known_defaults(value: object) -> tuple[Defaults, set[str]]:
     is_template = isinstance(value, str) and not is_untemplated(value)
     if is_template or not isinstance(value, str | bytes | int | float | list | tuple | Mapping | None):
         return Defaults({"params": {}}), {*MESSAGE_FIELDS, "params"}
-    data = parse_json_text(value)
+    data = parse_json_text("defaults", value)
     if not isinstance(data, Mapping):
         return Defaults(data), set()
     lazy = {name for name, entry in data.items() if not is_untemplated(entry)}

@@ -11,7 +11,8 @@ from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from intercom_provider.api.errors import InvalidInputError
-from intercom_provider.api.values import is_missing, parse_json_text
+from intercom_provider.api.json_text import RepeatedKeyError, load_json, parse_json_text
+from intercom_provider.api.values import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,7 +188,9 @@ def _parse_line(number: int, text: bytes) -> InputRow:
     except UnicodeDecodeError:
         return InputRow(number, None, "is not UTF-8")
     try:
-        data = json.loads(decoded)
+        data = load_json(decoded)
+    except RepeatedKeyError as error:
+        return InputRow(number, None, str(error))
     except (ValueError, RecursionError):
         return InputRow(number, None, _NOT_JSON_LINES)
     return InputRow(number, data) if isinstance(data, dict) else InputRow(number, None, _NOT_JSON_LINES)
@@ -207,7 +210,7 @@ def open_source(messages: object) -> MessageSource:
         return FileSource(_without_credentials(messages.strip()))
     if isinstance(messages, os.PathLike) or _is_storage_path(messages):
         return FileSource(messages)
-    data = parse_json_text(messages)
+    data = parse_json_text("messages", messages)
     if isinstance(data, list):
         return ListSource(data)
     if isinstance(data, str):

@@ -28,7 +28,7 @@ from intercom_provider.compat import AirflowNotFoundException
 from intercom_provider.ledger.tables import DEFAULT_TABLE, MIGRATIONS, SCHEMA_VERSION, ledger_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from airflow.sdk import Connection
 
@@ -45,6 +45,8 @@ _WAL_PAUSE_SECONDS: Final = 0.02
 _SETUP_LOCK: Final = 0x1_7E4C_0117
 _AIRFLOW_TABLES: Final = frozenset({"dag_run", "task_instance", "alembic_version"})
 _SALT_BYTES: Final = 16
+# Where a connection keeps when its transaction began, by the clock of the database.
+_BEGUN_AT: Final = "intercom_begun_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,24 @@ class Database:
         """
         dialect: Any = postgresql_dialect if self.engine.dialect.name == "postgresql" else sqlite_dialect
         return dialect.insert(table).on_conflict_do_nothing()
+
+    def given_rows(self, columns: Mapping[str, Any]) -> dict[str, sa.ColumnElement[Any]]:
+        """
+        Build the columns of rows that a statement is given as one value, a JSON list of objects.
+
+        A driver takes a round trip, or at least a message, for each of many rows; this takes one for all of them.
+
+        :param columns: The type of each column by its name.
+        :return: The columns; the statement's parameter is called ``rows``.
+        """
+        rows = sa.bindparam("rows", type_=sa.Text)
+        if self.engine.dialect.name == "postgresql":
+            typed = [sa.column(name, kind) for name, kind in columns.items()]
+            function = sa.func.json_to_recordset(sa.cast(rows, postgresql_dialect.JSON))
+            given = function.table_valued(*typed).render_derived("given", with_types=True)
+            return {name: given.c[name] for name in columns}
+        value = sa.func.json_each(rows).table_valued("value", name="given").c.value
+        return {name: sa.func.json_extract(value, f"$.{name}", type_=kind) for name, kind in columns.items()}
 
     def select_newest(self, scope: str, digests: Collection[str]) -> sa.Select[Any]:
         """
@@ -104,13 +124,13 @@ class Database:
 
     def now(self, connection: sa.Connection) -> datetime:
         """
-        Read the database's clock, which all tasks that share a ledger go by.
+        Return when a transaction began by the database's clock, which all tasks that share a ledger go by.
 
-        :param connection: A connection to it.
+        :param connection: A connection to it, in the transaction.
         :return: The moment.
         """
         if self.engine.dialect.name == "postgresql":
-            moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+            moment: datetime = connection.info[_BEGUN_AT]
             return moment.astimezone(UTC)
         # SQLite runs in this process, and has no clock of its own.
         return datetime.now(UTC)
@@ -324,10 +344,12 @@ def _postgres_engine(connection: Connection, conn_id: str) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(begun: sa.Connection) -> None:
-        # One round trip: each of them waits for its turn among the threads that send.
-        begun.exec_driver_sql(
-            f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_SECONDS * 1000};"
-            f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_SECONDS * 1000}"
-        )
+        # One round trip, with the clock that all of them ask for: after each the database's thread waits for its turn
+        # among the threads that send.
+        *_, now = begun.exec_driver_sql(
+            f"SELECT set_config('statement_timeout', '{STATEMENT_TIMEOUT_SECONDS * 1000}', true), "
+            f"set_config('lock_timeout', '{LOCK_TIMEOUT_SECONDS * 1000}', true), clock_timestamp()"
+        ).one()
+        begun.info[_BEGUN_AT] = now
 
     return engine

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
+from intercom_provider.ledger.claims import Claim, Claims, Finished
 from intercom_provider.ledger.database_thread import DEFAULT_LIMIT_SECONDS, Transactions
 from intercom_provider.ledger.ledger import (
     MAX_OPEN_INTENTS,
@@ -32,7 +32,7 @@ from intercom_provider.ledger.ledger import (
     SupersededError,
     may_repeat,
 )
-from intercom_provider.ledger.texts import check_keys, storable
+from intercom_provider.ledger.texts import check_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -141,6 +141,8 @@ class SqlLedger:
         self._owner_id = uuid.uuid4().hex
         self._repeat_after = repeat_after
         self._lease = lease
+        constants = {"scope": self.scope, "campaign": campaign, **owner._asdict()}
+        self._rows = Claims(database, self._owner_id, constants)
         self._transactions = Transactions(database, stopped, limit)
         self._salt = ""
         # The number of each claim that is held, and of the newest attempt of each message that was looked up.
@@ -226,11 +228,26 @@ class SqlLedger:
         token = uuid.uuid4().hex
         # A claim that is released in the same breath keeps its number: nobody can have taken it in between.
         numbers = {digest: self._claims.get(digest, self._newest.get(digest, 0) + 1) for digest in intents}
+        claims = self._possible_claims | self._claims
         begun = _clock()
         renews = begun - self._renewed_at >= self._lease.renew_after * _RENEWED_FROM or not self._claims
         try:
             won, held = self._transactions.run(
-                lambda connection: self._write(connection, token, results, intents, numbers, renews=renews)
+                partial(
+                    self._rows.write,
+                    token=token,
+                    finished=[
+                        Finished(digest, claims[digest], result)
+                        for digest, result in results.items()
+                        if digest in claims
+                    ],
+                    claimed=[
+                        Claim(digest, numbers[digest], None if each.key is None else str(each.key), each.message_type)
+                        for digest, each in intents.items()
+                    ],
+                    lease_seconds=self._lease.seconds,
+                    renews=renews,
+                )
             )
         except BaseException:
             # Whether they were claimed is unknown; none is sent, and the next commit releases those that it is told of.
@@ -252,87 +269,12 @@ class SqlLedger:
     def is_current(self) -> bool:
         """Check whether no later try of the task instance has taken over; False also when it cannot be read."""
         try:
-            return self._transactions.run(self._count_held) >= len(self._claims)
+            return self._transactions.run(self._rows.count) >= len(self._claims)
         except Exception:  # noqa: BLE001 - whatever the database says, it does not confirm this try
             return False
 
     def end_try(self) -> None:
         """Do nothing: the last commit has recorded and released all that is known."""
-
-    def _write(
-        self,
-        connection: sa.Connection,
-        token: str,
-        results: Mapping[str, Result | None],
-        intents: Mapping[str, Intent],
-        numbers: Mapping[str, int],
-        *,
-        renews: bool,
-    ) -> tuple[set[str], int]:
-        table, columns = self._table, self._table.c
-        now = self._database.now(connection)
-        lease_until = now + timedelta(seconds=self._lease.seconds)
-        # In the order of their digests, or two transactions could each wait for a row of the other.
-        claims = self._possible_claims | self._claims
-        finished = sorted((digest, result) for digest, result in results.items() if digest in claims)
-        own = sa.and_(
-            columns.scope == self.scope,
-            columns.digest == sa.bindparam("the_digest"),
-            columns.attempt == sa.bindparam("the_attempt"),
-            columns.owner == self._owner_id,
-        )
-        if recorded := [(digest, result) for digest, result in finished if result is not None]:
-            values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in _columns_of(Result(""))}
-            connection.execute(
-                sa.update(table).where(own).values(**values, token=token, finished_at=now, lease_until=None),
-                [
-                    {
-                        "the_digest": digest,
-                        "the_attempt": claims[digest],
-                        **{f"new_{name}": value for name, value in _columns_of(result).items()},
-                    }
-                    for digest, result in recorded
-                ],
-            )
-        if released := [digest for digest, result in finished if result is None]:
-            connection.execute(
-                sa.delete(table).where(own, columns.outcome.is_(None)),
-                [{"the_digest": digest, "the_attempt": claims[digest]} for digest in released],
-            )
-        if renews:
-            connection.execute(sa.update(table).where(self._still_held).values(lease_until=lease_until))
-        if intents:
-            connection.execute(
-                self._database.insert_new(table),
-                [
-                    {
-                        "scope": self.scope,
-                        "digest": digest,
-                        "attempt": numbers[digest],
-                        "campaign": self.campaign,
-                        "key": None if intent.key is None else str(intent.key),
-                        "message_type": intent.message_type,
-                        **self._owner._asdict(),
-                        "owner": self._owner_id,
-                        "token": token,
-                        "claimed_at": now,
-                        "lease_until": lease_until,
-                    }
-                    for digest, intent in sorted(intents.items())
-                ],
-            )
-        # Of the rows that are held, those of this transaction have its token, whoever asks how often.
-        query = sa.select(columns.digest, columns.token).where(self._still_held)
-        held = connection.execute(query).all()
-        return {digest for digest, written_by in held if written_by == token and digest in intents}, len(held)
-
-    @property
-    def _still_held(self) -> sa.ColumnElement[bool]:
-        return sa.and_(self._table.c.owner == self._owner_id, self._table.c.outcome.is_(None))
-
-    def _count_held(self, connection: sa.Connection) -> int:
-        query = sa.select(sa.func.count()).select_from(self._table).where(self._still_held)
-        return int(connection.execute(query).scalar_one())
 
     def _read(self, connection: sa.Connection, digests: Collection[str]) -> dict[str, Entry]:
         now = self._database.now(connection)
@@ -379,16 +321,6 @@ class SqlLedger:
             .where(*earlier, columns.outcome.is_(None), columns.owner != self._owner_id)
             .values(outcome="unconfirmed", reason=_NO_RESULT, lease_until=None)
         )
-
-
-def _columns_of(result: Result) -> dict[str, str | None]:
-    return {
-        "outcome": result.outcome,
-        "reason": None if result.reason is None else storable(result.reason),
-        "message_id": result.ids.id,
-        "conversation_id": result.ids.conversation_id,
-        "whatsapp_message_id": result.ids.whatsapp_message_id,
-    }
 
 
 def _clock() -> float:

@@ -151,7 +151,7 @@ def _respond(answer: Callable[[], Content], headers: dict[str, str]) -> Response
 
 def _refuse(error: ErrorReply, headers: dict[str, str]) -> Response:
     request_id = str(uuid.uuid4())
-    return _json(error.status, error.body(request_id), {"x-request-id": request_id, **headers})
+    return _json(error.status, error.body(request_id), {"x-request-id": request_id, **headers, **error.headers})
 
 
 def _json(status: int, content: dict[str, Any], headers: dict[str, str]) -> Response:

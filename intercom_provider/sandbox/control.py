@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.sandbox.call import Call, Endpoint, Endpoints
 from intercom_provider.sandbox.error_reply import ErrorReply
-from intercom_provider.sandbox.workspace import NotThereError
+from intercom_provider.sandbox.workspace import DEFAULT_REPLY, NotThereError
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox.workspace import Message
@@ -28,6 +28,7 @@ def _message(call: Call, message: Message) -> dict[str, Any]:
         "id": message.id,
         "message_type": message.message_type,
         "recipient": message.recipient,
+        "contact_id": message.contacts[0].id,
         "time": message.time,
         "whatsapp_message_id": message.whatsapp_message_id,
         "status": _status(call, message),
@@ -115,7 +116,11 @@ def _set_status(call: Call) -> dict[str, Any]:
 
 
 def _reply(call: Call) -> dict[str, Any]:
-    return {"conversation_id": call.state.workspace.reply(_id(call.json(), "message_id"), call.now)}
+    body = call.json()
+    text = body.get("body", DEFAULT_REPLY)
+    if not isinstance(text, str):
+        raise _invalid("body", "must be text")
+    return {"conversation_id": call.state.workspace.reply(_id(body, "message_id"), text, call.now)}
 
 
 def _reset(call: Call) -> dict[str, Any]:
@@ -125,7 +130,7 @@ def _reset(call: Call) -> dict[str, Any]:
 
 def _report(call: Call) -> dict[str, Any]:
     workspace, log = call.state.workspace, call.state.log
-    recipients = Counter(each.recipient for each in workspace.messages)
+    recipients = Counter(each.contacts[0].id for each in workspace.messages)
     return {
         "messages": len(workspace.messages),
         "by_type": Counter(each.message_type for each in workspace.messages),

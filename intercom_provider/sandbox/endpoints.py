@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any, Final
 
+from intercom_provider.sandbox import people_endpoints
+from intercom_provider.sandbox.admins import ADMINS, admin_wire
 from intercom_provider.sandbox.call import Call, Endpoint, Endpoints
 from intercom_provider.sandbox.contacts import WORKSPACE
 from intercom_provider.sandbox.error_reply import ErrorReply
 from intercom_provider.sandbox.exports import BusyError
 from intercom_provider.sandbox.message_rules import check_message
-from intercom_provider.sandbox.versions import CONTACT_BY_EXTERNAL_ID, WHATSAPP, WHATSAPP_IDS
-from intercom_provider.sandbox.workspace import ADMINS, NotThereError
+from intercom_provider.sandbox.paging import make_cursor, parse_cursor
+from intercom_provider.sandbox.versions import WHATSAPP, WHATSAPP_IDS
+from intercom_provider.sandbox.workspace import NotThereError
 
 _REGION_NAMES: Final = {"us": "US", "eu": "Europe", "au": "AU"}
 _MAX_PAGE_SIZE: Final = 100
 _PAGE_SIZES: Final = {str(size): size for size in range(1, _MAX_PAGE_SIZE + 1)}
 _DEFAULT_PAGE_SIZE: Final = "50"
-
-
-def _admin(admin_id: str) -> dict[str, Any]:
-    name = ADMINS[admin_id]
-    return {
-        "type": "admin",
-        "id": admin_id,
-        "name": name,
-        "email": f"{name.split()[0].lower()}@example.com",
-        "away_mode_enabled": False,
-        "away_mode_reassign": False,
-        "has_inbox_seat": True,
-        "team_ids": [],
-    }
 
 
 def _me(call: Call) -> dict[str, Any]:
@@ -44,17 +32,17 @@ def _me(call: Call) -> dict[str, Any]:
         "secure": False,
         "identity_verification": False,
     }
-    return _admin(next(iter(ADMINS))) | {"email_verified": True, "app": app}
+    return admin_wire(next(iter(ADMINS))) | {"email_verified": True, "app": app}
 
 
 def _admins(_: Call) -> dict[str, Any]:
-    return {"type": "admin.list", "admins": [_admin(each) for each in ADMINS]}
+    return {"type": "admin.list", "admins": [admin_wire(each) for each in ADMINS]}
 
 
 def _find_admin(call: Call) -> dict[str, Any]:
     if call.rest not in ADMINS:
         raise ErrorReply(404, "admin_not_found", "Admin not found")
-    return _admin(call.rest)
+    return admin_wire(call.rest)
 
 
 def _create_message(call: Call) -> dict[str, Any]:
@@ -67,7 +55,7 @@ def _create_message(call: Call) -> dict[str, Any]:
         "created_at": message.created_at,
         "message_type": message.message_type,
         "body": wire.get("body"),
-        "owner": _admin(str(wire["from"]["id"])),
+        "owner": admin_wire(str(wire["from"]["id"])),
     }
     reply |= {name: wire[name] for name in ("subject", "template") if wire.get(name)}
     if message.conversation_id:
@@ -83,7 +71,7 @@ def _ruleset_statuses(call: Call) -> dict[str, Any]:
         raise ErrorReply(400, None, "ruleset_id is required")
     per_page = _per_page(call)
     cursor = call.params.get("starting_after")
-    first = _parse_cursor(cursor) if cursor else 0
+    first = parse_cursor(cursor) if cursor else 0
     ruleset = call.state.workspace.rulesets.get(ruleset_id)
     total = ruleset.count_joined(call.now) if ruleset else 0
     last = min(first + per_page, total)
@@ -94,7 +82,7 @@ def _ruleset_statuses(call: Call) -> dict[str, Any]:
             "type": "pages",
             "per_page": per_page,
             "total_pages": -(-total // per_page),
-            "next": {"starting_after": _make_cursor(last)} if last < total else None,
+            "next": {"starting_after": make_cursor(last)} if last < total else None,
         },
         "total_count": total,
         "events": ruleset.events(first, last, call.now) if ruleset else [],
@@ -108,20 +96,6 @@ def _per_page(call: Call) -> int:
     return size
 
 
-def _make_cursor(index: int) -> str:
-    return base64.b64encode(f"after:{index}".encode()).decode()
-
-
-def _parse_cursor(cursor: str) -> int:
-    try:
-        word, index = base64.b64decode(cursor, validate=True).decode().split(":")
-        if word == "after" and index.isdecimal():
-            return int(index)
-    except ValueError:
-        pass
-    raise ErrorReply(400, "parameter_invalid", "starting_after is not a cursor of this list", "starting_after")
-
-
 def _whatsapp_status(call: Call) -> dict[str, Any]:
     whatsapp_message_id = call.params.get("message_id")
     if not whatsapp_message_id:
@@ -130,68 +104,6 @@ def _whatsapp_status(call: Call) -> dict[str, Any]:
         return call.state.workspace.status(whatsapp_message_id, call.now)
     except NotThereError:
         raise ErrorReply(404, "whatsapp_message_not_found", "Whatsapp message not found") from None
-
-
-def _search_conversations(call: Call) -> dict[str, Any]:
-    filters = _filters(call, {"source.id": "=", "contact_ids": "=", "created_at": ">"})
-    found = call.state.workspace.conversations(
-        call.now,
-        message_id=filters.get("source.id"),
-        contact_id=filters.get("contact_ids"),
-        after=_parse_time(filters.get("created_at", "0")),
-    )
-    pages = {"type": "pages", "page": 1, "per_page": 20, "total_pages": len(found)}
-    return {
-        "type": "conversation.list",
-        "conversations": found,
-        "total_count": len(found),
-        "pages": pages,
-    }
-
-
-def _search_contacts(call: Call) -> dict[str, Any]:
-    filters = _filters(call, dict.fromkeys(("email", "phone", "external_id", "id"), "="))
-    if len(filters) > 1:
-        raise ErrorReply(400, "parameter_invalid", "The sandbox searches for contacts by one field", "query")
-    [(field, value)] = filters.items()
-    contact = call.state.workspace.contacts.look_up(field, value, call.now)
-    found = [contact] if contact else []
-    pages = {"type": "pages", "page": 1, "per_page": 50, "total_pages": len(found)}
-    return {"type": "list", "data": found, "total_count": len(found), "pages": pages}
-
-
-def _filters(call: Call, operators: dict[str, str]) -> dict[str, str]:
-    query = call.json().get("query")
-    group = [query]
-    if isinstance(query, dict) and query.get("operator") == "AND" and isinstance(query.get("value"), list):
-        group = query["value"]
-    found = {
-        each["field"]: str(each["value"])
-        for each in group
-        if isinstance(each, dict)
-        and isinstance(each.get("field"), str)
-        and operators.get(each["field"], "") == each.get("operator")
-        and isinstance(each.get("value"), str | int)
-    }
-    if not found or len(found) < len(group):
-        known = ", ".join(f"{field} {operator}" for field, operator in operators.items())
-        raise ErrorReply(
-            400, "parameter_invalid", f"The sandbox searches for {known}, each once, joined by AND", "query"
-        )
-    return found
-
-
-def _parse_time(text: str) -> float:
-    if not text.isdecimal():
-        raise ErrorReply(400, "parameter_invalid", "created_at is a unix timestamp", "query")
-    return float(text)
-
-
-def _find_by_external_id(call: Call) -> dict[str, Any]:
-    contact = call.state.workspace.contacts.look_up("external_id", call.rest, call.now)
-    if contact is None or contact["role"] != "user":
-        raise NotThereError(call.rest)
-    return contact
 
 
 def _start_export(call: Call) -> dict[str, Any]:
@@ -243,9 +155,7 @@ ENDPOINTS: Final[Endpoints] = {
     "POST /messages": Endpoint(_create_message),
     "GET /messages/status": Endpoint(_ruleset_statuses, since=WHATSAPP),
     "GET /messages/whatsapp/status": Endpoint(_whatsapp_status, since=WHATSAPP),
-    "POST /conversations/search": Endpoint(_search_conversations),
-    "POST /contacts/search": Endpoint(_search_contacts),
-    "GET /contacts/find_by_external_id/": Endpoint(_find_by_external_id, since=CONTACT_BY_EXTERNAL_ID),
+    **people_endpoints.ENDPOINTS,
     "POST /export/content/data": Endpoint(_start_export),
     "GET /export/content/data/": Endpoint(_export_status),
     "POST /export/cancel/": Endpoint(_cancel_export),

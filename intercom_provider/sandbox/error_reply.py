@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class ErrorReply(Exception):  # noqa: N818 - a reply, which an endpoint raises instead of returning
@@ -12,14 +15,24 @@ class ErrorReply(Exception):  # noqa: N818 - a reply, which an endpoint raises i
     :param code: Intercom's error code; None for the old shape, which has a message only.
     :param message: the text for people.
     :param field: the field or parameter at fault, if there is one.
+    :param headers: headers that only this reply has.
     """
 
-    def __init__(self, status: int, code: str | None, message: str, field: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str | None,
+        message: str,
+        field: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.field = field
+        self.headers = headers or {}
 
     def body(self, request_id: str) -> dict[str, Any]:
         """Build the body of the reply.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from intercom_provider.sandbox.allowed_hosts import AllowedHosts
 from intercom_provider.sandbox.settings import SandboxSettings
 from intercom_provider.sandbox.state import State
+from intercom_provider.sandbox.workspace import DEFAULT_REPLY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -170,15 +171,16 @@ class Sandbox:
         with self._state.lock:
             self._state.workspace.set_status(whatsapp_message_id, status, error, time.time())
 
-    def reply(self, message_id: str) -> str:
+    def reply(self, message_id: str, body: str = DEFAULT_REPLY) -> str:
         """Reply to a message as the contact.
 
         :param message_id: Intercom's id of the message.
+        :param body: the text of the reply.
         :return: the id of the conversation. Searches find it 5 to 10 sandbox seconds later.
         :raises NotThereError: when there is no such message.
         """
         with self._state.lock:
-            return self._state.workspace.reply(message_id, time.time())
+            return self._state.workspace.reply(message_id, body, time.time())
 
     def reset(self) -> None:
         """Remove all messages, rulesets, exports and requests. The settings stay."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from intercom_provider.sandbox.admins import ADMINS
 from intercom_provider.sandbox.exports import Exports
 from intercom_provider.sandbox.rate_limit import RateLimit
 from intercom_provider.sandbox.request_log import RequestLog
-from intercom_provider.sandbox.workspace import ADMINS, Workspace
+from intercom_provider.sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox.settings import SandboxSettings

@@ -15,6 +15,7 @@ COPIES: Final[Version] = (2, 14)
 RECIPIENT_LISTS: Final[Version] = (2, 14)
 WHATSAPP: Final[Version] = (2, 16)
 WHATSAPP_IDS: Final[Version] = (2, 17)
+EXACT_DATES: Final[Version] = (2, 17)
 PREVIEW: Final[Version] = (99, 0)
 SMS: Final = PREVIEW
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from intercom_provider.sandbox.admins import ADMINS, admin_wire
 from intercom_provider.sandbox.contacts import Contacts, address_of
+from intercom_provider.sandbox.conversations import Conversation, Reply
 from intercom_provider.sandbox.delivery import (
     SeededRandom,
     choose_error,
@@ -19,17 +22,18 @@ from intercom_provider.sandbox.message_rules import recipients_of
 from intercom_provider.sandbox.rulesets import Ruleset
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from intercom_provider.sandbox.contacts import Contact
     from intercom_provider.sandbox.delivery import DeliveryPlan
     from intercom_provider.sandbox.settings import SandboxSettings
 
-ADMINS: Final = {"814860": "Ada Sandbox", "814861": "Ben Sandbox"}
-
-# Sandbox seconds until the status of a new message can be read, and until searches find a conversation.
+# Sandbox seconds until the status of a new message can be read, and until searches find a conversation or a reply.
 STATUS_LAG_SECONDS: Final = 1.0
 MIN_INDEX_LAG_SECONDS: Final = 5.0
 MAX_INDEX_LAG_SECONDS: Final = 10.0
+
+DEFAULT_REPLY: Final = "Thank you"
 
 
 class NotThereError(LookupError):
@@ -43,31 +47,39 @@ class Message:
     :param id: Intercom's id of it, all digits.
     :param message_type: `inapp`, `email`, `whatsapp` or `sms`.
     :param recipient: the first recipient: an id, user_id, email or phone.
+    :param contacts: all whom it is to, which a message to a phone makes known, too.
     :param wire: the body of the request that created it.
     :param time: unix time at which it was created.
     :param created_at: unix seconds as in the reply, backdated if the request asked for it.
     :param whatsapp_message_id: None when WhatsApp did not accept it, and for other types of message.
     :param plan: the plan of its delivery; None for other types than WhatsApp.
     :param random_bytes: its own random bytes.
-    :param conversation_id: None until the contact replies.
-    :param conversation_at: unix time at which the conversation was opened.
-    :param replied_at: unix time of the contact's first reply.
+    :param conversation: None until the contact replies.
     :param forced: (status, unix time, error) that `set_status` forced.
     """
 
     id: str
     message_type: str
     recipient: str
+    contacts: list[Contact]
     wire: dict[str, Any]
     time: float
     created_at: int
     whatsapp_message_id: str | None
     plan: DeliveryPlan | None
     random_bytes: bytes
-    conversation_id: str | None = None
-    conversation_at: float = 0.0
-    replied_at: float | None = None
+    conversation: Conversation | None = None
     forced: tuple[str, float, dict[str, str] | None] | None = None
+
+    @property
+    def conversation_id(self) -> str | None:
+        """The id of its conversation; None until the contact replies."""
+        return self.conversation.id if self.conversation else None
+
+    @property
+    def replied_at(self) -> float | None:
+        """Unix time of the contact's first reply."""
+        return self.conversation.replies[0].time if self.conversation and self.conversation.replies else None
 
 
 class Workspace:
@@ -82,7 +94,8 @@ class Workspace:
         self.messages: list[Message] = []
         self.rulesets: dict[str, Ruleset] = {}
         self._random = SeededRandom(settings.seed, "message")
-        self._sent_to: Counter[tuple[str, str]] = Counter()
+        self._sent_to: Counter[str] = Counter()
+        self._conversations: dict[str, Conversation] = {}
         self._by_id: dict[str, Message] = {}
         self._by_whatsapp_id: dict[str, Message] = {}
 
@@ -94,14 +107,18 @@ class Workspace:
         :raises NotThereError: when the sender or a recipient does not exist.
         """
         sender = wire["from"]
-        recipients = [each for field in ("to", "cc", "bcc") for each in recipients_of(wire, field)]
         if sender.get("type") != "admin" or str(sender["id"]) not in ADMINS:
             raise NotThereError(sender)
         # All of them are requested, because the time of a `soon-` name counts from its first request.
-        unknown = [each for each in recipients if not self.contacts.request_recipient(each, now)]
-        if unknown:
-            raise NotThereError(unknown)
-        message = self._create(wire, now)
+        found = {
+            field: [self.contacts.request_recipient(each, now) for each in recipients_of(wire, field)]
+            for field in ("to", "cc", "bcc")
+        }
+        if None in itertools.chain(*found.values()):
+            raise NotThereError(found)
+        message = self._create(wire, [each for each in found["to"] if each], now)
+        for contact in message.contacts:
+            contact.last_contacted_at = int(now)
         self.messages.append(message)
         self._by_id[message.id] = message
         if message.whatsapp_message_id:
@@ -110,13 +127,13 @@ class Workspace:
             self._open_conversation(message, now)
         return message
 
-    def _create(self, wire: dict[str, Any], now: float) -> Message:
+    def _create(self, wire: dict[str, Any], contacts: list[Contact], now: float) -> Message:
         first = recipients_of(wire)[0]
-        # Keyed by recipient and the number of the message to them, so that every run delivers it alike, in whatever
-        # order senders run.
-        address = address_of(first)
-        self._sent_to[address] += 1
-        random_bytes = self._random.of(f"{address}#{self._sent_to[address]}")
+        # Keyed by contact and the number of the message to them, so that every run delivers it alike, in whatever order
+        # senders run.
+        contact_id = contacts[0].id
+        self._sent_to[contact_id] += 1
+        random_bytes = self._random.of(f"{contact_id}#{self._sent_to[contact_id]}")
         is_whatsapp = wire["message_type"] == "whatsapp"
         plan = None
         if is_whatsapp:
@@ -126,7 +143,8 @@ class Workspace:
         return Message(
             id=str(403_900_000 + number),
             message_type="inapp" if wire["message_type"] == "in_app" else wire["message_type"],
-            recipient=address[1],
+            recipient=address_of(first)[1],
+            contacts=contacts,
             wire=wire,
             time=now,
             created_at=wire.get("created_at") or int(now),
@@ -220,48 +238,42 @@ class Workspace:
         self.rulesets[ruleset_id] = ruleset
         return ruleset
 
-    def reply(self, message_id: str, now: float) -> str:
+    def reply(self, message_id: str, body: str, now: float) -> str:
         """Reply to a message as the contact.
 
         :param message_id: Intercom's id of the message.
+        :param body: the text of the reply.
         :param now: unix time.
         :return: the id of the conversation.
         :raises NotThereError: when there is no such message.
         """
         message = self.message(message_id)
-        if message.replied_at is None:
-            message.replied_at = now
-        return message.conversation_id or self._open_conversation(message, now)
+        conversation = message.conversation or self._open_conversation(message, now)
+        conversation.replies.append(Reply(now, body))
+        message.contacts[0].last_replied_at = int(now)
+        return conversation.id
 
-    def conversations(
-        self, now: float, *, message_id: str | None = None, contact_id: str | None = None, after: float = 0.0
-    ) -> list[dict[str, Any]]:
-        """Return the conversations that a search finds.
+    def conversation(self, conversation_id: str) -> Conversation:
+        """Find a conversation.
 
-        :param now: unix time.
-        :param message_id: Intercom's id of the message that started them; None for any.
-        :param contact_id: the Intercom id of a contact who takes part; None for any.
-        :param after: unix time; only conversations created later are returned.
+        :param conversation_id: Intercom's id of it.
+        :raises NotThereError: when there is no such conversation.
         """
-        messages = self.messages
-        if message_id is not None:
-            messages = [self._by_id[message_id]] if message_id in self._by_id else []
-        indexed = (self._indexed(message, now) for message in messages if message.conversation_id)
-        return [
-            each
-            for each in indexed
-            if each is not None
-            and each["created_at"] > after
-            and (contact_id is None or contact_id in [contact["id"] for contact in each["contacts"]["contacts"]])
-        ]
+        if conversation_id not in self._conversations:
+            raise NotThereError(conversation_id)
+        return self._conversations[conversation_id]
 
-    def _indexed(self, message: Message, now: float) -> dict[str, Any] | None:
-        variation = (MAX_INDEX_LAG_SECONDS - MIN_INDEX_LAG_SECONDS) * message.random_bytes[7] / 255
-        lag = (MIN_INDEX_LAG_SECONDS + variation) / self.settings.speed
-        if now < message.conversation_at + lag:
-            return None
-        replied = message.replied_at is not None and now >= message.replied_at + lag
-        return self._conversation(message, replied=replied)
+    def indexed_conversations(self, message_ids: Sequence[str] | None, now: float) -> list[dict[str, Any]]:
+        """Return the conversations that searches know, in Intercom's format.
+
+        :param message_ids: Intercom's ids of the messages that began them; None for all.
+        :param now: unix time.
+        """
+        candidates: Iterable[Conversation | None] = self._conversations.values()
+        if message_ids is not None:
+            candidates = [self._by_id[each].conversation for each in dict.fromkeys(message_ids) if each in self._by_id]
+        indexed = (each.indexed(now, self.settings.speed) for each in candidates if each)
+        return [each for each in indexed if each]
 
     def _find_recipient(self, whatsapp_message_id: str, now: float) -> tuple[Ruleset, int]:
         for ruleset in self.rulesets.values():
@@ -270,58 +282,26 @@ class Workspace:
                 return ruleset, index
         raise NotThereError(whatsapp_message_id)
 
-    def _open_conversation(self, message: Message, now: float) -> str:
-        message.conversation_id = str(int(message.id) - 188_000_000)
-        message.conversation_at = now
-        return message.conversation_id
-
-    def _conversation(self, message: Message, *, replied: bool) -> dict[str, Any]:
-        opened = int(message.conversation_at)
-        answered = int(message.replied_at) if replied and message.replied_at else None
-        statistics: dict[str, Any] = {"type": "conversation_statistics", "count_conversation_parts": 1}
-        conversation: dict[str, Any] = {
-            "type": "conversation",
-            "id": message.conversation_id,
-            "created_at": opened,
-            "updated_at": answered or opened,
-            "open": True,
-            "state": "open",
-            "read": False,
-            "source": {
-                "type": "conversation" if message.message_type == "inapp" else message.message_type,
-                "id": message.id,
-                "delivered_as": "admin_initiated",
-                "subject": message.wire.get("subject") or "",
-                "body": message.wire.get("body") or "",
-                "author": {
-                    "type": "admin",
-                    "id": str(message.wire["from"]["id"]),
-                    "name": ADMINS[str(message.wire["from"]["id"])],
-                    "email": "",
-                },
-                "attachments": [],
-                "url": None,
-                "redacted": False,
-            },
-            "contacts": {"type": "contact.list", "contacts": self._contacts_of(message)},
-            "statistics": statistics,
+    def _open_conversation(self, message: Message, now: float) -> Conversation:
+        author = admin_wire(str(message.wire["from"]["id"]))
+        source: dict[str, Any] = {
+            "type": "conversation" if message.message_type == "inapp" else message.message_type,
+            "id": message.id,
+            "delivered_as": "admin_initiated",
+            "subject": message.wire.get("subject") or "",
+            "body": message.wire.get("body") or "",
+            "author": {name: author[name] for name in ("type", "id", "name", "email")},
+            "attachments": [],
+            "url": None,
+            "redacted": False,
         }
-        if answered:
-            conversation["first_contact_reply"] = {
-                "created_at": answered,
-                "type": "conversation",
-                "url": None,
-            }
-            statistics |= {"first_contact_reply_at": answered, "last_contact_reply_at": answered}
-            statistics["count_conversation_parts"] = 2
+        variation = (MAX_INDEX_LAG_SECONDS - MIN_INDEX_LAG_SECONDS) * message.random_bytes[7] / 255
+        conversation = Conversation(
+            id=str(int(message.id) - 188_000_000),
+            source=source,
+            contacts=message.contacts,
+            opened=now,
+            lag=MIN_INDEX_LAG_SECONDS + variation,
+        )
+        message.conversation = self._conversations[conversation.id] = conversation
         return conversation
-
-    def _contacts_of(self, message: Message) -> list[dict[str, Any]]:
-        found = []
-        for recipient in recipients_of(message.wire):
-            address, name = address_of(recipient)
-            field = "external_id" if address == "user_id" else address
-            external_id = name if address == "user_id" else None
-            contact_id = self.contacts.id_of(field, name)
-            found.append({"type": "contact", "id": contact_id, "external_id": external_id})
-        return found

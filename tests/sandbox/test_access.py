@@ -88,7 +88,7 @@ def test_sms_needs_preview(api: httpx.Client) -> None:
 
 @pytest.mark.parametrize("field", ["to", "cc", "bcc"])
 def test_lists_of_recipients_need_version_2_14(api: httpx.Client, field: str) -> None:
-    wire = in_app(**{field: [{"type": "user", "id": "1"}, {"type": "lead", "id": "2"}]})
+    wire = in_app(**{field: [{"type": "user", "id": "1"}, {"type": "lead", "id": "lead-2"}]})
     old = api.post("/messages", json=wire, headers={"Intercom-Version": "2.13"})
     assert error_of(old)[:2] == (400, "parameter_invalid")
     assert api.post("/messages", json=wire, headers={"Intercom-Version": "2.14"}).status_code == 200
@@ -98,7 +98,7 @@ def test_lists_of_recipients_need_version_2_14(api: httpx.Client, field: str) ->
     ("field", "value", "newest_without", "oldest_with"),
     [
         ("cc", {"type": "user", "id": "ben"}, "2.13", "2.14"),
-        ("bcc", {"type": "lead", "id": "ben"}, "2.13", "2.14"),
+        ("bcc", {"type": "lead", "id": "lead-ben"}, "2.13", "2.14"),
         ("created_at", 1_700_000_000, "2.10", "2.11"),
         ("bcc", {"type": "user", "email": "ben@example.com"}, "1.4", "Preview"),
         ("created_at", 0, "2.0", "2.17"),

@@ -94,28 +94,25 @@ def test_the_conversations_of_a_contact_are_found_by_their_time(sandbox: Sandbox
     assert began_after(time.time() + 60) == set()
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        None,
-        {},
-        {"field": "state", "operator": "=", "value": "open"},
-        {"operator": "OR", "value": []},
-        {"field": [[]]},
-        {"operator": "AND", "value": []},
-        {
-            "operator": "AND",
-            "value": [
-                {"field": "state", "operator": "=", "value": "open"},
-                {"field": "source.id", "operator": "=", "value": "1"},
-            ],
-        },
-        {"field": "created_at", "operator": ">", "value": "yesterday"},
-    ],
-)
-def test_an_unsupported_search_is_refused(api: httpx.Client, query: dict[str, object] | None) -> None:
-    response = api.post("/conversations/search", json={"query": query})
-    assert (response.status_code, response.json()["errors"][0]["code"]) == (400, "parameter_invalid")
+def test_a_conversation_is_read_with_its_replies_at_once(sandbox: Sandbox, api: httpx.Client) -> None:
+    sandbox.settings.speed = 1
+    message_id = api.post("/messages", json=in_app(to={"type": "user", "user_id": "7"})).json()["id"]
+    conversation_id = sandbox.reply(message_id, "2 < 3?")
+    assert sandbox.reply(message_id) == conversation_id
+    conversation = api.get(f"/conversations/{conversation_id}").raise_for_status().json()
+    parts = conversation["conversation_parts"]["conversation_parts"]
+    assert [each["body"] for each in parts] == ["<p>2 &lt; 3?</p>", "<p>Thank you</p>"]
+    [contact] = conversation["contacts"]["contacts"]
+    assert contact["external_id"] == "7"
+    assert {each["author"]["id"] for each in parts} == {contact["id"]}
+    assert {each["author"]["type"] for each in parts} == {"user"}
+    assert conversation["statistics"]["count_conversation_parts"] == 3
+    assert about(api, message_id) == []
+
+
+def test_an_unknown_conversation_is_not_found(api: httpx.Client) -> None:
+    response = api.get("/conversations/1")
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (404, "not_found")
 
 
 def test_a_reply_to_an_unknown_message_is_an_error(sandbox: Sandbox) -> None:

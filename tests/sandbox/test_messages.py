@@ -132,6 +132,7 @@ def test_a_body_other_than_a_json_object_is_invalid(api: httpx.Client, body: byt
         in_app(to=[{"type": "user", "id": "ada"}, UNKNOWN]),
         in_app(cc=UNKNOWN),
         in_app(to={"type": "user", "id": "lead-7"}),
+        in_app(to={"type": "lead", "id": "ada"}),
     ],
 )
 def test_a_missing_sender_or_recipient_is_not_found(sandbox: Sandbox, api: httpx.Client, wire: dict[str, Any]) -> None:
@@ -160,7 +161,7 @@ def test_the_admin_id_may_be_text_or_a_number(sandbox: Sandbox, api: httpx.Clien
 
 
 def test_a_list_makes_one_message(sandbox: Sandbox, api: httpx.Client) -> None:
-    wire = in_app(to=[{"type": "user", "id": "ada"}, {"type": "lead", "id": "ben"}])
+    wire = in_app(to=[{"type": "user", "id": "ada"}, {"type": "lead", "id": "lead-ben"}])
     assert api.post("/messages", json=wire).status_code == 200
     assert [each.recipient for each in sandbox.messages] == ["ada"]
 

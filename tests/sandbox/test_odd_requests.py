@@ -124,11 +124,21 @@ VALID_BODIES: Final[dict[str, list[dict[str, Any]]]] = {
         {"query": {"operator": "AND", "value": [QUERY, {"field": "created_at", "operator": ">", "value": 1}]}},
         {"query": QUERY},
     ],
-    "/contacts/search": [{"query": {"field": "email", "operator": "=", "value": "a@example.com"}}],
+    "/contacts": [
+        {"role": "user", "external_id": "7", "email": "a@example.com", "phone": "+1", "custom_attributes": {}}
+    ],
+    "/contacts/search": [
+        {
+            "query": {"operator": "OR", "value": [{"field": "email", "operator": "IN", "value": ["a@example.com"]}]},
+            "pagination": {"per_page": 1, "starting_after": "YWZ0ZXI6MQ=="},
+            "sort": {"field": "created_at", "order": "ascending"},
+        },
+        {"query": {"field": "created_at", "operator": ">", "value": 1}},
+    ],
     "/export/content/data": [{"created_at_after": 1, "created_at_before": 2}],
     "/_sandbox/rulesets": [{"id": "77", "size": 3, "over": 1, "events": [{"status": "read"}]}],
     "/_sandbox/status": [{"whatsapp_message_id": "x", "status": "failed", "error": {"message": "m", "details": "d"}}],
-    "/_sandbox/reply": [{"message_id": "403900001"}],
+    "/_sandbox/reply": [{"message_id": "403900001", "body": "Yes"}],
 }
 
 
@@ -144,7 +154,7 @@ def refuse_constant(name: str) -> float:
 
 def check(response: httpx.Response, request: object) -> None:
     """Check that a reply is one that Intercom could have given."""
-    assert response.status_code in {200, 400, 401, 403, 404, 406, 422, 429}, (request, response.status_code)
+    assert response.status_code in {200, 400, 401, 403, 404, 406, 409, 410, 422, 429}, (request, response.status_code)
     if response.request.method == "HEAD" or response.headers["content-type"] == "application/octet-stream":
         return
     body = json.loads(response.content.decode(), parse_constant=refuse_constant)

@@ -43,7 +43,7 @@ _MAX_WRITE_BYTES: Final = 2**16
 def _delay(request: Request, pacer: Pacer, reservation: Reservation) -> float | NoReply:
     """Return the seconds until the request may ask again, 0 when it may go, or an outcome when that is too late."""
     now = time.time()
-    delay = pacer.delay_for(reservation, now)
+    delay = pacer.delay_for(reservation, time.monotonic())
     if request.deadline is not None and now + delay >= request.deadline:
         return NoReply("there was no time left to ask", sent=False, now=now, late=True)
     if reservation.news:
@@ -131,7 +131,7 @@ class IntercomClient:
         """
         # A flow repeats a send only after an answer that rules out that Intercom has read it.
         self.may_have_sent = False
-        reservation = Reservation(time.time() + request.after, share=request.share)
+        reservation = Reservation(time.monotonic() + request.after, share=request.share)
         try:
             while delay := self._delay(request, reservation):
                 if isinstance(delay, NoReply):
@@ -139,7 +139,7 @@ class IntercomClient:
                 time.sleep(min(delay, _STOP_CHECK_SECONDS))
             answer = self._ask(request)
             if isinstance(answer, Reply):
-                self._pacer.observe(answer.status, answer.headers, answer.now)
+                self._pacer.observe(answer.status, answer.headers, answer.monotonic, answer.now)
             return answer
         finally:
             self._pacer.release(reservation)
@@ -263,7 +263,7 @@ class AsyncIntercomClient:
         :param request: The request that the flow yielded.
         :return: The reply, or why there is none; to be sent to the flow.
         """
-        reservation = Reservation(time.time() + request.after, share=request.share)
+        reservation = Reservation(time.monotonic() + request.after, share=request.share)
         try:
             while delay := _delay(request, self._pacer, reservation):
                 if isinstance(delay, NoReply):
@@ -271,7 +271,7 @@ class AsyncIntercomClient:
                 await asyncio.sleep(delay)
             answer = await self._ask(request)
             if isinstance(answer, Reply):
-                self._pacer.observe(answer.status, answer.headers, answer.now)
+                self._pacer.observe(answer.status, answer.headers, answer.monotonic, answer.now)
             return answer
         finally:
             self._pacer.release(reservation)

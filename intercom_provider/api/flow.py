@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
@@ -100,6 +101,7 @@ class Reply:
     :param body: The body.
     :param now: When it arrived, in epoch seconds.
     :param token: The token that was sent, which an error must not repeat.
+    :param monotonic: When it arrived, by the monotonic clock (default: now), for durations.
     """
 
     status: int
@@ -107,6 +109,7 @@ class Reply:
     body: bytes = field(repr=False)
     now: float
     token: str = field(default="", repr=False)
+    monotonic: float = field(default_factory=time.monotonic, compare=False)
     _models: dict[type, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def read(self, model: type[M]) -> M:
@@ -123,7 +126,8 @@ class Reply:
         return found
 
 
-class NoReply(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NoReply:
     """
     The outcome of a request that got no reply: a value, not an exception.
 
@@ -131,12 +135,14 @@ class NoReply(NamedTuple):
     :param sent: Whether the request may have reached Intercom.
     :param now: When it ended, in epoch seconds.
     :param late: Whether the request was not made because its deadline had passed (default False).
+    :param monotonic: When it ended, by the monotonic clock (default: now), for durations.
     """
 
     why: str
     sent: bool
     now: float
     late: bool = False
+    monotonic: float = field(default_factory=time.monotonic, compare=False)
 
 
 class WrongReplyError(ValueError):
@@ -203,11 +209,11 @@ def request_with_retries(request: Request, read: Read[T], limits: RetryLimits) -
             return verdict
         if isinstance(verdict.error, NotFoundError):
             contacts_tried += 1
-            contact_until = contact_until or answer.now + limits.contact_wait
+            contact_until = contact_until or answer.monotonic + limits.contact_wait
             # The last attempt is at the very end of the wait, so a contact that appears within it is found.
             first = limits.contact_pause
             pause = _backoff(contacts_tried, _MAX_CONTACT_PAUSES * first, first)
-            wait = min(pause, contact_until - answer.now)
+            wait = min(pause, contact_until - answer.monotonic)
             over = wait <= 0
         else:
             tried += 1

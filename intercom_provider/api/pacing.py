@@ -96,8 +96,8 @@ class Reservation:
     """
     One request's state in a pacer, from the first question to its end.
 
-    :param due: The earliest time to go, in epoch seconds (default 0: at once).
-    :param slot: When the request may go, in epoch seconds; None (default) while it has no slot.
+    :param due: The earliest time to go, by the clock of the pacer (default 0: at once).
+    :param slot: When the request may go, by the same clock; None (default) while it has no slot.
     :param news: Whether the last delay should be logged: it is new, and no other request has logged it.
     :param reported: Whether a delay of this request has been reported as news.
     :param share: The share of each announced window that all requests with a share may use together; None
@@ -202,11 +202,11 @@ class Pacer:
         Return how long a request has to wait before it goes or asks again.
 
         :param reservation: The request's reservation.
-        :param now: This machine's clock, in epoch seconds.
+        :param now: Seconds of a clock that is never set, such as ``time.monotonic``.
         :return: Seconds; 0 when it may go now.
         """
         with self._lock:
-            # A time that is further ahead is from before the clock was set back.
+            # A time that is further ahead is from before that clock was set back.
             self._closed_until = min(self._closed_until, now + MAX_DELAY_SECONDS + _OPENING_MARGIN_SECONDS)
             closed, early = self._closed_until - now, reservation.due - now
             reservation.news = False
@@ -227,20 +227,23 @@ class Pacer:
             reservation.slot = min(reservation.slot, now + _MAX_AHEAD_SECONDS)
             return max(0.0, reservation.slot - now)
 
-    def observe(self, status: int, headers: Mapping[str, str], now: float) -> None:
+    def observe(self, status: int, headers: Mapping[str, str], now: float, epoch_now: float | None = None) -> None:
         """
         Record a reply.
 
         :param status: Its HTTP status.
         :param headers: Its headers.
-        :param now: This machine's clock when it arrived, in epoch seconds.
+        :param now: When it arrived, by the clock of :meth:`delay_for`.
+        :param epoch_now: When it arrived, in epoch seconds, which stands in for a ``Date`` that the reply lacks; None
+            (default) when ``now`` is in epoch seconds.
         """
         left = _number(headers.get("x-ratelimit-remaining"))
+        epoch_now = now if epoch_now is None else epoch_now
         with self._lock:
-            end = self._learn(status, headers, left, now)
+            end = self._learn(status, headers, left, now, server_time(headers, epoch_now))
             if status != _TOO_MANY_REQUESTS and (left is None or left > 0):
                 return
-            wait = seconds_until_open(headers, now) or 0.0
+            wait = seconds_until_open(headers, epoch_now) or 0.0
             if end is not None and "retry-after" not in headers:
                 # The window's end, from many replies, is more exact than one reply, whose Date may be a second old.
                 wait = end - now
@@ -266,10 +269,11 @@ class Pacer:
         if self._probe is reservation:
             self._probe = None
 
-    def _learn(self, status: int, headers: Mapping[str, str], left: float | None, now: float) -> float | None:
-        """Record the window of a reply; return its end by this machine's clock, None when the headers are unusable."""
+    def _learn(
+        self, status: int, headers: Mapping[str, str], left: float | None, now: float, clock: float
+    ) -> float | None:
+        """Record the window of a reply; return its end by the pacer's clock, None when the headers are unusable."""
         limit, reset = _number(headers.get("x-ratelimit-limit")), _number(headers.get("x-ratelimit-reset"))
-        clock = server_time(headers, now)
         if limit is None or left is None or reset is None or limit < 1 or reset - clock > MAX_DELAY_SECONDS:
             # An error may come from a proxy in place of Intercom, so it does not show that there is no limit.
             if status < _SERVER_ERROR and status != _TOO_MANY_REQUESTS:

@@ -22,6 +22,7 @@ for good, because messages move between pages; polling less often, because then 
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
@@ -259,7 +260,8 @@ class _PageCounter:
     def __init__(self, settled: frozenset[str], created_after: float | None, observe: Observe) -> None:
         self.counter, self.earlier = StatusCounter(), StatusCounter()
         self._settled = settled
-        self._created_after = created_after
+        # Intercom counts in whole seconds, so a fraction would leave out what came in the same second.
+        self._created_after = None if created_after is None else math.floor(created_after)
         self._observe = observe
 
     def add(self, page: StatusPage) -> int:
@@ -268,7 +270,8 @@ class _PageCounter:
         self.counter.unreadable += page.unreadable
         for event in page.events:
             status, reason = read_status(event.status)
-            if self._created_after and event.created_at is not None and event.created_at < self._created_after:
+            since, created_at = self._created_after, event.created_at
+            if since is not None and created_at is not None and created_at < since:
                 self.earlier.add(event.whatsapp_message_id, status)
                 continue
             self.counter.add(event.whatsapp_message_id, status)

@@ -173,7 +173,7 @@ def test_an_interrupted_request_releases_its_reservation() -> None:
 
 def test_a_deadline_that_passes_before_its_turn_is_too_late_in_both_drivers() -> None:
     pacer = Pacer(0.8)
-    pacer.observe(429, {"retry-after": "5"}, time.time())
+    pacer.observe(429, {"retry-after": "5"}, time.monotonic(), time.time())
 
     async def ask(settings: Settings, request: Request) -> Answer:
         async with AsyncIntercomClient(settings, pacer=pacer) as client:

@@ -35,6 +35,7 @@ from tests.support.drivers import (
     together,
 )
 from tests.support.hostile import (
+    Act,
     Hostile,
     answer,
     close_when_idle,
@@ -149,6 +150,34 @@ def test_a_contact_that_turns_up_at_the_end_of_the_wait_gets_its_message() -> No
             return seen.end, seen.created
 
     assert in_both_drivers(meet) == ("ok", 1)
+
+
+@both_drivers
+@pytest.mark.parametrize("hours", [-1, 1])
+@pytest.mark.parametrize(
+    "refusal", [NOT_FOUND, rate_limited(), rate_limited(retry_after="1")], ids=["404", "429", "1 s"]
+)
+def test_a_clock_that_is_set_changes_no_pause(
+    driver: str, hours: int, refusal: Act, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Hostile() as server:
+        server.script(refusal)
+        now = time.time
+        monkeypatch.setattr("time.time", lambda: now() + 3_600 * hours * bool(server.requests))
+        began = time.monotonic()
+        seen = see(server, driver, "send", settings_for(server.url), RetryLimits(contact_wait=30))
+        assert (seen.end, seen.created) == ("ok", 1)
+        assert time.monotonic() - began < 60
+
+
+@both_drivers
+def test_a_time_that_people_name_follows_the_clock_that_is_set(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Hostile() as server:
+        server.script(NOT_FOUND)
+        now = time.time
+        monkeypatch.setattr("time.time", lambda: now() + 3_600 * bool(server.requests))
+        limits = RetryLimits(contact_wait=3, deadline=now() + 1_800)
+        assert see(server, driver, "send", settings_for(server.url), limits) == Seen("ExpiredError", 1, 0)
 
 
 def test_a_contact_that_does_not_turn_up_ends_the_wait_in_time() -> None:

@@ -184,6 +184,16 @@ def test_only_events_after_created_after_are_waited_for(sandbox: Sandbox) -> Non
     assert wait.summary == Summary(total=100, delivered=100)
 
 
+@pytest.mark.parametrize("since", [2_000, 2_000.0, 2_000.25, 2_000.999])
+def test_an_event_of_the_second_of_created_after_counts(sandbox: Sandbox, since: float) -> None:
+    times = {"wamid.before": 1_999, "wamid.same": 2_000, "wamid.after": 2_001}
+    events = [{"whatsapp_message_id": name, "status": "read", "created_at": at} for name, at in times.items()]
+    sandbox.add_ruleset("7", events=events)
+    wait = PolledWait(sandbox, RulesetTarget("7", created_after=since), expected_count=2)
+    assert wait.poll() == "settled"
+    assert wait.summary == Summary(total=2, read=2)
+
+
 def test_a_message_that_moves_while_the_list_is_read_is_not_lost_with_created_after() -> None:
     old, first = hostile.event("wamid.1", "read", created_at=1_000), hostile.event("wamid.2", "read", created_at=3_000)
     moved = hostile.event("wamid.3", "failed", created_at=3_000)

@@ -178,7 +178,7 @@ class BatchRun:
 
     def _collect_results(self, timeout: float) -> None:
         if self._delayed:
-            timeout = max(_MIN_TAKE_SECONDS, min(timeout, self._delayed[0][0] - time.time()))
+            timeout = max(_MIN_TAKE_SECONDS, min(timeout, self._delayed[0][0] - time.monotonic()))
         in_flight = self._threads.take(timeout)
         while in_flight is not None:
             self._answered_since_commit += 1
@@ -191,17 +191,18 @@ class BatchRun:
             in_flight = self._threads.take(0.0)
 
     def _delay(self, in_flight: MessageInFlight) -> None:
-        due = time.time() + in_flight.request.after
+        due = in_flight.request.after
         if in_flight.request.deadline is not None:
             # A client would not wait past the deadline either.
-            due = min(due, in_flight.request.deadline)
+            due = min(due, in_flight.request.deadline - time.time())
+        due += time.monotonic()
         heapq.heappush(self._delayed, (due, in_flight.item.index, in_flight))
         in_flight.request = replace(in_flight.request, after=0.0)
         self._uncommitted[in_flight.item.digest] = None
 
     @property
     def _has_due_message(self) -> bool:
-        return bool(self._delayed) and self._delayed[0][0] <= time.time()
+        return bool(self._delayed) and self._delayed[0][0] <= time.monotonic()
 
     def _is_time_to_commit(self) -> bool:
         waited = time.monotonic() - self._committed_at

@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk import DAG
 
 from intercom_provider.notifications.once import MAX_DATABASE_SECONDS
-from tests.notifications.test_message import Fails, alert, bodies
+from tests.support.alerts import Fails, alert, bodies
 from tests.support.hostile import drop, never_accepting
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk import DAG
 
-from tests.notifications.test_message import Fails, alert, awaited, bodies
+from tests.support.alerts import Fails, alert, awaited, bodies
 
 if TYPE_CHECKING:
     from tests.support.hostile import Hostile

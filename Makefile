@@ -54,7 +54,7 @@ test-docs: setup ## Run the code of the documentation, and the examples (two min
 test-faults: setup ## Kill batches, and break their ledger's database (three minutes; ARGS as above)
 	@$(PYTHON) -m pytest tests/faults $(ARGS)
 
-test-system: setup ## Kill, clear and hand over tasks on a real Airflow (five minutes; ARGS as above)
+test-system: setup ## Kill, clear and hand over tasks on a real Airflow (seven minutes; ARGS as above)
 	@$(PYTHON) -m pytest tests/system $(ARGS)
 
 # An environment for each cell in .venv-matrix; a Python is found by its name, such as python3.13.
@@ -71,7 +71,7 @@ DISTRIBUTED := .venv-distributed/bin/python
 	@touch $@
 
 # PostgreSQL and Redis are those of this machine; what it lacks is fetched from Debian's packages, and not installed.
-test-distributed: .venv-distributed/.installed ## A campaign over two Celery workers, one of which is killed (five minutes)
+test-distributed: .venv-distributed/.installed ## Campaigns over two Celery workers, one of which is killed (five minutes)
 	@$(DISTRIBUTED) -m pytest tests/distributed $(ARGS)
 
 BROWSER := .venv-browser/bin/python

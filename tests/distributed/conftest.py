@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -12,11 +13,11 @@ from demo.machinery import Sandbox, sandbox
 from tests.distributed.servers import serving
 from tests.support.airflow_instance import AirflowInstance, end_on_signals
 from tests.support.debian import MissingError
+from tests.support.eventually import until
 from tests.support.project import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.distributed.servers import Servers
 
@@ -26,6 +27,9 @@ WORKERS: Final = ("worker-1", "worker-2")
 SLOTS: Final = 2
 LIMIT: Final = 1_000
 """The requests that the sandbox allows in each 10 seconds, from all workers together."""
+
+_READY: Final = " ready."
+"""What a worker logs when it takes tasks."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
@@ -45,7 +49,7 @@ def home() -> Path:
 @pytest.fixture(scope="session")
 def intercom(home: Path) -> Iterator[Sandbox]:
     """Start a sandbox in a process of its own, in which some messages fail and deliveries take minutes."""
-    options = {"rate-limit": LIMIT, "latency": 0.01, "failures": 0.01, "speed": 0.1}
+    options = {"rate-limit": LIMIT, "latency": 0.01, "failures": 0.01, "speed": 0.2}
     words = [word for option, value in options.items() for word in (f"--{option}", str(value))]
     with home.joinpath("intercom.log").open("w") as log, sandbox(*words, log=log) as server:
         yield server
@@ -65,20 +69,34 @@ def servers(home: Path) -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def airflow(home: Path, servers: Servers, intercom: Sandbox) -> Iterator[AirflowInstance]:
-    """Start an Airflow with its workers and one of the examples."""
+    """Start an Airflow with its workers, one of the examples, and three DAGs that share a campaign."""
     # Only this example, because others have a schedule.
     dags = home / "dags"
     dags.mkdir(exist_ok=True)
     shutil.copy(PROJECT / "example_dags" / f"{DAG_ID}.py", dags)
+    shutil.copy(Path(__file__).parent / "dags" / "thirds.py", dags)
     instance = AirflowInstance(
         home / "airflow",
         dags,
-        {"intercom_default": {**intercom.connection, "extra": {"admin_id": "814860"}}},
+        {
+            "intercom_default": {**intercom.connection, "extra": {"admin_id": "814860"}},
+            "ledger": servers.ledger,
+        },
         settings=_settings(servers),
         parts={name: _worker(name) for name in WORKERS},
     )
     with instance:
         yield instance
+
+
+def start_missing_workers(airflow: AirflowInstance) -> None:
+    """Start the workers that a test has killed, and wait until they take tasks."""
+    for name in WORKERS:
+        if not airflow.is_started(name):
+            log = airflow.logs / f"{name}.log"
+            before = log.read_text(encoding="utf-8").count(_READY)
+            airflow.start(name)
+            until(lambda: log.read_text(encoding="utf-8").count(_READY) > before, f"{name}", within=120)  # noqa: B023 - waited for here
 
 
 def _worker(name: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import secrets
 import socket
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from tests.support.eventually import until
 from tests.support.postgres import OWNER, serve_postgres
@@ -18,18 +18,30 @@ if TYPE_CHECKING:
 
     from tests.support.server_process import ServerFolder
 
+_LEDGER: Final = "marketing"
+
 
 @dataclass(frozen=True, slots=True)
 class Servers:
     """
     The addresses of the servers.
 
-    :param postgres: The database's address, without its scheme.
+    :param postgres: The address of Airflow's database, without its scheme.
     :param redis: The address of Redis.
+    :param ledger: The Airflow connection of the ledger's database, on the same server.
     """
 
     postgres: str
     redis: str
+    ledger: dict[str, Any]
+
+    def ask_ledger(self, query: str) -> list[tuple[Any, ...]]:
+        """Query the ledger's database."""
+        import psycopg
+
+        place = {name: self.ledger[name] for name in ("host", "port", "password")}
+        with psycopg.connect(**place, user=self.ledger["login"], dbname=_LEDGER) as connection:
+            return connection.execute(query.encode()).fetchall()
 
 
 @contextmanager
@@ -45,8 +57,11 @@ def serving(folder: Path, log: IO[bytes]) -> Iterator[Servers]:
     with ExitStack() as stack:
         files = stack.enter_context(server_folder(folder, log))
         postgres = stack.enter_context(serve_postgres(files))
+        postgres.execute(f"CREATE DATABASE {_LEDGER}")
         yield Servers(
-            f"{OWNER}:{postgres.password}@127.0.0.1:{postgres.port}/postgres", stack.enter_context(_redis(files))
+            postgres=f"{OWNER}:{postgres.password}@127.0.0.1:{postgres.port}/postgres",
+            redis=stack.enter_context(_redis(files)),
+            ledger={**postgres.connection(), "schema": _LEDGER},
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from intercom_provider.ledger.task_state import MAX_OPEN_INTENTS
 from tests.distributed.conftest import DAG_ID, LIMIT, SLOTS, WORKERS
 from tests.support.eventually import until
 from tests.support.results import read_last_try
@@ -142,7 +143,7 @@ def test_every_recipient_without_a_message_is_reported_as_unconfirmed(campaign: 
     # Only chunks of the killed worker have unconfirmed messages: those with an intent and without a result.
     unconfirmed = Counter(campaign.lines[phone]["chunk"] for phone in outcomes["unconfirmed"])
     assert unconfirmed.keys() <= campaign.lost
-    assert all(number <= 200 for number in unconfirmed.values())
+    assert all(number <= MAX_OPEN_INTENTS for number in unconfirmed.values())
 
 
 def test_the_summaries_count_every_message(campaign: Campaign) -> None:
@@ -164,9 +165,11 @@ def test_the_summaries_count_every_message(campaign: Campaign) -> None:
     summary, statuses = campaign.summary, Counter(known.values())
     assert summary["total"] == MESSAGES
     assert summary["settled"]
-    assert summary["failed"] == statuses["failed"] + totals["rejected"]
-    assert summary["pending"] == statuses["sent"] + totals["unconfirmed"]
-    assert summary["reached"] == statuses["delivered"] + statuses["read"]
+    # Deliveries went on after the sensor's last look.
+    assert summary["failed"] <= statuses["failed"] + totals["rejected"]
+    assert summary["pending"] >= statuses["sent"] + totals["unconfirmed"]
+    assert summary["reached"] <= statuses["delivered"] + statuses["read"]
+    assert summary["failed"] + summary["pending"] + summary["reached"] == MESSAGES
 
 
 def test_the_shared_limit_is_held(campaign: Campaign) -> None:

@@ -106,6 +106,10 @@ class AirflowInstance:
         """Start one of the processes."""
         self._launch(name, *self._commands[name])
 
+    def is_started(self, name: str) -> bool:
+        """Check whether one of the processes was started, and not killed since."""
+        return name in self._processes
+
     def kill(self, name: str) -> None:
         """End a process and all that it has started with SIGKILL."""
         process = self._processes.pop(name)
@@ -127,6 +131,11 @@ class AirflowInstance:
         """Send a request to Airflow's REST API, and return the body of the reply."""
         for _ in range(_MAX_ATTEMPTS):
             reply = self._http.request(method, path, json=body)
+            if reply.status_code == httpx.codes.UNAUTHORIZED:
+                # Everybody is an administrator, but Airflow 3.1 gives everybody a token first.
+                token = self._http.get(f"{self.url}/auth/token").raise_for_status().json()["access_token"]
+                self._http.headers["Authorization"] = f"Bearer {token}"
+                continue
             if reply.status_code != httpx.codes.INTERNAL_SERVER_ERROR or "Database error" not in reply.text:
                 break
         assert reply.is_success, f"{method} {path}: {reply.status_code} {reply.text}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from tests.support.hostile import Hostile, connection_to, event, never_accepting
 from tests.support.project import PROJECT
 
 from .campaign import KilledCampaign, SandboxProcess, kill_again_and_again
+from .ledgers import SystemLedger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +24,8 @@ HOME: Final = PROJECT / ".airflow" / "system"
 DAGS: Final = Path(__file__).parent / "dags"
 
 _SETTINGS: Final = {
-    # For the campaign, a suspended task, its next try, and the task of a test.
-    "AIRFLOW__CORE__PARALLELISM": "4",
+    # For the campaign, a suspended task, its next try, and the task of a test; or for five runs at once.
+    "AIRFLOW__CORE__PARALLELISM": "6",
     # Seconds without a heartbeat after which Airflow fails a task; the default is five minutes.
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
@@ -40,7 +42,13 @@ def _wants_campaign(item: pytest.Item) -> bool:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
-    """Print the folder of Airflow's logs if a test failed."""
+    """Print what became of killed tasks, for docs/reliability.md, and the folder of Airflow's logs if a test failed."""
+    reports = terminalreporter.getreports("passed")
+    kills = [value for report in reports for name, value in report.user_properties if name == "kill"]
+    if kills:
+        terminalreporter.write_line(f"Killed tasks on Airflow {version('apache-airflow-core')}:")
+    for kill in kills:
+        terminalreporter.write_line(f"  {kill}")
     if exitstatus and HOME.is_dir():
         terminalreporter.write_line(f"Airflow's logs: {HOME.relative_to(PROJECT)}/logs")
 
@@ -116,3 +124,18 @@ def airflow(_airflow: AirflowInstance) -> AirflowInstance:
     """Return the Airflow, with its variables reset."""
     _airflow.set_variable("on_unconfirmed", "fail")
     return _airflow
+
+
+@pytest.fixture(
+    params=[pytest.param("state store", marks=pytest.mark.needs("task_state_store")), "SQLite", "PostgreSQL"]
+)
+def ledger(request: pytest.FixtureRequest, airflow: AirflowInstance) -> SystemLedger:
+    """Return each kind of ledger, connected to Airflow."""
+    if request.param == "state store":
+        return SystemLedger()
+    if request.param == "SQLite":
+        found = SystemLedger("ledger_sqlite", file=HOME / "ledger.db")
+    else:
+        found = SystemLedger("ledger_postgres", postgres=request.getfixturevalue("postgres"))
+    found.connect(airflow)
+    return found

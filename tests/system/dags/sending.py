@@ -29,7 +29,9 @@ def _die(moment: str, context: Context) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-with DAG("sending", schedule=None, params={"die": "never", "first_conn": "intercom_default", "repeat": "never"}):
+PARAMS = {"die": "never", "first_conn": "intercom_default", "repeat": "never", "ledger": ""}
+
+with DAG("sending", schedule=None, params=PARAMS):
     SendMessageOperator(
         task_id="send",
         message_type="email",
@@ -39,6 +41,7 @@ with DAG("sending", schedule=None, params={"die": "never", "first_conn": "interc
         repeat="{{ params.repeat }}",
         # A variable, because a test changes it after the run has started, when its params are fixed.
         on_unconfirmed="{{ var.value.get('on_unconfirmed', 'fail') }}",
+        ledger_conn_id="{{ params.ledger }}",
         intercom_conn_id="{{ params.first_conn if ti.try_number == 1 else 'intercom_default' }}",
         retries=2,
         retry_delay=timedelta(seconds=1),

@@ -99,7 +99,7 @@ BENCH := .venv-bench/bin/python
 	@$(BENCH) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-bench: .venv-bench/.installed ## Compare with what one would write instead (twenty minutes; make bench ARGS="send reading")
+bench: .venv-bench/.installed ## Compare with what one would write instead (half an hour; make bench ARGS="send reading")
 	@$(BENCH) -m benchmarks $(ARGS)
 
 format: setup ## Put the code into its form

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from intercom_provider.sandbox.allowed_hosts import parse_host
 from intercom_provider.sandbox.contacts import MAGIC_NAMES
 from intercom_provider.sandbox.delivery import MAGIC_ENDINGS
+from intercom_provider.sandbox.faults import FAULTS
+from intercom_provider.sandbox.faults import MAGIC_ENDINGS as FAULT_ENDINGS
 from intercom_provider.sandbox.server import Sandbox
 from intercom_provider.sandbox.settings import SandboxSettings
 
@@ -170,6 +172,7 @@ def add_options(add: Callable[..., object]) -> None:
 def magic_table() -> str:
     """Return the table of magic recipients for the help text."""
     phones = [f"  a phone ending in {ending}: {effect}" for ending, (_, effect) in MAGIC_ENDINGS.items()]
+    phones += [f"  a phone ending in {ending}: {FAULTS[fault].effect}" for ending, fault in FAULT_ENDINGS.items()]
     names = [f"  an id, user_id or email {name}: {effect}" for name, effect in MAGIC_NAMES.items()]
     return "\n".join(["magic recipients (everybody else exists and can be messaged):", *phones, *names])
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-ADMINS: Final = {"814860": "Ada Sandbox", "814861": "Ben Sandbox"}
+ADMINS: Final = {"814860": "Ada Sandbox", "814861": "Ben Sandbox", "814862": "Cleo Sandbox"}
+WITHOUT_SEAT: Final = "814862"
 
 
 def admin_wire(admin_id: str) -> dict[str, Any]:
@@ -20,6 +21,6 @@ def admin_wire(admin_id: str) -> dict[str, Any]:
         "email": f"{name.split()[0].lower()}@example.com",
         "away_mode_enabled": False,
         "away_mode_reassign": False,
-        "has_inbox_seat": True,
+        "has_inbox_seat": admin_id != WITHOUT_SEAT,
         "team_ids": [],
     }

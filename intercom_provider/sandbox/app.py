@@ -14,7 +14,9 @@ from starlette.responses import Response
 
 from intercom_provider.sandbox import control, endpoints
 from intercom_provider.sandbox.call import Call, Content, Endpoint, Endpoints, parse_json
+from intercom_provider.sandbox.cut_reply import NO_STATUS, CutReply
 from intercom_provider.sandbox.error_reply import ErrorReply
+from intercom_provider.sandbox.faults import CutConnection
 from intercom_provider.sandbox.rate_limit import WINDOW_SECONDS
 from intercom_provider.sandbox.request_log import RequestRecord
 from intercom_provider.sandbox.versions import parse_version, require_version
@@ -100,7 +102,13 @@ class App:
             _check_accept(call, endpoint.accepts)
             version = parse_version(call.headers.get("intercom-version"))
             require_version(endpoint.since, version)
-            return endpoint.answer(replace(call, rest=rest, version=version))
+            fault = self._state.faults.take(name)
+            if fault and fault.status:
+                raise fault.error()
+            content = endpoint.answer(replace(call, rest=rest, version=version))
+            if fault:
+                raise fault.error()
+            return content
 
         response = _respond(answer, headers)
         record = RequestRecord(
@@ -110,7 +118,7 @@ class App:
             params=call.params,
             headers=call.headers,
             json=parse_json(call.body) if call.body else None,
-            status=response.status_code,
+            status=NO_STATUS if isinstance(response, CutReply) else response.status_code,
         )
         self._state.log.add(record, name)
         return response
@@ -143,6 +151,8 @@ def _respond(answer: Callable[[], Content], headers: dict[str, str]) -> Response
         return _refuse(ErrorReply(404, "not_found", "Resource Not Found"), headers)
     except ErrorReply as error:
         return _refuse(error, headers)
+    except CutConnection:
+        return CutReply()
     headers = {"x-request-id": str(uuid.uuid4()), **headers}
     if isinstance(content, bytes):
         return Response(content, 200, headers, "application/octet-stream")

@@ -28,6 +28,12 @@ MAGIC_NAMES: Final = {
     "soon-SECONDS-...": "exists from that many sandbox seconds after its first request; 404 until then",
     "lead...": "is a lead: 404 when addressed as a user, as users are when addressed as a lead",
     "merged-NAME": "was merged into the contact NAME: 410, with a Link to that one",
+    "unsubscribed-...": "has unsubscribed from emails: 403 to an email",
+    "plan-...": "403 to a message: the plan does not include it",
+    "permission-...": "401 to a message: the token lacks the permission",
+    "error-...": "500 to a message, which is not sent",
+    "unavailable-...": "503 to a message, which is not sent",
+    "cut-...": "a message is sent, and the connection cut without a reply",
 }
 
 # The fields by which a contact is found. No two contacts have the same value in one of them.
@@ -77,6 +83,12 @@ class Contact:
         """The values of its identifiers."""
         return tuple(each for each in (self.id, self.external_id, self.email, self.phone) if each is not None)
 
+    @property
+    def has_unsubscribed(self) -> bool:
+        """Whether it has unsubscribed from emails."""
+        is_magic = any(each.startswith("unsubscribed-") for each in self.names)
+        return bool(self.given.get("unsubscribed_from_emails", is_magic))
+
     def wire(self) -> dict[str, Any]:
         """Build the contact in Intercom's format."""
         since = int(self.known_from) - (0 if self.given else _DAY_SECONDS)
@@ -92,7 +104,7 @@ class Contact:
             "owner_id": None,
             "has_hard_bounced": False,
             "marked_email_as_spam": False,
-            "unsubscribed_from_emails": any(each.startswith("unsubscribed-") for each in self.names),
+            "unsubscribed_from_emails": self.has_unsubscribed,
             "created_at": since,
             "updated_at": since,
             "signed_up_at": since,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.sandbox.call import Call, Endpoint, Endpoints
@@ -123,6 +124,23 @@ def _reply(call: Call) -> dict[str, Any]:
     return {"conversation_id": call.state.workspace.reply(_id(body, "message_id"), text, call.now)}
 
 
+def _faults(call: Call) -> dict[str, Any]:
+    return {"faults": [asdict(each) for each in call.state.faults.orders]}
+
+
+def _order_fault(call: Call) -> dict[str, Any]:
+    body = call.json()
+    fault, endpoint = body.get("fault"), body.get("endpoint")
+    requests = None if body.get("requests") is None else int(_number(body, "requests"))
+    if endpoint is not None and not isinstance(endpoint, str):
+        raise _invalid("endpoint", "must be text, such as POST /messages")
+    try:
+        call.state.faults.order(str(fault), requests, endpoint)
+    except ValueError as error:
+        raise _invalid("fault", f"is unknown: {error}") from None
+    return _faults(call)
+
+
 def _reset(call: Call) -> dict[str, Any]:
     call.state.reset()
     return {}
@@ -176,6 +194,8 @@ ENDPOINTS: Final[Endpoints] = {
     "POST /_sandbox/rulesets": Endpoint(_add_ruleset),
     "POST /_sandbox/status": Endpoint(_set_status),
     "POST /_sandbox/reply": Endpoint(_reply),
+    "GET /_sandbox/faults": Endpoint(_faults),
+    "POST /_sandbox/faults": Endpoint(_order_fault),
     "POST /_sandbox/reset": Endpoint(_reset),
     "GET /_sandbox/report": Endpoint(_report),
 }

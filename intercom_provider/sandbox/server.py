@@ -70,10 +70,12 @@ class Sandbox:
         import uvicorn  # noqa: PLC0415
 
         from intercom_provider.sandbox.app import App  # noqa: PLC0415
+        from intercom_provider.sandbox.cut_reply import make_protocol  # noqa: PLC0415
 
         self._state.stopping = False
         config = uvicorn.Config(
             App(self._state, self._allowed_hosts),
+            http=make_protocol(),
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -182,6 +184,17 @@ class Sandbox:
         with self._state.lock:
             return self._state.workspace.reply(message_id, body, time.time())
 
+    def order_fault(self, fault: str, requests: int | None = None, *, endpoint: str | None = None) -> None:
+        """Make the next requests go wrong, from the next one on.
+
+        :param fault: `permission`, `plan`, `unsubscribed`, `error`, `unavailable` or `cut`.
+        :param requests: how many requests; None for all until `reset`, 0 for no more.
+        :param endpoint: the requests that are meant, such as `POST /messages`; None for all.
+        :raises ValueError: when there is no such fault.
+        """
+        with self._state.lock:
+            self._state.faults.order(fault, requests, endpoint)
+
     def reset(self) -> None:
-        """Remove all messages, rulesets, exports and requests. The settings stay."""
+        """Remove all messages, contacts, rulesets, exports, requests and ordered faults. The settings stay."""
         self._state.reset()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from intercom_provider.sandbox.admins import ADMINS
 from intercom_provider.sandbox.exports import Exports
+from intercom_provider.sandbox.faults import Faults
 from intercom_provider.sandbox.rate_limit import RateLimit
 from intercom_provider.sandbox.request_log import RequestLog
 from intercom_provider.sandbox.workspace import Workspace
@@ -29,10 +30,11 @@ class State:
         self.reset()
 
     def reset(self) -> None:
-        """Remove all messages, rulesets, exports and requests. The settings stay."""
+        """Remove all messages, contacts, rulesets, exports, requests and ordered faults. The settings stay."""
         with self.lock:
             self.workspace = Workspace(self.settings)
             self.exports = Exports(self.workspace)
+            self.faults = Faults()
             self.log = RequestLog()
             self.rate_limit = RateLimit(self.settings)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from intercom_provider.sandbox.admins import ADMINS, admin_wire
+from intercom_provider.sandbox.admins import ADMINS, WITHOUT_SEAT, admin_wire
 from intercom_provider.sandbox.contacts import Contacts, address_of
 from intercom_provider.sandbox.conversations import Conversation, Reply
 from intercom_provider.sandbox.delivery import (
@@ -18,6 +18,8 @@ from intercom_provider.sandbox.delivery import (
     make_whatsapp_id,
     status_at,
 )
+from intercom_provider.sandbox.error_reply import ErrorReply
+from intercom_provider.sandbox.faults import fault_of
 from intercom_provider.sandbox.message_rules import recipients_of
 from intercom_provider.sandbox.rulesets import Ruleset
 
@@ -105,10 +107,14 @@ class Workspace:
         :param wire: the body of the request, after `check_message`.
         :param now: unix time.
         :raises NotThereError: when the sender or a recipient does not exist.
+        :raises ErrorReply: when the sender or a recipient is one whose messages are refused.
+        :raises CutConnection: when the message was created for a recipient whose sender gets no reply.
         """
         sender = wire["from"]
         if sender.get("type") != "admin" or str(sender["id"]) not in ADMINS:
             raise NotThereError(sender)
+        if str(sender["id"]) == WITHOUT_SEAT:
+            raise ErrorReply(405, "action_forbidden", "Not allowed for this type of admin")
         # All of them are requested, because the time of a `soon-` name counts from its first request.
         found = {
             field: [self.contacts.request_recipient(each, now) for each in recipients_of(wire, field)]
@@ -116,6 +122,11 @@ class Workspace:
         }
         if None in itertools.chain(*found.values()):
             raise NotThereError(found)
+        contacts = [each for each in itertools.chain(*found.values()) if each]
+        unsubscribed = wire["message_type"] == "email" and any(each.has_unsubscribed for each in contacts)
+        fault = fault_of(itertools.chain(*(each.names for each in contacts)), unsubscribed=unsubscribed)
+        if fault and fault.status:
+            raise fault.error()
         message = self._create(wire, [each for each in found["to"] if each], now)
         for contact in message.contacts:
             contact.last_contacted_at = int(now)
@@ -125,6 +136,8 @@ class Workspace:
             self._by_whatsapp_id[message.whatsapp_message_id] = message
         if wire.get("create_conversation_without_contact_reply"):
             self._open_conversation(message, now)
+        if fault:
+            raise fault.error()
         return message
 
     def _create(self, wire: dict[str, Any], contacts: list[Contact], now: float) -> Message:

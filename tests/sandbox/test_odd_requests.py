@@ -138,6 +138,7 @@ VALID_BODIES: Final[dict[str, list[dict[str, Any]]]] = {
     "/export/content/data": [{"created_at_after": 1, "created_at_before": 2}],
     "/_sandbox/rulesets": [{"id": "77", "size": 3, "over": 1, "events": [{"status": "read"}]}],
     "/_sandbox/status": [{"whatsapp_message_id": "x", "status": "failed", "error": {"message": "m", "details": "d"}}],
+    "/_sandbox/faults": [{"fault": "plan", "requests": 0, "endpoint": "GET /elsewhere"}],
     "/_sandbox/reply": [{"message_id": "403900001", "body": "Yes"}],
 }
 
@@ -154,7 +155,10 @@ def refuse_constant(name: str) -> float:
 
 def check(response: httpx.Response, request: object) -> None:
     """Check that a reply is one that Intercom could have given."""
-    assert response.status_code in {200, 400, 401, 403, 404, 406, 409, 410, 422, 429}, (request, response.status_code)
+    assert response.status_code in {200, 400, 401, 403, 404, 405, 406, 409, 410, 422, 429}, (
+        request,
+        response.status_code,
+    )
     if response.request.method == "HEAD" or response.headers["content-type"] == "application/octet-stream":
         return
     body = json.loads(response.content.decode(), parse_constant=refuse_constant)

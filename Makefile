@@ -71,7 +71,7 @@ DISTRIBUTED := .venv-distributed/bin/python
 	@touch $@
 
 # PostgreSQL and Redis are those of this machine; what it lacks is fetched from Debian's packages, and not installed.
-test-distributed: .venv-distributed/.installed ## Campaigns over two Celery workers, one of which is killed (five minutes)
+test-distributed: .venv-distributed/.installed ## Campaigns over two Celery workers, one of which is killed (six minutes)
 	@$(DISTRIBUTED) -m pytest tests/distributed $(ARGS)
 
 BROWSER := .venv-browser/bin/python

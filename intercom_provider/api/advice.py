@@ -156,8 +156,8 @@ def advice_for(refusal: Refusal) -> str:
 
 def _by_code_or_request(refusal: Refusal) -> str:
     code, status = refusal.code, refusal.status
-    if code == "contact_merged":
-        remaining = refusal.context.remaining_id
+    remaining = refusal.context.remaining_id
+    if code == "contact_merged" or (status == 410 and remaining):  # noqa: PLR2004 - as the HTTP statuses above
         return f"{_MERGED}: {remaining}." if remaining else f"{_MERGED}."
     if code in _BY_CODE:
         return _BY_CODE[code]

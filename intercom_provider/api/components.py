@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
 
-from intercom_provider.api.characters import code_of, is_invisible
+from intercom_provider.api.characters import code_of, is_invisible, strip_invisible
 from intercom_provider.api.errors import Problem
 from intercom_provider.api.values import NOT_TEXT
 
@@ -26,6 +26,8 @@ _INNER_TEXTS: Final = {
     "document": ("link", "caption", "filename"),
     "location": ("name", "address"),
 }
+# Texts without which WhatsApp can show nothing at their place; the others may be empty.
+_NEVER_EMPTY: Final = frozenset({"coupon_code", "fallback_value", "link"})
 _BREAKS: Final = "\n\r\v\f\x85\u2028\u2029"
 _SEPARATORS: Final = f"{_BREAKS}\t"
 _MAX_BLANKS: Final = 4
@@ -36,6 +38,7 @@ _MAX_LONE_BODY_CHARS: Final = 32_768
 
 _PARAMETER: Final = "must be an object such as {'type': 'text', 'text': '...'}"
 _COMPONENT: Final = "must be an object such as {'type': 'body', 'parameters': [{'type': 'text', 'text': '...'}]}"
+_EMPTY: Final = "is empty, and WhatsApp refuses an empty parameter: give a text, or use another template"
 _BREAK: Final = "WhatsApp refuses it in a parameter. Put it into the template, or write a blank"
 
 Problems: TypeAlias = Iterator[Problem]
@@ -93,8 +96,11 @@ def _check_parameters(parameters: object, path: str, max_chars: int | None) -> P
 
 
 def _check_kind(holder: Mapping[str, object], name: str, path: str) -> Problems:
-    if name in holder and not isinstance(holder[name], str):
+    text = holder.get(name, "-")
+    if not isinstance(text, str):
         yield Problem(f"{path}.{name}", NOT_TEXT)
+    elif name in _NEVER_EMPTY and not strip_invisible(text):
+        yield Problem(f"{path}.{name}", _EMPTY, is_about_value=True)
 
 
 def _check_text(parameter: Mapping[str, object], path: str, max_chars: int | None) -> Problems:
@@ -115,7 +121,7 @@ def _problem_of(text: str, max_chars: int | None) -> str:
     rules = (
         (
             all(char.isspace() or is_invisible(char) for char in text),
-            "is empty, and WhatsApp refuses an empty parameter: give a text, or use another template",
+            _EMPTY,
         ),
         (any(char in text for char in _BREAKS), f"holds a line break: {_BREAK}"),
         ("\t" in text, f"holds a tab: {_BREAK}"),

@@ -119,23 +119,27 @@ def _refuse(problem: str) -> None:
         raise PydanticCustomError("character", "{problem}", {"problem": problem})
 
 
+def _visible(text: str) -> str:
+    if not strip_invisible(text):
+        raise PydanticCustomError("empty", _EMPTY)
+    return text
+
+
 def _body(value: object) -> str:
     # Word processors and spreadsheets write these for line and page breaks.
     text = _string(value).replace("\v", "\n").replace("\f", "\n")
     _refuse(find_control(text))
-    return text
+    return _visible(text)
 
 
 def _line(value: object) -> str:
     line = as_one_line(_string(value))
     _refuse(find_control(line))
-    return line
+    return _visible(line)
 
 
 def _word(value: object) -> str:
-    text = strip_invisible(_string(value))
-    if not text:
-        raise PydanticCustomError("empty", _EMPTY)
+    text = _visible(strip_invisible(_string(value)))
     _refuse(find_unwritable(text))
     return text
 

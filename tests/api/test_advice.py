@@ -90,8 +90,10 @@ def test_another_refusal_than_a_404_does_not_suspect_the_id() -> None:
         '<https://api.intercom.io/contacts/6762f2341bb69f9f2193bc17>; rel="canonical"',
     ],
 )
-def test_a_merged_contact_names_the_one_that_is_left(link: str) -> None:
-    text = text_of(answer(410, MERGED, {"Link": link}), "send")
+@pytest.mark.parametrize("code", ["contact_merged", "not_found", "gone"])
+def test_a_merged_contact_names_the_one_that_is_left(link: str, code: str) -> None:
+    body = {"type": "error.list", "errors": [{"code": code, "message": "Contact merged"}]}
+    text = text_of(answer(410, body, {"Link": link}), "send")
     assert "merged into another one. Use the id of the remaining contact: 6762f2341bb69f9f2193bc17." in text
     assert "canonical" not in text
 

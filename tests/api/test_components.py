@@ -97,6 +97,22 @@ def test_the_text_of_a_parameter_is_checked_where_it_stands(kind: str, parameter
 
 
 @pytest.mark.parametrize(
+    ("parameter", "field"),
+    [
+        ({"type": "coupon_code", "coupon_code": ""}, "coupon_code"),
+        ({"type": "image", "image": {"link": " "}}, "image.link"),
+        ({"type": "document", "document": {"link": "\u200b", "filename": ""}}, "document.link"),
+        ({"type": "currency", "currency": {"fallback_value": "", "code": "EUR"}}, "currency.fallback_value"),
+        ({"type": "date_time", "date_time": {"fallback_value": "\u2800"}}, "date_time.fallback_value"),
+    ],
+)
+def test_a_parameter_of_any_type_that_shows_nothing_is_refused_by_name(parameter: object, field: str) -> None:
+    found = found_in([{"type": "header", "parameters": [parameter]}])
+    assert list(found) == [f"components.0.parameters.0.{field}"]
+    assert "is empty" in found[f"components.0.parameters.0.{field}"]
+
+
+@pytest.mark.parametrize(
     "component",
     [
         {"type": "button", "sub_type": "flow", "index": "0", "parameters": [

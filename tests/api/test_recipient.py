@@ -183,6 +183,19 @@ def test_a_control_character_in_a_text_for_people_is_refused(make: Any, field: s
     assert (named, f"(U+{ord(char):04X})" in text) == (field, True)
 
 
+@pytest.mark.parametrize("text", ["\u200b", "\u00a0\ufeff", "\u2800\n\u3164", " \u2060 "])
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda text: email(subject=text), "subject"),
+        (lambda text: in_app(body=text), "body"),
+        (lambda text: whatsapp(to={"phone": "+447700900123", "name": text}), "to.name"),
+    ],
+)
+def test_a_text_that_nobody_can_see_is_refused(make: Any, field: str, text: str) -> None:
+    assert problems_of(make(text)) == {field: "holds nothing that can be seen"}
+
+
 def test_what_people_write_stays_as_it_is() -> None:
     body = "Salut \u200d\U0001f469\u200d\U0001f4bb\u00a0!\n\tLigne 2\r\n\u0645\u06cc\u200c\u062e"
     assert parsed(email(body=body)).wire(1)["body"] == body

@@ -39,24 +39,23 @@ OPERATORS = {
     "operators.batch",
     "sending.held_timeout",
 }
+MESSAGE = {"api.components", "api.json_text", "api.message", "api.recipient"}
 SENSORS = {*BASE, "links", "sensors", "sensors.base"}
 TRIGGERS = {*ERRORS, "triggers", "triggers.schedule"}
 
 # The modules of this package that the import of a public module may load. Those that only a running task needs are not
 # among them: no hook, no client, no settings, no statuses, and of a batch only the operator.
 LOADED = {
-    "operators.message": {*OPERATORS, "operators.message", "api.components", "api.message", "api.recipient"},
+    "operators.message": {*OPERATORS, *MESSAGE, "operators.message"},
     "operators.batch": OPERATORS,
-    "sensors.message_status": {*SENSORS, "sensors.message_status", "waiting", "waiting.sent"},
+    "sensors.message_status": {*SENSORS, "api.json_text", "sensors.message_status", "waiting", "waiting.sent"},
     "sensors.message_reply": {*SENSORS, "sensors.message_reply"},
     "triggers.message_status": {*TRIGGERS, "triggers.message_status", "triggers.base"},
     "triggers.message_reply": {*TRIGGERS, "triggers.message_reply", "triggers.base"},
-    "triggers.ruleset": {*BASE, *TRIGGERS, "triggers.ruleset", "waiting", "waiting.sent"},
+    "triggers.ruleset": {*BASE, *TRIGGERS, "api.json_text", "triggers.ruleset", "waiting", "waiting.sent"},
     "notifications.message": {
         *SENDING,
-        "api.components",
-        "api.message",
-        "api.recipient",
+        *MESSAGE,
         "notifications",
         "notifications.message",
         "notifications.alert",

@@ -19,6 +19,8 @@ from intercom_provider.sandbox.faults import FAULTS
 from intercom_provider.sandbox.faults import MAGIC_ENDINGS as FAULT_ENDINGS
 from intercom_provider.sandbox.server import Sandbox
 from intercom_provider.sandbox.settings import SandboxSettings
+from intercom_provider.sandbox.templates import Templates, read_templates
+from intercom_provider.sandbox.versions import check_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,6 +76,17 @@ def _check_certificate(text: str) -> str:
     return text
 
 
+def _read_templates(text: str) -> Templates:
+    try:
+        return read_templates(text)
+    except OSError as error:
+        raise ValueError(text) from error
+
+
+def _parse_version(text: str) -> str:
+    return check_version(text)
+
+
 # argparse names these in its errors: "invalid share (0 to 1) value: '7'".
 _parse_ruleset.__name__ = "ID:SIZE[:SECONDS]"
 _parse_seconds.__name__ = "number of seconds"
@@ -81,6 +94,8 @@ _parse_count.__name__ = "whole number"
 _parse_factor.__name__ = "factor"
 _parse_allowed_host.__name__ = "name or IP address without scheme and port"
 _check_certificate.__name__ = "PEM file with a private key and its certificate"
+_read_templates.__name__ = "JSON file of WhatsApp templates"
+_parse_version.__name__ = "API version"
 _parse_share.__name__ = "share (0 to 1)"
 
 
@@ -165,6 +180,19 @@ def add_options(add: Callable[..., object]) -> None:
         type=int,
         default=defaults.seed,
         help="seed of the random choices: the same seed gives the same deliveries (%(default)s)",
+    )
+    add(
+        "--default-version",
+        type=_parse_version,
+        default=defaults.default_version,
+        metavar="VERSION",
+        help="API version of requests without the header Intercom-Version (%(default)s)",
+    )
+    add(
+        "--templates",
+        type=_read_templates,
+        metavar="FILE",
+        help="JSON file of the WhatsApp templates; others, and other numbers of parameters, are not accepted (all are)",
     )
     add("--print-json", action="store_true", help="print url, token and connection as one line of JSON, for scripts")
 

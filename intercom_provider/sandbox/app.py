@@ -100,7 +100,7 @@ class App:
                 words = f"Exceeded rate limit of {settings.rate_limit} in {WINDOW_SECONDS}_seconds"
                 raise ErrorReply(429, "rate_limit_exceeded", words)
             _check_accept(call, endpoint.accepts)
-            version = parse_version(call.headers.get("intercom-version"))
+            version = parse_version(call.headers.get("intercom-version"), settings.default_version)
             require_version(endpoint.since, version)
             fault = self._state.faults.take(name)
             if fault and fault.status:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.sandbox.call import Call, Endpoint, Endpoints
 from intercom_provider.sandbox.error_reply import ErrorReply
+from intercom_provider.sandbox.templates import list_parameters
 from intercom_provider.sandbox.workspace import DEFAULT_REPLY, NotThereError
 
 if TYPE_CHECKING:
@@ -33,10 +34,21 @@ def _message(call: Call, message: Message) -> dict[str, Any]:
         "time": message.time,
         "whatsapp_message_id": message.whatsapp_message_id,
         "status": _status(call, message),
+        "refusal": message.refusal,
+        "text": _text(call, message),
         "conversation_id": message.conversation_id,
+        "replies": [each.body for each in message.conversation.replies] if message.conversation else [],
         "replied_at": message.replied_at,
         "wire": message.wire,
     }
+
+
+def _text(call: Call, message: Message) -> list[str]:
+    if message.message_type != "whatsapp":
+        return [message.wire["body"]]
+    templates = call.state.settings.templates
+    rendered = templates.render(message.wire) if templates else None
+    return rendered if rendered is not None else list_parameters(message.wire)
 
 
 def _status(call: Call, message: Message) -> str | None:

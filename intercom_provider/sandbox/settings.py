@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+from intercom_provider.sandbox.versions import check_version
+
+if TYPE_CHECKING:
+    from intercom_provider.sandbox.templates import Templates
 
 Region = Literal["us", "eu", "au"]
 
@@ -19,6 +24,8 @@ class SandboxOptions(TypedDict, total=False):
     rate_limit: int
     latency: float
     seed: int
+    default_version: str
+    templates: Templates | None
 
 
 @dataclass(slots=True)
@@ -33,6 +40,8 @@ class SandboxSettings:
     :param rate_limit: API requests allowed in a 10-second window; 0 for no limit.
     :param latency: seconds by which every API reply is delayed, after its work is done.
     :param seed: seeds the random choices; two runs with one seed deliver the same messages alike.
+    :param default_version: the API version of requests without the header `Intercom-Version`.
+    :param templates: the WhatsApp templates of the workspace; None when every name and all parameters pass.
     """
 
     token: str = "sandbox-token"  # noqa: S105 (opens nothing but this sandbox)
@@ -43,3 +52,8 @@ class SandboxSettings:
     rate_limit: int = 1667
     latency: float = 0.0
     seed: int = 0
+    default_version: str = "1.0"
+    templates: Templates | None = None
+
+    def __post_init__(self) -> None:
+        check_version(self.default_version)

@@ -27,18 +27,30 @@ _VERSIONS: Final[dict[str, Version]] = {
 }
 
 
-def parse_version(header: str | None) -> Version:
+def check_version(name: str) -> str:
+    """Check whether there is a version.
+
+    :param name: its name, as in the header `Intercom-Version`.
+    :return: the name.
+    :raises ValueError: when there is none of that name.
+    """
+    if name not in _VERSIONS:
+        raise ValueError(f"there is no version {name[:20]!r}")
+    return name
+
+
+def parse_version(header: str | None, default: str) -> Version:
     """Parse the `Intercom-Version` header.
 
-    :param header: its value; None when it is missing, which means the oldest version.
+    :param header: its value; None when it is missing.
+    :param default: the version of requests without it.
     :return: the version, comparable: Preview is above every number.
     :raises ErrorReply: 400 for a version that does not exist.
     """
-    if header is None:
-        return OLDEST
-    if header not in _VERSIONS:
-        raise ErrorReply(400, "intercom_version_invalid", f"There is no version {header[:20]!r}")
-    return _VERSIONS[header]
+    name = default if header is None else header
+    if name not in _VERSIONS:
+        raise ErrorReply(400, "intercom_version_invalid", f"There is no version {name[:20]!r}")
+    return _VERSIONS[name]
 
 
 def require_version(minimum: Version, version: Version) -> None:

@@ -55,6 +55,7 @@ class Message:
     :param created_at: unix seconds as in the reply, backdated if the request asked for it.
     :param whatsapp_message_id: None when WhatsApp did not accept it, and for other types of message.
     :param plan: the plan of its delivery; None for other types than WhatsApp.
+    :param refusal: why WhatsApp did not accept its template; None where it did.
     :param random_bytes: its own random bytes.
     :param conversation: None until the contact replies.
     :param forced: (status, unix time, error) that `set_status` forced.
@@ -69,6 +70,7 @@ class Message:
     created_at: int
     whatsapp_message_id: str | None
     plan: DeliveryPlan | None
+    refusal: str | None
     random_bytes: bytes
     conversation: Conversation | None = None
     forced: tuple[str, float, dict[str, str] | None] | None = None
@@ -148,10 +150,16 @@ class Workspace:
         self._sent_to[contact_id] += 1
         random_bytes = self._random.of(f"{contact_id}#{self._sent_to[contact_id]}")
         is_whatsapp = wire["message_type"] == "whatsapp"
-        plan = None
+        plan = refusal = None
+        settings = self.settings
+        if is_whatsapp and settings.templates:
+            refusal = settings.templates.find_refusal(wire)
         if is_whatsapp:
-            settings = self.settings
-            plan = magic_plan(first["phone"]) or choose_plan(random_bytes, settings.failures, settings.read_share)
+            plan = (
+                "refused"
+                if refusal
+                else magic_plan(first["phone"]) or choose_plan(random_bytes, settings.failures, settings.read_share)
+            )
         number = len(self.messages) + 1
         return Message(
             id=str(403_900_000 + number),
@@ -163,6 +171,7 @@ class Workspace:
             created_at=wire.get("created_at") or int(now),
             whatsapp_message_id=make_whatsapp_id(random_bytes, 0) if is_whatsapp and plan != "refused" else None,
             plan=plan,
+            refusal=refusal,
             random_bytes=random_bytes,
         )
 

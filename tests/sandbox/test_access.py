@@ -81,6 +81,12 @@ def test_whatsapp_needs_version_2_16(sandbox: Sandbox, api: httpx.Client, versio
     assert len(sandbox.messages) == 1
 
 
+def test_requests_without_a_version_have_the_workspaces_own(sandbox: Sandbox, api: httpx.Client) -> None:
+    sandbox.settings.default_version = "2.17"
+    del api.headers["Intercom-Version"]
+    assert api.post("/messages", json=whatsapp()).json()["whatsapp_message_id"]
+
+
 def test_sms_needs_preview(api: httpx.Client) -> None:
     assert error_of(api.post("/messages", json=sms()))[2] == REFUSED
     assert api.post("/messages", json=sms(), headers={"Intercom-Version": "Preview"}).status_code == 200

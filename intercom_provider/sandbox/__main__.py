@@ -212,6 +212,7 @@ def _greeting(sandbox: Sandbox, rulesets: Sequence[_Ruleset]) -> str:
         "",
         "  Airflow connection:",
         f"    export AIRFLOW_CONN_INTERCOM_DEFAULT={connection}",
+        f"  The messages, as they would arrive: {sandbox.url}/",
         "  What happened:",
         f"    curl {sandbox.url}/_sandbox/report",
     ]

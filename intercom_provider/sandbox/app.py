@@ -17,6 +17,7 @@ from intercom_provider.sandbox.call import Call, Content, Endpoint, Endpoints, p
 from intercom_provider.sandbox.cut_reply import NO_STATUS, CutReply
 from intercom_provider.sandbox.error_reply import ErrorReply
 from intercom_provider.sandbox.faults import CutConnection
+from intercom_provider.sandbox.page import find_page
 from intercom_provider.sandbox.rate_limit import WINDOW_SECONDS
 from intercom_provider.sandbox.request_log import RequestRecord
 from intercom_provider.sandbox.versions import parse_version, require_version
@@ -52,6 +53,9 @@ class App:
             self._allowed_hosts.check(scope)
         except ErrorReply as error:
             await _refuse(error, {})(scope, receive, send)
+            return
+        if page := find_page(scope["method"], scope["path"]):
+            await page(scope, receive, send)
             return
         request = Request(scope, receive)
         try:

@@ -130,7 +130,7 @@ def test_a_contact_is_found_by_external_id_from_version_2_13(api: httpx.Client) 
     assert api.get(path, headers={"Intercom-Version": "2.13"}).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/messages/", "/contacts/find_by_external_id/"])
+@pytest.mark.parametrize("path", ["/nothing", "/messages/", "/contacts/find_by_external_id/"])
 def test_an_unknown_path_is_not_found(api: httpx.Client, path: str) -> None:
     assert error_of(api.get(path))[:2] == (404, "not_found")
 

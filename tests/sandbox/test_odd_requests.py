@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Paths that end in "/" get a rest.
 API_ROUTES: Final = [name.split() for name in endpoints.ENDPOINTS]
 CONTROL_ROUTES: Final = [name.split() for name in control.ENDPOINTS]
-ROUTES: Final = [*API_ROUTES, *CONTROL_ROUTES, ["GET", "/"], ["POST", "/nothing"], ["GET", "/_sandbox/"]]
+ROUTES: Final = [*API_ROUTES, *CONTROL_ROUTES, ["GET", "/nowhere"], ["POST", "/nothing"], ["GET", "/_sandbox/"]]
 
 DEEP: Final = 100_000
 ODD_BODIES: Final[dict[str, bytes]] = {

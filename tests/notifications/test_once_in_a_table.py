@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 from airflow.sdk import DAG
 
 from intercom_provider.notifications.once import MAX_DATABASE_SECONDS
+from tests.notifications.test_alert import task_context
 from tests.support.alerts import Fails, alert, bodies
 from tests.support.hostile import drop, never_accepting
 
@@ -32,16 +34,24 @@ def failing(dag_id: str) -> DAG:
     return dag
 
 
-def test_one_person_is_alerted_once_by_two_notifiers_and_again_after_a_clear(
-    run_dag: Any, server: Hostile, database: LedgerDatabase
-) -> None:
+def test_one_person_is_alerted_once_by_two_notifiers(run_dag: Any, server: Hostile, database: LedgerDatabase) -> None:
     run = run_dag(failing("sales"))
     assert len(bodies(server)) == 1
     rows = database.execute("SELECT campaign, task_id, message_type, outcome, scope FROM intercom_messages")
     assert rows == [(None, "load", "inapp", "sent", f"a:sales/{run.run_id}/load/-1/failed")]
 
-    run.clear("load")
-    assert len(bodies(server)) == 2
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.usefixtures("database")
+def test_a_task_that_was_cleared_alerts_again(server: Hostile) -> None:
+    def fail(number: int, max_tries: int) -> int:
+        """Alert of a failed try, and return the number of alerts so far."""
+        task = SimpleNamespace(retries=0)
+        context: Any = task_context("failed", number=number, max_tries=max_tries, task=task)
+        alert().notify(context)
+        return len(server.created)
+
+    assert [fail(1, 0), fail(1, 0), fail(2, 1), fail(2, 1)] == [1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from intercom_provider.cli.reconcile import Match
-    from intercom_provider.results.reader import MessageResult
+    from intercom_provider.results.reader import MessageResult, Owner
     from intercom_provider.waiting.sent import Row
 
 _RECOVERY_HINT: Final = """\
@@ -55,6 +55,7 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     try:
         tries = {results.try_number: results for results in TryResults.of_tries(options.results_path)}
         chosen = _choose(tries, options)
+        tries, owner, others = _of_one_owner(tries, chosen)
         total, found = _read(tries[chosen])
         is_complete = tries[chosen].is_complete()
         before = max((sum(1 for _ in tries[number].lines()) for number in tries if number < chosen), default=0)
@@ -65,7 +66,10 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
         raise InvalidInputError.of("RESULTS_PATH", f"can not be read: {error}") from error
     matches = _search(options, tries, found, total) if options.messages is not None and found else None
     text = sys.stderr if options.output == STDOUT else out
-    text.write(f"{len(found):,} of {total:,} messages are unconfirmed (try {chosen})\n")
+    whose = "" if owner is None else f" of {owner}"
+    text.write(f"{len(found):,} of {total:,} messages are unconfirmed (try {chosen}{whose})\n")
+    for other in others:
+        text.write(f"The folder has results of {other}, too: name their try with --try to see them\n")
     if before > total:
         text.write(f"An earlier try has {before:,}: this one was cut short, or got another list (--try)\n")
     if matches is not None:
@@ -73,9 +77,7 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     if options.output:
         write_lines(_rows(found, matches), options.output, out)
     else:
-        for position, line in enumerate(found):
-            name = f"message {line.index}" + ("" if line.key is None else f", key {line.key}")
-            text.write(f"  {name}: {line.reason if matches is None else describe_match(matches[position])}\n")
+        _write_found(found, matches, text)
     if not is_complete:
         text.write(
             f"Try {chosen} did not come to its end (killed, or still running): some messages may be missing here\n"
@@ -97,6 +99,12 @@ def _campaign(options: argparse.Namespace) -> str | None:
     if ledger_connection(options.ledger_conn_id) is None or "://" in given or Path(given).exists():
         return None
     return str(given)
+
+
+def _write_found(found: Sequence[MessageResult], matches: Sequence[Match] | None, text: TextIO) -> None:
+    for position, line in enumerate(found):
+        name = f"message {line.index}" + ("" if line.key is None else f", key {line.key}")
+        text.write(f"  {name}: {line.reason if matches is None else describe_match(matches[position])}\n")
 
 
 def _rows(found: Sequence[MessageResult], matches: Sequence[Match] | None) -> Iterator[Row]:
@@ -135,6 +143,16 @@ def _choose(tries: Mapping[int, TryResults], options: argparse.Namespace) -> int
     if options.try_number not in tries:
         raise InvalidInputError.of("--try", f"there are {', '.join(map(str, tries))}")
     return int(options.try_number)
+
+
+def _of_one_owner(
+    tries: Mapping[int, TryResults], chosen: int
+) -> tuple[dict[int, TryResults], Owner | None, list[str]]:
+    """Return the tries of the task instance that left the chosen one, this instance, and the others in the folder."""
+    owners = {number: results.owner() for number, results in tries.items()}
+    owner = owners[chosen]
+    others = sorted({str(each) for each in owners.values() if each not in (owner, None)})
+    return {number: tries[number] for number in tries if owners[number] in (owner, None)}, owner, others
 
 
 def _read(results: TryResults) -> tuple[int, list[MessageResult]]:

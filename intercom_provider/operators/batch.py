@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from intercom_provider.api.settings import Settings
     from intercom_provider.ledger.ledger import Ledger, OnUnconfirmed, Repeat
+    from intercom_provider.results.reader import Owner
     from intercom_provider.sending.batch.input import BatchInput
 
 
@@ -185,6 +186,7 @@ class SendMessageBatchOperator(BaseOperator):
 
     def _send(self, context: Context, ledger: Ledger) -> dict[str, Any]:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
+        from intercom_provider.results.reader import Owner  # noqa: PLC0415
         from intercom_provider.results.writer import ResultsWriter  # noqa: PLC0415
         from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415 - not when a DAG is parsed
         from intercom_provider.sending.batch.run import BatchRun  # noqa: PLC0415
@@ -192,7 +194,9 @@ class SendMessageBatchOperator(BaseOperator):
 
         self._check()
         options = read_options(self)._replace(budget=self.budget, concurrency=self.concurrency)
-        results = ResultsWriter(self._folder(context), read_attempt(context).number)
+        ti = context["ti"]
+        instance = Owner(ti.dag_id, str(ti.run_id), ti.task_id, -1 if ti.map_index is None else ti.map_index)
+        results = ResultsWriter(self._folder(instance), read_attempt(context).number, instance)
         settings = IntercomHook(self.intercom_conn_id, api_version=self.api_version).settings
         show_link(context, inbox_url(settings))
         held_timeout = HeldTimeout()
@@ -269,12 +273,10 @@ class SendMessageBatchOperator(BaseOperator):
         finally:
             ledger.end_try()
 
-    def _folder(self, context: Context) -> str | None:
+    def _folder(self, instance: Owner) -> str | None:
         if is_missing(self.results_path):
             return None
-        ti = context["ti"]
-        map_index = -1 if ti.map_index is None else ti.map_index
-        return f"{str(self.results_path).strip().rstrip('/')}/{ti.dag_id}/{ti.run_id}/{ti.task_id}/{map_index}"
+        return "/".join([str(self.results_path).strip().rstrip("/"), *map(str, instance)])
 
     def _check_literals(self) -> None:
         """Check what is known when the DAG is parsed; the rest is checked when the task runs."""

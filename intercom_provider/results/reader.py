@@ -14,6 +14,7 @@ Key: TypeAlias = str | int | None
 """The user's own id of a message."""
 
 _PART: Final = re.compile(r"try-([0-9]+)-part-([0-9]+)\.jsonl")
+_BEGIN: Final = re.compile(r"try-([0-9]+)\.begin\.json")
 _END: Final = re.compile(r"try-([0-9]+)\.end\.json")
 
 
@@ -30,10 +31,42 @@ class MessageResult:
     conversation_id: str | None = None
 
 
+class Owner(NamedTuple):
+    """
+    The task instance whose results a try is.
+
+    :param dag_id: Its DAG.
+    :param run_id: Its run.
+    :param task_id: Its task.
+    :param map_index: Its index among the instances of a mapped task; -1 for another task.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+
+    def __str__(self) -> str:
+        instance = "" if self.map_index < 0 else f"[{self.map_index}]"
+        return f"task {self.task_id}{instance} of DAG {self.dag_id}, run {self.run_id}"
+
+
 class _Part(NamedTuple):
     try_number: int
     number: int
     name: str
+
+
+class _Listing(NamedTuple):
+    """What is in a folder: the parts in their order, the tries that began, and the marks of those that ended."""
+
+    parts: list[_Part]
+    begins: dict[int, str]
+    ends: dict[int, str]
+
+    @property
+    def tries(self) -> set[int]:
+        return {*self.begins, *self.ends, *(part.try_number for part in self.parts)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +92,7 @@ class TryResults:
         :return: The results of each, the first try first.
         :raises OSError: When the folder can not be read.
         """
-        parts, ends = _list(folder)
-        return [cls(folder, number, None) for number in sorted({*ends, *(part.try_number for part in parts)})]
+        return [cls(folder, number, None) for number in sorted(_list(folder).tries)]
 
     @classmethod
     def of_try(cls, folder: str, try_number: int, total: int | None) -> Self:
@@ -74,8 +106,7 @@ class TryResults:
         :raises ValueError: When the try has left none.
         :raises OSError: When the folder can not be read.
         """
-        parts, ends = _list(folder)
-        if total and try_number not in {*ends, *(part.try_number for part in parts)}:
+        if total and try_number not in _list(folder).tries:
             raise ValueError(f"try {try_number} of the batch has left no results")
         return cls(folder, try_number, total)
 
@@ -108,16 +139,35 @@ class TryResults:
         """
         from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where parts are read
 
-        parts, ends = _list(self.folder)
-        if self.try_number not in ends:
+        listing = _list(self.folder)
+        if self.try_number not in listing.ends:
             return False
-        name = ends[self.try_number]
+        name = listing.ends[self.try_number]
         try:
             end = json.loads((ObjectStoragePath(self.folder) / name).read_text(encoding="utf-8"))
             expected = int(end["parts"])
         except (ValueError, TypeError, KeyError):
             raise ValueError(f"{name} is not a batch's") from None
-        return sum(part.try_number == self.try_number for part in parts) == expected
+        return sum(part.try_number == self.try_number for part in listing.parts) == expected
+
+    def owner(self) -> Owner | None:
+        """
+        Read whose results these are.
+
+        :return: The task instance; None when the try does not name it.
+        :raises OSError: When the folder can not be read.
+        """
+        from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where parts are read
+
+        name = _list(self.folder).begins.get(self.try_number)
+        if name is None:
+            return None
+        try:
+            data = json.loads((ObjectStoragePath(self.folder) / name).read_text(encoding="utf-8"))
+            return Owner(str(data["dag_id"]), str(data["run_id"]), str(data["task_id"]), int(data["map_index"]))
+        except (ValueError, TypeError, KeyError):
+            # A worker that was killed while it wrote the file leaves half of it.
+            return None
 
     def lines(self) -> Iterator[MessageResult]:
         """
@@ -130,7 +180,7 @@ class TryResults:
         from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where parts are read
 
         number = 0
-        for part in _list(self.folder)[0] if self.total != 0 else ():
+        for part in _list(self.folder).parts if self.total != 0 else ():
             if part.try_number != self.try_number:
                 continue
             path = ObjectStoragePath(self.folder) / part.name
@@ -155,17 +205,18 @@ def last_try(folder: str) -> int:
     :return: Its number; 0 where there is none.
     :raises OSError: When the folder can not be read.
     """
-    parts, ends = _list(folder)
-    return max((*ends, *(part.try_number for part in parts)), default=0)
+    return max(_list(folder).tries, default=0)
 
 
-def _list(folder: str) -> tuple[list[_Part], dict[int, str]]:
-    """List the parts in a folder in their order, and the marks of the tries that came to their end."""
+def _list(folder: str) -> _Listing:
     from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where parts are read
 
     found = [path.name for path in ObjectStoragePath(folder).iterdir()]
     parts = [_Part(int(match[1]), int(match[2]), name) for name in found if (match := _PART.fullmatch(name))]
-    return sorted(parts), {int(match[1]): name for name in found if (match := _END.fullmatch(name))}
+    begins, ends = (
+        {int(match[1]): name for name in found if (match := mark.fullmatch(name))} for mark in (_BEGIN, _END)
+    )
+    return _Listing(sorted(parts), begins, ends)
 
 
 def _parse_line(text: str) -> MessageResult:

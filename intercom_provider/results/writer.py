@@ -1,9 +1,22 @@
-"""Write the results of a batch, message by message, as JSON Lines on object storage."""
+"""
+Write the results of a batch, message by message, as JSON Lines on object storage, beside the sending.
+
+The problem: storage may be slow or hang for minutes, and a batch that waits for it sends nothing and hears no stop. The
+idea: the batch's main thread only gathers lines; a thread of its own writes them, one part at a time. The lines that
+wait for it are bounded, and the end of the batch waits for it with a limit. A try that lost lines has no end, so no
+reader takes it for whole; the ledger, not the results, decides what a retry sends.
+
+Rejected: a time-out for each write (storage libraries have none that holds, and nothing interrupts their threads).
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import queue
+import threading
+import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,52 +24,83 @@ from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.results.reader import last_try
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow.sdk import ObjectStoragePath
+
+    from intercom_provider.results.reader import Owner
 
 log = logging.getLogger(__name__)
 
 MAX_PART_LINES: Final = 10_000
 """How many lines are gathered before they are written."""
 
+MAX_WAITING_LINES: Final = 100_000
+"""How many lines may wait for the storage; more are lost, and the try has no end."""
+
+MAX_CLOSE_SECONDS: Final = 60.0
+"""How long the end of a batch waits for the storage."""
+
+MAX_STOPPED_SECONDS: Final = 2.0
+"""How long it waits after a stop: Airflow kills a task that was told to stop after five seconds."""
+
+_SLOW_SECONDS: Final = 10.0
+_WARNING_INTERVAL_SECONDS: Final = 30.0
+_STOP_CHECK_SECONDS: Final = 0.1
+
 
 class ResultsWriter:
     """
-    Gathers one line a message and writes the lines in parts, each of them whole and never overwritten.
+    Gathers one line per message and writes the lines in parts, each of them whole and never overwritten.
 
-    A try that comes to its end marks it with a small file, ``try-{n}.end.json``.
+    A try begins with a small file that claims its number, ``try-{n}.begin.json``, and one that comes to its end marks
+    it with another, ``try-{n}.end.json``.
 
     :param folder: The folder of the parts; None to write nothing.
     :param try_number: The try of the task, which is part of the names; :meth:`open` raises it where the folder has
         results of this try or a later one.
+    :param owner: The task instance whose results these are; None (default) where it is not known.
+    :param part_lines: How many lines are gathered before they are written (default 10,000).
     """
 
-    def __init__(self, folder: str | None, try_number: int) -> None:
+    def __init__(
+        self, folder: str | None, try_number: int, owner: Owner | None = None, *, part_lines: int = MAX_PART_LINES
+    ) -> None:
         self.folder = folder
         self.try_number = try_number
         self.failed = False
         """Whether a file could not be written."""
 
-        self._number = 0
-        self._parts = 0
-        self._written_lines = 0
+        self._owner = owner
+        self._part_lines = part_lines
         self._lines: list[str] = []
+        self._parts: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._waiting = self._written_parts = self._written_lines = 0
+        self._counting = threading.Lock()
+        self._writing_since: float | None = None
+        self._warned_at = 0.0
 
     def open(self) -> None:
         """
-        Check that the folder can be used, before anything is sent.
+        Check that the folder can be used, and claim the try in it, before anything is sent.
+
+        The storage is connected here, in the main thread, because no other one may ask Airflow for a connection.
 
         :raises InvalidInputError: When it cannot be used.
         """
         if self.folder is None:
             return
         try:
-            folder = self._path(self.folder)
-            if folder.protocol in ("", "file"):
+            folder = self._path()
+            if _is_local(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             # Readers take the highest try for the last one. A deleted DAG run leaves its results to the next run of
             # the same name, which counts its tries from 1 again.
             if folder.exists():
                 self.try_number = max(self.try_number, last_try(self.folder) + 1)
+            while not _create(folder / f"try-{self.try_number}.begin.json", self._claim()):
+                self.try_number += 1
         except Exception as error:  # noqa: BLE001 - storage libraries fail in many ways
             raise InvalidInputError.of(
                 "results_path", f"{self.folder} cannot be used ({type(error).__name__}: {error})"
@@ -71,48 +115,129 @@ class ResultsWriter:
         if self.folder is None:
             return
         self._lines.append(json.dumps(line, ensure_ascii=False))
-        if len(self._lines) >= MAX_PART_LINES:
+        if len(self._lines) >= self._part_lines:
             self.write()
 
     def write(self) -> None:
-        """Write the gathered lines as a part; an error is logged, because it must not keep messages back."""
+        """Hand the gathered lines over to be written as a part."""
         if not self._lines or self.folder is None:
             return
-        try:
-            folder = self._path(self.folder)
-            while True:
-                self._number += 1
-                part = folder / f"try-{self.try_number}-part-{self._number}.jsonl"
-                if not part.exists():
-                    break
-            _put(part, "\n".join(self._lines) + "\n")
-            self._parts += 1
-            self._written_lines += len(self._lines)
-        except Exception:
-            log.exception("%d results could not be written to %s", len(self._lines), self.folder)
-            self.failed = True
-        self._lines.clear()
-
-    def close(self) -> None:
-        """Write the rest, and mark the end of the try, unless a part could not be written."""
-        self.write()
-        if self.failed or self.folder is None:
+        lines, self._lines = self._lines, []
+        self.warn_where_slow()
+        with self._counting:
+            is_too_much = self._waiting + len(lines) > MAX_WAITING_LINES
+            if not is_too_much:
+                self._waiting += len(lines)
+        if is_too_much:
+            self._lose(len(lines), "the storage does not keep up")
             return
-        try:
-            end = {"parts": self._parts, "lines": self._written_lines}
-            _put(self._path(self.folder) / f"try-{self.try_number}.end.json", json.dumps(end) + "\n")
-        except Exception:
-            log.exception("the end of the results could not be written to %s", self.folder)
-            self.failed = True
+        self._parts.put(lines)
+        self._start()
 
-    def _path(self, path: str) -> ObjectStoragePath:
+    def warn_where_slow(self) -> None:
+        """Warn, twice a minute at most, while the storage takes long for a part."""
+        since, now = self._writing_since, time.monotonic()
+        if since is None or now - since < _SLOW_SECONDS or now - self._warned_at < _WARNING_INTERVAL_SECONDS:
+            return
+        self._warned_at = now
+        log.warning(
+            "The sending goes on, but the storage of results_path has taken %.0f s for a part so far; %s results wait",
+            *(now - since, f"{self._waiting:,}"),
+        )
+
+    def close(self, stopped: Callable[[], bool] = lambda: False) -> None:
+        """
+        Write the rest, mark the end of the try, and wait for the storage with a limit.
+
+        :param stopped: Returns True when the task was told to stop; then it is waited for only shortly.
+        """
+        if self.folder is None:
+            return
+        self.write()
+        self._parts.put(None)
+        thread = self._start()
+        give_up = time.monotonic() + MAX_CLOSE_SECONDS
+        while thread.is_alive() and time.monotonic() < give_up:
+            self.warn_where_slow()
+            if stopped():
+                give_up = min(give_up, time.monotonic() + MAX_STOPPED_SECONDS)
+                thread.join(give_up - time.monotonic())
+            else:
+                thread.join(_STOP_CHECK_SECONDS)
+        if thread.is_alive():
+            self._lose(self._waiting, "the storage does not answer")
+
+    def _start(self) -> threading.Thread:
+        if self._thread is None:
+            # A daemon, because storage that hangs must not keep a task from ending.
+            self._thread = threading.Thread(target=self._write_parts, name="intercom-results", daemon=True)
+            self._thread.start()
+        return self._thread
+
+    def _write_parts(self) -> None:
+        while (lines := self._parts.get()) is not None:
+            self._writing_since = time.monotonic()
+            try:
+                part = self._path() / f"try-{self.try_number}-part-{self._written_parts + 1}.jsonl"
+                _put(part, "\n".join(lines) + "\n")
+                self._written_parts += 1
+                self._written_lines += len(lines)
+            except Exception as error:
+                log.exception("A part of the results could not be written")
+                self._lose(len(lines), type(error).__name__)
+            self._writing_since = None
+            with self._counting:
+                self._waiting -= len(lines)
+        self._mark_end()
+
+    def _mark_end(self) -> None:
+        if self.failed:
+            return
+        self._writing_since = time.monotonic()
+        try:
+            end = {"parts": self._written_parts, "lines": self._written_lines}
+            _put(self._path() / f"try-{self.try_number}.end.json", json.dumps(end) + "\n")
+        except Exception:
+            log.exception("The end of the results could not be marked in %s", self.folder)
+            self.failed = True
+        self._writing_since = None
+
+    def _lose(self, lines: int, why: str) -> None:
+        self.failed = True
+        log.error("%s results could not be written to %s: %s", f"{lines:,}", self.folder, why)
+
+    def _claim(self) -> str:
+        owner = {} if self._owner is None else self._owner._asdict()
+        return json.dumps({**owner, "claim": uuid.uuid4().hex}) + "\n"
+
+    def _path(self) -> ObjectStoragePath:
         from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where results are wanted
 
-        return ObjectStoragePath(path)
+        return ObjectStoragePath(str(self.folder))
+
+
+def _is_local(path: ObjectStoragePath) -> bool:
+    return path.protocol in ("", "file")
+
+
+def _create(path: ObjectStoragePath, text: str) -> bool:
+    """Write a file that is not there yet; return False where somebody else has written it."""
+    if _is_local(path):
+        try:
+            with Path(path.path).open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            return False
+        return True
+    # No exclusive create works on every object store: of two writers the last one wins, and the other reads so.
+    if path.exists():
+        return False
+    _put(path, text)
+    return bool(path.read_text(encoding="utf-8") == text)
 
 
 def _put(path: ObjectStoragePath, text: str) -> None:
-    if path.protocol not in ("", "file"):
+    if not _is_local(path):
         with path.open("w", encoding="utf-8") as file:  # type: ignore[no-untyped-call]  # Airflow has no annotation
             file.write(text)
         return

@@ -166,6 +166,7 @@ class _Batch(NamedTuple):
     ids: tuple[str, ...] | None
     reasons: tuple[tuple[str, int], ...]
     folder: str | None
+    try_number: int | None
 
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> _Batch:
@@ -180,6 +181,7 @@ class _Batch(NamedTuple):
                 ids=None if ids is None else tuple(_message_id("sent", each) for each in ids if not is_missing(each)),
                 reasons=tuple((str(each["reason"]), int(each["count"])) for each in entry.get("reasons") or ()),
                 folder=None if is_missing(entry.get("results_path")) else str(entry["results_path"]),
+                try_number=None if is_missing(entry.get("results_try")) else int(entry["results_try"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, InvalidInputError):
@@ -192,6 +194,14 @@ class _Batch(NamedTuple):
                 "set results_path on the batch",
             )
         return batch
+
+    def results(self, folder: str) -> TryResults:
+        """Find the results of the try that left this output, although another may be newer."""
+        from intercom_provider.results.reader import TryResults  # noqa: PLC0415 - not when a DAG is parsed
+
+        if self.try_number is None:
+            return TryResults.of_last_try(folder, self.total)
+        return TryResults.of_try(folder, self.try_number, self.total)
 
     def check(self, ids: int) -> None:
         """Raise :class:`InvalidInputError` when messages were sent, but not one has a WhatsApp id."""
@@ -229,11 +239,10 @@ class _SentReader:
         """Add the output of a batch, with its results if it has any."""
         if batch.folder is not None:
             from intercom_provider.results.message_ids import explain_read_errors  # noqa: PLC0415
-            from intercom_provider.results.reader import TryResults  # noqa: PLC0415 - not when a DAG is parsed
 
             try:
                 with explain_read_errors(batch.folder):
-                    self._add_results(batch, TryResults.of_last_try(batch.folder, batch.total))
+                    self._add_results(batch, batch.results(batch.folder))
             except IntercomError as error:
                 if batch.ids is None or self._only_in_xcom + len(batch.ids) > MAX_SINGLE_MESSAGES:
                     raise

@@ -388,4 +388,5 @@ def test_what_a_batch_left_is_read(run: Run, server: Hostile, run_dag: Any, tmp_
         )
     done = run_dag(dag)
     ended = run("unconfirmed", done.xcom("send", "results_path"))
-    assert ended.out.startswith("1 of 3 messages are unconfirmed (try 1)\n  message 0, key order-0: ")
+    whose = f"task send of DAG unconfirmed, run {done.run_id}"
+    assert ended.out.startswith(f"1 of 3 messages are unconfirmed (try 1 of {whose})\n  message 0, key order-0: ")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from intercom_provider.hooks.intercom import IntercomHook
+from intercom_provider.results.reader import Owner
+from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sandbox import Sandbox
 from tests.support import hostile
 
@@ -220,3 +222,19 @@ def test_another_list_of_messages_is_refused_before_any_request(run: Run, batch:
     assert "--since: is missing, or not a time" in ended.err
     assert "--messages: is missing" in run("unconfirmed", "/nowhere", "--since", "2026-11-20").err
     assert not sandbox.requests
+
+
+def test_results_of_another_task_instance_are_named_and_not_mixed_in(run: Run, tmp_path: Path) -> None:
+    for try_number, dag_id in ((1, "reminders"), (2, "invoices")):
+        results = ResultsWriter(str(tmp_path), try_number, Owner(dag_id, "manual", "send", -1))
+        results.open()
+        for index in range(try_number):
+            results.add({"index": index, "key": None, "outcome": "unconfirmed", "reason": "no answer"})
+        results.close()
+    ended = run("unconfirmed", str(tmp_path))
+    assert ended.out.startswith(
+        "2 of 2 messages are unconfirmed (try 2 of task send of DAG invoices, run manual)\n"
+        "The folder has results of task send of DAG reminders, run manual, too: name their try with --try to see them\n"
+    )
+    ended = run("unconfirmed", str(tmp_path), "--try", "1")
+    assert ended.out.startswith("1 of 1 messages are unconfirmed (try 1 of task send of DAG reminders, run manual)\n")

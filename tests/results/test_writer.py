@@ -10,6 +10,7 @@ import pytest
 
 from intercom_provider.results.reader import TryResults
 from intercom_provider.results.writer import MAX_PART_LINES, ResultsWriter
+from tests.support.eventually import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +28,7 @@ def test_the_end_of_a_try_is_marked_with_the_number_of_its_parts_and_lines(tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "try-3-part-1.jsonl",
         "try-3-part-2.jsonl",
+        "try-3.begin.json",
         "try-3.end.json",
     ]
 
@@ -38,7 +40,7 @@ def test_a_try_whose_lines_could_not_all_be_written_has_no_end(tmp_path: Path) -
     results.add({"outcome": "sent"})
     results.close()
     assert results.failed
-    assert [path.name for path in tmp_path.iterdir()] == ["try-1-part-1.jsonl.unfinished"]
+    assert {path.name for path in tmp_path.iterdir()} == {"try-1.begin.json", "try-1-part-1.jsonl.unfinished"}
 
 
 def test_where_a_part_cannot_be_written_whole_there_is_none_of_it_and_the_next_one_is_written(tmp_path: Path) -> None:
@@ -49,14 +51,15 @@ def test_where_a_part_cannot_be_written_whole_there_is_none_of_it_and_the_next_o
     try:
         for index in range(MAX_PART_LINES):
             results.add({"index": index, "reason": "." * 100})
+        until(lambda: results.failed, "an error of the disk")
+        assert [path.name for path in tmp_path.iterdir()] == ["try-1.begin.json"]
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
-    assert results.failed
-    assert list(tmp_path.iterdir()) == []
 
     results.add({"index": MAX_PART_LINES})
-    results.write()
-    assert [json.loads(part.read_text()) for part in tmp_path.iterdir()] == [{"index": MAX_PART_LINES}]
+    results.close()
+    assert [json.loads(part.read_text()) for part in tmp_path.glob("*.jsonl")] == [{"index": MAX_PART_LINES}]
+    assert not (tmp_path / "try-1.end.json").exists()
 
 
 @pytest.mark.parametrize(

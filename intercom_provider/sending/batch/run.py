@@ -378,7 +378,7 @@ class BatchRun:
             try:
                 self._add_rest()
             finally:
-                self._results.close()
+                self._results.close(self._stopped)
                 self._threads.close(_MAX_TAKE_SECONDS)
 
     def _add_rest(self) -> None:

@@ -1,0 +1,57 @@
+"""Storage that hangs whenever a test wants it to."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HANGING_PATH = "memory://hanging@bucket/results"
+"""A path in the storage."""
+
+
+class HangingStorage(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no annotations
+    """Object storage in memory, which opens no file for writing while it hangs."""
+
+    cachable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store: dict[str, Any] = {}
+        self.pseudo_dirs = [""]
+        self.answers = threading.Event()
+        self.answers.set()
+        self.asked = threading.Event()
+        self._names = ""
+
+    def open(self, path: str, mode: str = "rb", *args: Any, **kwargs: Any) -> Any:
+        """Open a file, when the storage answers."""
+        if "w" in mode and self._names in path:
+            self.asked.set()
+            self.answers.wait(120)
+        return super().open(path, mode, *args, **kwargs)
+
+    def hang(self, names: str = "") -> None:
+        """Answer no more, when a file with this in its name is to be written."""
+        self._names = names
+        self.asked.clear()
+        self.answers.clear()
+
+
+@contextmanager
+def hanging_storage() -> Iterator[HangingStorage]:
+    """Attach the storage to Airflow's paths; at the end it answers, so that no thread is left."""
+    storage = HangingStorage()
+    # Airflow keeps the first storage of a connection.
+    attached = attach("memory", conn_id="hanging", fs=storage)
+    attached.fs = storage
+    try:
+        yield storage
+    finally:
+        storage.answers.set()

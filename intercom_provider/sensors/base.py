@@ -142,6 +142,7 @@ class WaitingSensor(BaseSensorOperator, Generic[WaitT]):
         :return: False to wait on, else the values for XCom.
         """
         wait = self._wait or self._begin_wait(context)
+        wait.follow_clock()
         store = task_state_store(context) if self.reschedule else None
         key = f"{_STATE_KEY}/{context['ti'].try_number}" if store else ""
         if store and (state := store.get(key)):

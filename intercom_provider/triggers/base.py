@@ -160,3 +160,4 @@ class WaitingTrigger(BaseTrigger, Generic[FoundT]):
 
 async def _sleep_until(wait: Wait[Any], moment: float) -> None:
     await asyncio.sleep(max(0.0, min(moment, wait.deadline) - time.time()))
+    wait.follow_clock()

@@ -132,6 +132,7 @@ class RulesetSettledTrigger(BaseEventTrigger):
         await self._check_store(wait)
         while True:
             await asyncio.sleep(max(0.0, moment - time.time()))
+            wait.follow_clock()
             try:
                 settled = await self._poll(wait)
                 is_new = settled is not None and settled.total > await self._last_fired(wait)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.waiting.criteria import Criteria, Growth
@@ -198,6 +198,10 @@ class DeliveryWait(Wait[FullPoll | PartialPoll]):
         if self.criteria.expected_count is not None or not self.criteria.settle_for or not total:
             return ""
         return f"no growth for {now - self.growth.since:.0f} of {self.criteria.settle_for:.9g} s"
+
+    def _move_own_times(self, seconds: float) -> None:
+        self.growth = replace(self.growth, since=self.growth.since + seconds)
+        self.summary_at += seconds
 
     def _own_state(self) -> dict[str, object]:
         return {

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from intercom_provider.api.errors import RateLimitedError
@@ -36,6 +37,8 @@ _MAX_PAUSE_SECONDS: Final = 3_600.0
 
 # A poll ends after this time, and the next one begins anew.
 _MAX_POLL_SECONDS: Final = 3_600.0
+# A clock that is only slewed drifts by less than this between two polls.
+_MIN_SET_BACK_SECONDS: Final = 1.0
 _TIMES: Final = ("started", "deadline", "not_before")
 
 Verdict: TypeAlias = Literal["wait", "settled", "deadline"]
@@ -56,6 +59,24 @@ class Wait(ABC, Generic[FoundT]):
     deadline: float
     failed_polls: int = 0
     not_before: float = 0.0
+    _clock_offset: float = field(
+        default_factory=lambda: time.time() - time.monotonic(), init=False, repr=False, compare=False
+    )
+
+    def follow_clock(self) -> None:
+        """Move the times of the wait along with this machine's clock, if that was set back since the last call."""
+        offset = time.time() - time.monotonic()
+        set_back = self._clock_offset - offset
+        self._clock_offset = offset
+        if set_back < _MIN_SET_BACK_SECONDS:
+            return
+        log.warning("%s: the clock was set back by %.0f s, and the times of the wait move with it", self, set_back)
+        for name in _TIMES:
+            setattr(self, name, getattr(self, name) - set_back)
+        self._move_own_times(-set_back)
+
+    def _move_own_times(self, seconds: float) -> None:
+        """Move the times that other waits do not have."""
 
     def deadline_passed(self, now: float) -> bool:
         """Check whether the deadline is here."""

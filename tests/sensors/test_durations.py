@@ -105,6 +105,19 @@ def test_an_interval_that_is_set_later_has_a_floor_as_well(server: Hostile) -> N
     assert 2 <= len(server.requests) <= 13
 
 
+@pytest.mark.parametrize("sensor", SENSORS)
+def test_a_clock_that_is_set_back_does_not_prolong_a_wait(
+    server: Hostile, sensor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DAG("set_back"):
+        waiting = SENSORS[sensor](timeout=1.5, on_timeout="report", poke_interval=0.2)
+    now = time.time
+    monkeypatch.setattr("time.time", lambda: now() - 3_600 * bool(server.requests))
+    began = time.monotonic()
+    assert waiting.execute({"ti": object()})["timed_out"] is True
+    assert time.monotonic() - began < 60
+
+
 TRIGGERS: dict[str, Any] = {
     "status": lambda state, **fields: MessageStatusTrigger(
         target={"ruleset_id": "77", "created_after": None}, criteria={"expected_count": 1}, state=state, **fields
@@ -127,6 +140,27 @@ def edited(kind: str, state: dict[str, Any] | None = None, **fields: Any) -> lis
         return [each.payload async for each in trigger.run()]
 
     return asyncio.run(asyncio.wait_for(run(), 10))
+
+
+@pytest.mark.parametrize("kind", TRIGGERS)
+def test_a_clock_that_is_set_back_does_not_prolong_a_deferred_wait(
+    server: Hostile, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time
+    monkeypatch.setattr("time.time", lambda: now() - 3_600 * bool(server.requests))
+    assert [each["status"] for each in edited(kind)] == ["deadline"]
+
+
+def test_a_clock_that_is_set_back_does_not_prolong_settle_for(server: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.pages = [[event("wamid.1", "delivered")]]
+    with DAG("settles"):
+        waiting = MessageStatusSensor(
+            task_id="wait", ruleset_id=77, settle_for=0.6, timeout=60, on_timeout="report", poke_interval=0.2
+        )
+    now = time.time
+    monkeypatch.setattr("time.time", lambda: now() - 3_600 * bool(server.requests))
+    values: Any = waiting.execute({"ti": object()})  # type: ignore[typeddict-item]  # all that it asks for
+    assert (values["timed_out"], values["delivered"]) == (False, 1)
 
 
 @pytest.mark.parametrize("kind", TRIGGERS)

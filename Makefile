@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Nothing is left outside this folder, not even what pip would keep.
 export PIP_NO_CACHE_DIR := 1
 
-.PHONY: help bootstrap setup demo test test-docs test-faults test-system test-matrix test-distributed test-browser pictures bench lint typecheck unit format reference lock build check-release test-wheel clean
+.PHONY: help bootstrap setup demo test test-docs test-faults test-system test-matrix test-distributed test-browser test-clients pictures bench lint typecheck unit format reference lock build check-release test-wheel clean
 .DEFAULT_GOAL := help
 
 help: ## List what there is to make
@@ -90,6 +90,25 @@ test-browser: .venv-browser/.installed ## Airflow's own pages in a browser: the 
 pictures: .venv-browser/.installed ## The same, and take the documentation's pictures anew
 	@$(BROWSER) -m pytest tests/browser --pictures docs/pictures
 
+CLIENTS := .venv-clients/bin/python
+
+.venv-clients/.installed: requirements-clients.lock pyproject.toml
+	@echo "Making a virtual environment with other clients of Intercom (a minute or two, once)"
+	@$(BOOTSTRAP_PYTHON) -m venv .venv-clients
+	@$(CLIENTS) -m pip install --quiet --no-deps --require-hashes --requirement requirements-clients.lock
+	@$(CLIENTS) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Beside the environment, from the lock; without npm the tests that need it are skipped.
+.venv-clients/npm/.installed: .venv-clients/.installed tests/clients/package-lock.json
+	@mkdir -p .venv-clients/npm
+	@cp tests/clients/package.json tests/clients/package-lock.json .venv-clients/npm/
+	@if command -v npm >/dev/null; then npm ci --prefix .venv-clients/npm --silent --no-audit --no-fund; fi
+	@touch $@
+
+test-clients: .venv-clients/npm/.installed ## The sandbox with Intercom's own clients, Prism and schemathesis (two minutes)
+	@$(CLIENTS) -m pytest tests/clients $(ARGS)
+
 BENCH := .venv-bench/bin/python
 
 .venv-bench/.installed: requirements-bench.lock pyproject.toml
@@ -115,6 +134,7 @@ lock: setup ## Pin the newest versions that fit (needs uv: pip install uv)
 	@uv pip compile pyproject.toml --group airflow-3.2 --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-3.2.lock
 	@uv pip compile pyproject.toml --group distributed --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-distributed.lock
 	@uv pip compile pyproject.toml --group browser --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-browser.lock
+	@uv pip compile pyproject.toml --group clients --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-clients.lock
 	@uv pip compile pyproject.toml --group bench --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-bench.lock
 
 build: setup ## Build the wheel and the source distribution
@@ -127,4 +147,4 @@ test-wheel: build ## Send with the built wheel, from a fresh environment
 	@$(PYTHON) -m tools.wheel
 
 clean: ## Remove all that was made
-	@rm -rf .venv .venv-matrix .venv-distributed .venv-browser .venv-bench .airflow build dist .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-matrix .venv-distributed .venv-browser .venv-clients .venv-bench .airflow build dist .mypy_cache .pytest_cache .ruff_cache

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook
-from airflow.sdk.log import mask_secret
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import PydanticCustomError
 
 from intercom_provider.api import calls
-from intercom_provider.api.characters import strip_invisible
 from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
-from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem, UnauthorizedError
+from intercom_provider.api.errors import IntercomError, UnauthorizedError
 from intercom_provider.api.flow import RetryLimits
-from intercom_provider.api.json_text import read_json
 from intercom_provider.api.message import parse_message
-from intercom_provider.api.settings import (
-    DEFAULT_API_VERSION,
-    DEFAULT_REGION,
-    DEFAULT_TIMEOUT_SECONDS,
-    Settings,
-    is_loopback,
-    parse_base_url,
-    parse_region,
-)
-from intercom_provider.api.values import Identifier, is_missing
-from intercom_provider.api.version import parse_api_version
 from intercom_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
+from intercom_provider.hooks.connection import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -36,30 +20,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from intercom_provider.api.models import Admin, Me, Receipt, StatusEvent, WhatsAppStatus
+    from intercom_provider.api.settings import Settings
 
 _MAX_TEST_SECONDS: Final = 10.0
-_NOT_AN_OBJECT: Final = "must be a JSON object"
-
-
-class _Extra(BaseModel):
-    """The connection's extra. Booleans and numbers may be text, because in a URI they are."""
-
-    # Built when the first connection is read, not when a DAG file imports the hook.
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, coerce_numbers_to_str=True, defer_build=True)
-
-    region: str = DEFAULT_REGION
-    api_version: str = DEFAULT_API_VERSION
-    admin_id: Identifier | None = None
-    timeout: float = Field(default=DEFAULT_TIMEOUT_SECONDS, gt=0, allow_inf_nan=False)
-    dry_run: bool = False
-    allow_http: bool = False
-
-    @field_validator("timeout", mode="before")
-    @classmethod
-    def _refuse_booleans(cls, value: object) -> object:
-        if isinstance(value, bool):
-            raise PydanticCustomError("seconds", "must be seconds, above 0")
-        return value
 
 
 class IntercomHook(BaseHook):
@@ -298,6 +261,9 @@ class IntercomHook(BaseHook):
         async with await self.aget_conn() as client:
             return await client.run(calls.find_contact(external_id=external_id, email=email, api_version=api_version))
 
+    def _read(self, connection: Connection) -> Settings:
+        return read_settings(connection, self.intercom_conn_id, region=self.region, api_version=self.api_version)
+
     def _log_dry_run(self, settings: Settings) -> None:
         if settings.dry_run and not self._dry_run_logged:
             self._dry_run_logged = True
@@ -318,59 +284,6 @@ class IntercomHook(BaseHook):
         """Find an admin without blocking the event loop; see :meth:`find_admin`."""
         async with await self.aget_conn() as client:
             return await client.run(calls.find_admin(admin_id))
-
-    def _read(self, connection: Connection) -> Settings:
-        try:
-            return self._settings_from(connection)
-        except InvalidInputError as error:
-            where = f"connection {self.intercom_conn_id}"
-            raise InvalidInputError(Problem(f"{where}: {bad.field}", bad.text) for bad in error.problems) from None
-
-    def _settings_from(self, connection: Connection) -> Settings:
-        given = {name: value for name, value in _extra(connection).items() if not is_missing(value)}
-        if unknown := sorted(given.keys() - _Extra.model_fields.keys()):
-            self.log.warning("Connection %s: unknown in extra, ignored: %s", self.intercom_conn_id, ", ".join(unknown))
-        try:
-            extra = _Extra.model_validate(given)
-        except ValidationError as error:
-            found = error.errors(include_url=False, include_input=False)
-            raise InvalidInputError(Problem(str(problem["loc"][0]), problem["msg"]) for problem in found) from None
-        base_url = None
-        if not is_missing(connection.host):
-            base_url = parse_base_url(str(connection.host), port=connection.port, allow_http=extra.allow_http)
-            parts = urlsplit(base_url)
-            if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-                self.log.warning("Connection %s sends the token over plain http (allow_http)", self.intercom_conn_id)
-        return Settings(
-            token=_token(connection.password),
-            region=parse_region(extra.region if is_missing(self.region) else self.region),
-            base_url=base_url,
-            api_version=parse_api_version(extra.api_version if is_missing(self.api_version) else self.api_version),
-            admin_id=extra.admin_id,
-            timeout=extra.timeout,
-            dry_run=extra.dry_run,
-        )
-
-
-def _extra(connection: Connection) -> dict[str, Any]:
-    if connection.extra is None or is_missing(connection.extra):
-        return {}
-    # Airflow takes broken JSON for an empty extra. A dry run with a comma too many would then send.
-    if not isinstance(read_json("extra", connection.extra, _NOT_AN_OBJECT), dict):
-        raise InvalidInputError.of("extra", _NOT_AN_OBJECT)
-    return connection.extra_dejson
-
-
-def _token(password: str | None) -> str:
-    token = strip_invisible(password or "")
-    if not token:
-        raise InvalidInputError.of(
-            "password", "is empty: put the access token there (Developer Hub > your app > Configure > Authentication)"
-        )
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise InvalidInputError.of("password", "must be the access token alone, without spaces and without 'Bearer'")
-    mask_secret(token)
-    return token
 
 
 def _describe_sender(client: IntercomClient, settings: Settings) -> tuple[str | None, str | None]:

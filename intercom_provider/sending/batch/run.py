@@ -325,7 +325,7 @@ class BatchRun:
             self._uncommitted[item.digest] = Result(receipt.outcome, receipt.reason, ids_of(receipt))
             self._recorder.add_receipt(item, receipt)
             if receipt.outcome == "rejected":
-                self._stop_where(self._common_refusal.refuse_unaccepted(receipt.reason or ""))
+                self._abort(self._common_refusal.refuse_unaccepted(receipt.reason or ""))
             else:
                 self._common_refusal.is_any_accepted = True
         elif isinstance(error, UnconfirmedError):
@@ -337,10 +337,11 @@ class BatchRun:
             self._uncommitted[item.digest] = None
             self._recorder.add_not_sent(item)
         else:
-            if _is_closed_for_long(error):
+            if isinstance(error, RateLimitedError) and (error.retry_at or 0) > time.time() + MAX_DELAY_SECONDS:
+                # The rate limit opens too late to wait for it.
                 self._abort(error)
             self._uncommitted[item.digest] = Result(self._recorder.add_error(item, error), str(error))
-            self._stop_where(self._common_refusal.refuse(error))
+            self._abort(self._common_refusal.refuse(error))
         if self._threads.last_unanswered is in_flight:
             last = error.why if isinstance(error, UnconfirmedError) else str(error).rstrip(".")
             self._abort(
@@ -350,12 +351,8 @@ class BatchRun:
                 )
             )
 
-    def _stop_where(self, common: IntercomError | None) -> None:
-        if common is not None:
-            self._abort(common)
-
-    def _abort(self, error: IntercomError) -> None:
-        if self.fatal is None:
+    def _abort(self, error: IntercomError | None) -> None:
+        if error is not None and self.fatal is None:
             log.error("The batch is stopped: %s", error)
             self.fatal = error
 
@@ -399,10 +396,3 @@ class BatchRun:
                     self._recorder.add_not_sent(item)
         finally:
             self._recorder.count_rest()
-
-
-def _is_closed_for_long(error: IntercomError) -> bool:
-    """Check whether the rate limit opens too late to wait for it."""
-    if not isinstance(error, RateLimitedError) or error.retry_at is None:
-        return False
-    return error.retry_at > time.time() + MAX_DELAY_SECONDS

@@ -182,6 +182,26 @@ def test_unknown_keys_in_extra_warn_without_their_values(connect: Connect, logge
     assert "hunter2" not in log
 
 
+@pytest.mark.parametrize("name", ["dry_rn", "dryrun", "dry-run", "Dry_Run", "dryRun", "dry_runs", "dr_run", " dry_run"])
+@pytest.mark.parametrize("value", [True, False, "true"])
+def test_a_misspelt_dry_run_is_an_error(connect: Connect, name: str, value: object) -> None:
+    connect(json_with(**{name: value}))
+    assert "did you mean dry_run?" in problem()
+    assert f"extra: {name}" in problem()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("regoin", "region"), ("admin", "admin_id"), ("adminId", "admin_id"), ("api-version", "api_version")],
+)
+def test_a_misspelt_name_is_told_with_the_name_that_was_meant(
+    connect: Connect, logged: Logged, name: str, meant: str
+) -> None:
+    connect(json_with(**{name: "7"}))
+    settings()
+    assert f"unknown in extra, ignored: {name} (did you mean {meant}?)" in logged()
+
+
 def test_a_connection_is_read_once(connect: Connect) -> None:
     connect(json_with(region="eu"))
     hook = IntercomHook()

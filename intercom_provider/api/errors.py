@@ -158,17 +158,17 @@ class ApiError(IntercomError):
 
     @property
     def advice(self) -> str:
-        """What to do about the error."""
+        """The advice: how to mend the error."""
         return advice_for(Refusal(self.request, self.status, self.code, self.message, bool(self.field), self.context))
 
     @property
     def said(self) -> str:
-        """What the reply says, without advice."""
+        """The words of the reply, without advice."""
         return self.summary + (f" [request id {self.request_id}]" if self.request_id else "")
 
     @property
     def summary(self) -> str:
-        """What the reply says, without the request id, so that refusals for the same reason have the same text."""
+        """The words of the reply without the request id, so that refusals for the same reason have the same text."""
         said = " ".join(part for part in (str(self.status), self.code) if part)
         words = f": {self.message.rstrip('.')}" if self.message else ""
         named = f" (field {self.field})" if self.field else ""

@@ -111,7 +111,7 @@ def _check_names(given: Mapping[str, object], conn_id: str) -> None:
         close = get_close_matches(_words(name), _Extra.model_fields, n=1, cutoff=0.75)
         if close == ["dry_run"]:
             raise InvalidInputError.of(
-                f"extra: {name}", "is unknown; did you mean dry_run? Nothing is sent before it is mended"
+                f"extra: {name}", "is unknown; did you mean dry_run? Correct it: without it real messages would go out"
             )
         unknown.append(f"{name} (did you mean {close[0]}?)" if close else name)
     if unknown:

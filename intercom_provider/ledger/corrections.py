@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from intercom_provider.ledger.database import Database
 
 MARKED_DAG_ID: Final = "(marked)"
-"""What stands in ``dag_id`` of a row that was entered by hand."""
+"""The ``dag_id`` of a row that was entered by hand."""
 
 _MARKED_TASK_ID: Final = "ledger mark"
 _MARKED_REASON: Final = "entered by airflow intercom ledger mark"

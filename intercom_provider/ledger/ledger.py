@@ -236,19 +236,19 @@ class Ledger(Protocol):
 
     @property
     def recovery_hint(self) -> str:
-        """What a person can do about a message whose outcome is unknown."""
+        """The advice for a person about a message whose outcome is unknown."""
 
     @property
     def salt(self) -> str:
-        """What digests are salted with, so that they differ between the scopes of ledgers; known once a try began."""
+        """The salt, by which digests differ between the scopes of ledgers; known once a try began."""
 
     @property
     def may_send_now(self) -> bool:
-        """Whether what was committed still holds for as long as a request may take; asked before each request."""
+        """Whether the commits still hold for as long as a request may take; asked before each request."""
 
     @property
     def wants_commit(self) -> bool:
-        """Whether a commit is due, even of nothing, for what was committed to go on holding."""
+        """Whether a commit is due, even of nothing, so that the earlier ones go on holding."""
 
     @property
     def max_open(self) -> int:

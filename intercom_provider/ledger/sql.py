@@ -155,7 +155,7 @@ class SqlLedger:
 
     @property
     def salt(self) -> str:
-        """What digests are salted with: the same for all who share the scope; known once a try began."""
+        """The salt of the digests, the same for all who share the scope; known once a try began."""
         return f"{self._salt}/{self.scope}"
 
     @property
@@ -250,7 +250,7 @@ class SqlLedger:
                 )
             )
         except BaseException:
-            # Whether they were claimed is unknown; none is sent, and the next commit releases those that it is told of.
+            # Whether they were claimed is unknown; none is sent, and the next commit releases those in its list.
             self._possible_claims |= {digest: numbers[digest] for digest in intents if digest not in self._claims}
             raise
         if renews:

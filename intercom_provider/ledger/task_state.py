@@ -44,7 +44,7 @@ MAX_OPEN_INTENTS: Final = 100
 
 
 class TaskStateLedger:
-    """What the ledger of one message and that of a batch have in common."""
+    """The common part of the ledgers of one message and of a batch."""
 
     keeps_records = True
     may_send_now = True
@@ -141,7 +141,7 @@ class MessageLedger(TaskStateLedger):
 
     @property
     def recovery_hint(self) -> str:
-        """What a person can do about a message whose outcome is unknown."""
+        """The advice for a person about a message whose outcome is unknown."""
         return f"{RECOVERY_HINT}. {LOST_HINT}" if LOST in self._at_begin else RECOVERY_HINT
 
     def begin_try(self, *, read_only: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What an alert is about, read from the context of the callback that sends it."""
+"""Read the subject of an alert from the context of the callback that sends it."""
 
 from __future__ import annotations
 

@@ -118,12 +118,12 @@ class AlertLedger:
 
     @property
     def recovery_hint(self) -> str:
-        """What a person can do about an alert whose outcome is unknown."""
+        """The advice for a person about an alert whose outcome is unknown."""
         return self._ledger.recovery_hint
 
     @property
     def salt(self) -> str:
-        """What digests are salted with."""
+        """The salt of the digests."""
         return self._ledger.salt
 
     @property

@@ -65,7 +65,7 @@ class SendMessageBatchOperator(BaseOperator):
     :param duplicates: What to do with a message that is in the input twice: ``skip`` (default), ``send``, ``fail``.
     :param budget: The share of the rate limit that this task may use (default 0.8).
     :param concurrency: How many requests are in flight at most; None (default) for as many as it takes.
-    :param results_path: A folder on object storage for a line a message (templated); None (default) for none.
+    :param results_path: A folder on object storage for one line per message (templated); None (default) for none.
     :param contact_wait: Seconds for which a contact that was just created may be missing (default 30).
     :param not_after: The last moment at which a message may be sent; None (default) for no limit (templated).
     :param repeat: When the same task may send again: ``never`` (default), ``on_clear``, ``always`` (templated).

@@ -47,7 +47,7 @@ class SendMessageOperator(BaseOperator):
     """
     Send one message to one contact: in-app, email, WhatsApp or SMS.
 
-    The request is repeated only when it certainly did not reach Intercom or was refused unread. Rests on
+    The request is repeated only when it certainly did not reach Intercom or was refused unread. Uses
     https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages/createmessage.
 
     XCom, each key on its own and there even when the task fails: ``outcome`` (``sent``, ``already_sent``, ``claimed``,

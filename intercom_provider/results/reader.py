@@ -58,7 +58,7 @@ class _Part(NamedTuple):
 
 
 class _Listing(NamedTuple):
-    """What is in a folder: the parts in their order, the tries that began, and the marks of those that ended."""
+    """The files in a folder: the parts in their order, the tries that began, and the marks of those that ended."""
 
     parts: list[_Part]
     begins: dict[int, str]

@@ -1,4 +1,4 @@
-"""What a sender reads from Airflow's context: its attempt, its place in the run, and its ledger."""
+"""Read from Airflow's context what a sender needs: its attempt, its place in the run, and its ledger."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class MessageReplySensor(WaitingSensor["ReplyWait"]):
 
     Intercom makes a conversation of a message once the contact has answered. With
     ``create_conversation_without_contact_reply`` it makes one at once, and the sensor waits for an answer in it.
-    Intercom finds a new answer 5 to 10 seconds late. Rests on
+    Intercom finds a new answer 5 to 10 seconds late. Uses
     https://developers.intercom.com/docs/references/rest-api/api.intercom.io/conversations/searchconversations.
 
     XCom, one key each, also after a time-out: ``conversation_id``, ``replied_at`` (epoch seconds), ``timed_out``.

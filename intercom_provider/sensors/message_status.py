@@ -70,7 +70,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
 
     The wait is settled when every message has reached ``wait_for`` or failed; up to ``max_pending`` may still be on
     their way. Whether too many have failed is judged once it is settled, or when it times out. Exactly one of
-    ``ruleset_id``, ``whatsapp_message_id`` and ``sent`` names the messages. Needs API version 2.16 or later. Rests on
+    ``ruleset_id``, ``whatsapp_message_id`` and ``sent`` names the messages. Needs API version 2.16 or later. Uses
     https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages.
 
     XCom, one key each, also when the task fails: ``total``, and ``reached``, ``pending`` and ``failed``, which add up

@@ -156,7 +156,7 @@ class _SharedConnection:
 
 
 class _LoopState:
-    """What the triggers of one event loop share."""
+    """The state that the triggers of one event loop share."""
 
     def __init__(self) -> None:
         self.connections: dict[Settings, _SharedConnection] = {}

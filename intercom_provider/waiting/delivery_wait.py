@@ -54,7 +54,7 @@ class DeliveryWait(Wait[FullPoll | PartialPoll]):
 
     @property
     def poll_key(self) -> str:
-        """What is polled; waits with the same key poll at the same moments."""
+        """The name of what is polled; waits with the same key poll at the same moments."""
         return self.target.ruleset_id or self.target.digest
 
     @property

@@ -1,4 +1,4 @@
-"""What one poll asks for and what it finds: everything, or as much as shows that the wait goes on."""
+"""Make one poll: of everything, or of as much as shows that the wait goes on."""
 
 from __future__ import annotations
 

@@ -157,11 +157,11 @@ class Wait(ABC, Generic[FoundT]):
     @property
     @abstractmethod
     def poll_key(self) -> str:
-        """What is polled; waits with the same key poll at the same moments."""
+        """The name of what is polled; waits with the same key poll at the same moments."""
 
     @property
     def shared_key(self) -> str | None:
-        """What other waits may ask for as well; None when no other wait asks for the same."""
+        """The key of the requests that other waits may make as well; None when no other wait asks for the same."""
         return None
 
     @property

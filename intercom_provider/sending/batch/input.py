@@ -92,7 +92,7 @@ class BatchInput:
 
     @property
     def numbered_by(self) -> str:
-        """What the number of an item is: ``index`` in a list, ``line`` in a file."""
+        """The meaning of an item's number: ``index`` in a list, ``line`` in a file."""
         return "index" if self._source is None else self._source.numbered_by
 
     def check(self) -> int:

@@ -19,10 +19,10 @@ leaves its thread, its intent is withdrawn, and it goes out again with a later w
 A stop makes no further request, waits for the answers to those that were made, and writes their results. Every message
 that was not attempted counts as ``not_sent``.
 
-Rejected: a write a message (slower than the limit); sending first and writing later (a kill repeats messages); a
+Rejected: one write per message (slower than the limit); sending first and writing later (a kill repeats messages); a
 writing thread (Airflow's supervisor takes one call at a time); chunks that are written, sent and awaited one after the
 other (every chunk waits for its slowest reply, and a missing contact holds its whole chunk up); asyncio (the store has
-no async methods, and an async client takes more CPU a request than one client a thread).
+no async methods, and an async client takes more CPU per request than one client per thread).
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class BatchRun:
     :param settings: The address, the token and the default sender.
     :param options: The options of the batch.
     :param ledger: The ledger, whose try has begun.
-    :param results: The writer of a line a message, open; it is closed at the end.
+    :param results: The writer of one line per message, open; it is closed at the end.
     :param stopped: Returns True when the task was told to stop.
     """
 

@@ -57,7 +57,7 @@ class MessageSource(Protocol):
     """Rows of messages that can be read several times and are the same each time."""
 
     numbered_by: str
-    """What a row's number is: ``index`` or ``line``."""
+    """The meaning of a row's number: ``index`` or ``line``."""
 
     def __iter__(self) -> Iterator[InputRow]:
         """Read the rows in their order."""

@@ -64,7 +64,7 @@ class MessageInFlight:
 
     @property
     def intent(self) -> Intent:
-        """What the ledger records before it is sent."""
+        """The record that the ledger makes before the message is sent."""
         assert self.item.message is not None  # noqa: S101 - a message that cannot be built is not sent
         return Intent(self.item.key, self.item.message.wire_type)
 

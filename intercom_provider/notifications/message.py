@@ -318,7 +318,7 @@ class IntercomNotifier(BaseNotifier):
 
     def _check_literals(self) -> None:
         """Check when the DAG is parsed what is not templated; the rest is checked when it alerts."""
-        unrendered = {name for name in self.template_fields if not is_untemplated(getattr(self, name))}
+        unrendered = {name for name in self.template_fields if not is_untemplated(getattr(self, name, None))}
         problems: list[Problem] = []
         try:
             parse_message(self._fields(Alert("unknown", "a default", "a default")))

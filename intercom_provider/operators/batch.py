@@ -280,7 +280,7 @@ class SendMessageBatchOperator(BaseOperator):
 
     def _check_literals(self) -> None:
         """Check what is known when the DAG is parsed; the rest is checked when the task runs."""
-        lazy = {name for name in self.template_fields if not is_untemplated(getattr(self, name))}
+        lazy = {name for name in self.template_fields if not is_untemplated(getattr(self, name, None))}
         self._check(lazy)
         from intercom_provider.sending.batch.input import check_literals  # noqa: PLC0415 - only where there is something to check
 

@@ -268,7 +268,9 @@ class SendMessageOperator(BaseOperator):
 
     def _check_literals(self) -> None:
         """Check when the DAG is parsed what is not templated; the rest is checked when the task runs."""
-        unrendered = {name for name in self.template_fields if not is_untemplated(getattr(self, name))} | self._files
+        # A subclass sets the fields that it adds after this constructor, so they may be missing here.
+        unrendered = {name for name in self.template_fields if not is_untemplated(getattr(self, name, None))}
+        unrendered |= self._files
         problems: list[Problem] = []
         try:
             message = parse_message(self._fields())

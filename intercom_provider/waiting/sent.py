@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError
@@ -30,6 +29,13 @@ class KeyLookup(Protocol):
         """Return the key; None when there is none."""
 
 
+class _NoKeys:
+    """The lookup of messages without keys; unlike a mapping proxy, it can be copied with the sensor that holds it."""
+
+    def get(self, whatsapp_message_id: str, /) -> Key:  # noqa: ARG002 - as KeyLookup has it
+        return None
+
+
 class Sent(NamedTuple):
     """
     The messages that senders left in XCom.
@@ -42,7 +48,7 @@ class Sent(NamedTuple):
     """
 
     ids: Sequence[str] = ()
-    keys: KeyLookup = MappingProxyType({})
+    keys: KeyLookup = _NoKeys()
     rows_without_id: Iterable[Row] = ()
     never_sent: int = 0
     untrackable: int = 0
@@ -93,15 +99,23 @@ def read_message_ids(value: object) -> Keys:
     """
     if is_missing(value):
         return {}
-    data = parse_json_text("whatsapp_message_id", value)
-    entries = data if isinstance(data, list) else [data]
-    ids: Keys = {_message_id("whatsapp_message_id", entry): None for entry in entries}
+    ids: Keys = {_message_id("whatsapp_message_id", entry): None for entry in _flat("whatsapp_message_id", value)}
     if len(ids) > MAX_SINGLE_MESSAGES:
         raise InvalidInputError.of(
             "whatsapp_message_id",
             f"at most {MAX_SINGLE_MESSAGES:,} messages are asked for one by one; watch a ruleset, or split them",
         )
     return ids
+
+
+def _flat(field: str, value: object) -> Iterator[object]:
+    """Yield the entries of a value, however deep its lists are nested: outputs of mapped tasks are lists, too."""
+    data = parse_json_text(field, value)
+    if isinstance(data, list):
+        for entry in data:
+            yield from _flat(field, entry)
+    else:
+        yield data
 
 
 def _message_id(name: str, value: object) -> str:
@@ -122,7 +136,7 @@ def read_sent(value: object, *, parsing: bool = False) -> Sent:
     """
     Read the messages that senders left in XCom.
 
-    :param value: The field ``sent``: the output of a single sender or of a batch, or a sequence of these.
+    :param value: The field ``sent``: the output of a single sender or of a batch, or sequences of these, also nested.
     :param parsing: Whether a DAG is being parsed (default False): then batches' results are not read.
     :return: The messages. Above 1,000, ids and rows are read from the batches' results whenever they are needed.
     :raises InvalidInputError: When it is not such an output, or when the results of a large batch are missing.
@@ -130,8 +144,7 @@ def read_sent(value: object, *, parsing: bool = False) -> Sent:
     """
     if is_missing(value):
         return Sent()
-    data = parse_json_text("sent", value)
-    entries = [_read_output(entry) for entry in (data if isinstance(data, list) else [data])]
+    entries = [_read_output(entry) for entry in _flat("sent", value)]
     batches = [] if parsing else [entry for entry in entries if isinstance(entry, _Batch)]
     reader = _SentReader(streamed=sum(batch.total for batch in batches) > MAX_SINGLE_MESSAGES)
     for entry in entries:

@@ -360,18 +360,3 @@ def test_no_sender_anywhere_names_both_places(
     assert "from_admin_id" in said
     assert "admin_id in the connection" in said
     assert sandbox.requests == []
-
-
-def test_a_subclass_may_add_a_template_field_after_super() -> None:
-    """Read no attribute in the constructor that a subclass sets after `super().__init__()`."""
-
-    class CustomerOperator(SendMessageOperator):
-        template_fields = (*SendMessageOperator.template_fields, "customer")
-
-        def __init__(self, *, customer: str, **kwargs: Any) -> None:
-            super().__init__(**kwargs)
-            self.customer = customer
-
-    to = {"type": "user", "user_id": "1"}
-    operator = CustomerOperator(task_id="send", customer="{{ ds }}", message_type="in_app", to=to, body="Hello")
-    assert operator.customer == "{{ ds }}"

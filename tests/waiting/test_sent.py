@@ -39,7 +39,13 @@ def test_a_wrong_ruleset_id_is_refused(given: object) -> None:
 IDS = ["wamid.1", "wamid.2"]
 
 
-@pytest.mark.parametrize("given", [IDS, tuple(IDS), Lazy(*IDS), json.dumps(IDS), str(IDS), [*IDS, " wamid.1 "]])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(IDS, tuple(IDS), Lazy(*IDS), json.dumps(IDS), str(IDS), [*IDS, " wamid.1 "]),
+        *([Lazy(*IDS), "wamid.2"], [[IDS[:1]], [(IDS[1],)]], [json.dumps(IDS), []]),
+    ],
+)
 def test_ids_are_read_each_once(given: object) -> None:
     assert list(read_message_ids(given)) == IDS
 
@@ -61,7 +67,7 @@ def test_one_id_or_none_is_read(given: object, read: list[str]) -> None:
         ("wamid.1 wamid.2", "wamid"),
         ({"a": "wamid.1"}, "wamid"),
         ({"wamid.1"}, "wamid"),
-        ([["wamid.1"]], "wamid"),
+        ([[{"wamid.1"}]], "wamid"),
         ("wamid.\ud800", "wamid"),
         ("wamid.é", "wamid"),
         ([f"wamid.{n}" for n in range(1_001)], "1,000"),
@@ -177,6 +183,20 @@ def test_batches_and_single_sends_may_be_mixed() -> None:
     ids, without = left_by([sent(1, key="a"), batch(2, 3), sent(4, outcome="rejected", whatsapp_message_id=None)])
     assert ids == {"wamid.1": "a", "wamid.2": None, "wamid.3": None}
     assert [row["status"] for row in without] == ["failed"]
+
+
+@pytest.mark.parametrize(
+    "nested",
+    [
+        [Lazy(sent(1), sent(2)), batch(3)],
+        [[sent(1)], [[sent(2), batch(3)]], []],
+        [json.dumps([sent(1), sent(2)]), Lazy(batch(3))],
+        Lazy([sent(1)], (sent(2), batch(3))),
+    ],
+)
+def test_outputs_of_mapped_and_single_senders_are_flattened(nested: object) -> None:
+    ids, without = left_by(nested)
+    assert (list(ids), without) == (["wamid.1", "wamid.2", "wamid.3"], ())
 
 
 def test_unsent_messages_of_a_batch_have_rows_with_their_reasons() -> None:

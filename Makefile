@@ -48,10 +48,10 @@ PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 unit: setup ## The tests alone, side by side; some of them in one process (make unit ARGS="-k sensor -x")
 	@$(PYTHON) -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL))
 
-test-docs: setup ## Run the code of the documentation, and the examples (two minutes; ARGS as above)
-	@$(PYTHON) -m pytest tests/docs tests/example_dags $(if $(ARGS),$(ARGS),$(PARALLEL))
+test-docs: setup ## Run the code of the documentation, the examples and the commands (two minutes; ARGS as above)
+	@$(PYTHON) -m pytest tests/docs tests/example_dags tests/cli $(if $(ARGS),$(ARGS),$(PARALLEL))
 
-test-faults: setup ## Kill batches, and break their ledger's database (three minutes; ARGS as above)
+test-faults: setup ## Kill batches, break their ledger's database, and send a megabyte everywhere (three minutes; ARGS as above)
 	@$(PYTHON) -m pytest tests/faults $(ARGS)
 
 test-system: setup ## Kill, clear and hand over tasks on a real Airflow (seven minutes; ARGS as above)

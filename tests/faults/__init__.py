@@ -1,1 +1,1 @@
-"""Tests in which processes are killed and databases break under a batch: `make test-faults`."""
+"""Tests that kill processes, break databases under a batch, and send texts of a megabyte: `make test-faults`."""

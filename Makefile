@@ -41,9 +41,9 @@ lint: setup ## ruff, the arrows between the rooms, and whether the API reference
 typecheck: setup ## mypy --strict
 	@$(PYTHON) -m mypy
 
-# Four processes, each with an Airflow of its own: two cores are enough for them, as most of the tests wait most of the
+# Three processes, each with an Airflow of its own: two cores are enough for them, as most of the tests wait most of the
 # time. A file stays together: what its tests share is made once. Collected order has the longest files first.
-PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
+PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 unit: setup ## The tests alone, side by side; some of them in one process (make unit ARGS="-k sensor -x")
 	@$(PYTHON) -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL))

@@ -117,8 +117,8 @@ def test_a_poll_takes_time_in_proportion_to_the_text_of_a_reply(place: str, kind
     path, status, build = PLACES[place]
     with Hostile() as server:
         short, long = (seconds(server, path, status, build(TEXTS[kind](size))) for size in (SHORT, LONG))
-    assert long < max(0.1, 300 * short)
-    assert long < 0.5
+    assert long < max(1.0, 300 * short)
+    assert long < 5.0
 
 
 @pytest.mark.parametrize("kind", TEXTS)
@@ -126,7 +126,8 @@ def test_masking_takes_the_same_time_for_any_text(kind: str) -> None:
     text = TEXTS[kind](LONG)
     began = time.thread_time()
     masked = mask_contact_details(text)
-    assert time.thread_time() - began < 0.05
+    # Quadratic work would take minutes; a busy machine takes several times as long as a quiet one.
+    assert time.thread_time() - began < 2.0
     assert len(masked) <= 500
     assert "ada@example.com" not in masked
 

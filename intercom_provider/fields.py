@@ -7,11 +7,14 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.values import as_datetime, is_missing
 from intercom_provider.api.version import parse_api_version, version_reaches
+
+if TYPE_CHECKING:
+    import jinja2
 
 WaitFor: TypeAlias = Literal["delivered", "read"]
 Limit: TypeAlias = int | float | None
@@ -41,6 +44,52 @@ def is_untemplated(value: object) -> bool:
     if isinstance(value, Mapping):
         return all(map(is_untemplated, value.values()))
     return value is None or isinstance(value, bool | int | float | date | timedelta)
+
+
+def source_tasks(value: object) -> tuple[str, ...]:
+    """
+    List the tasks whose output a field is to be.
+
+    :param value: A field's value as a constructor gets it, such as ``send.output`` or a list of these.
+    :return: The ids of the tasks, each once; none for a value that stands in the DAG.
+    """
+    from airflow.sdk import XComArg  # noqa: PLC0415 - the command line reads fields without it
+
+    return tuple(dict.fromkeys(task.task_id for task, _ in XComArg.iter_xcom_references(value)))
+
+
+def replace_undefined(task: Any, jinja_env: jinja2.Environment) -> None:
+    """
+    Replace what native rendering left undefined in a task's fields by None, so that it counts as missing.
+
+    Rendering to text makes an empty text of it, or an error. Rendering to native objects leaves jinja's own object in
+    the field, which raises at its first use, far from the template.
+
+    :param task: The task, its templates rendered.
+    :param jinja_env: The environment that has rendered them.
+    :raises InvalidInputError: When the environment is strict, as Airflow's is by default; with the field.
+    """
+    from jinja2.nativetypes import NativeEnvironment  # noqa: PLC0415 - not when a DAG is parsed
+
+    if isinstance(jinja_env, NativeEnvironment):
+        for name in task.template_fields:
+            setattr(task, name, _without_undefined(name, getattr(task, name)))
+
+
+def _without_undefined(field: str, value: Any) -> Any:
+    from jinja2 import Undefined, UndefinedError  # noqa: PLC0415 - as above
+
+    if isinstance(value, Undefined):
+        try:
+            str(value)
+        except UndefinedError as error:
+            raise InvalidInputError.of(field, f"its template names something that does not exist ({error})") from None
+        return None
+    if type(value) in (list, tuple):
+        return type(value)(_without_undefined(f"{field}.{index}", entry) for index, entry in enumerate(value))
+    if type(value) is dict:
+        return {name: _without_undefined(f"{field}.{name}", entry) for name, entry in value.items()}
+    return value
 
 
 def is_path(value: object) -> bool:

@@ -68,8 +68,8 @@ class _Message(StrictModel):
     to: tuple[ContactRecipient, ...] | tuple[PhoneRecipient, ...]
     from_admin_id: Identifier | None = None
     created_at: PastSeconds | None = None
-    create_conversation_without_contact_reply: bool | None = None
-    shared_conversation: bool = False
+    create_conversation_without_contact_reply: Annotated[bool | None, Choice] = None
+    shared_conversation: Annotated[bool, Choice] = False
     key: Identifier | None = None
 
     wire_type: ClassVar[str]

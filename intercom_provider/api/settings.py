@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,6 +23,7 @@ DEFAULT_REGION: Final = "us"
 DEFAULT_API_VERSION: Final = "2.17"
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 _MAX_PORT: Final = 65_535
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 def parse_region(value: object) -> str:
@@ -45,11 +47,12 @@ def parse_base_url(host: str, *, port: int | None = None, allow_http: bool = Fal
     Parse the base URL that replaces the region's URL, such as that of a proxy or the sandbox.
 
     :param host: A URL, or a bare host name, which means https.
-    :param port: A port; None (default) for the port in the URL.
+    :param port: A port, which must not contradict the URL; None (default) for the port in the URL.
     :param allow_http: Whether plain http to another machine is allowed, which sends the token unencrypted (default
         False).
     :return: The URL without a slash at its end.
-    :raises InvalidInputError: When it is not a URL, has credentials or a query, or is plain http to another machine.
+    :raises InvalidInputError: When it is not a URL, has credentials or a query, is plain http to another machine, or
+        has another port than ``port``.
     """
     text = strip_invisible(host)
     if "://" not in text:
@@ -68,6 +71,7 @@ def parse_base_url(host: str, *, port: int | None = None, allow_http: bool = Fal
     if url.userinfo or url.query or url.fragment:
         raise InvalidInputError.of("host", "must be a base URL alone: no user, password, query or fragment")
     if port is not None:
+        _check_port(port, text, url)
         url = url.copy_with(port=port)
     if url.port is not None and not 0 < url.port <= _MAX_PORT:
         raise InvalidInputError.of("port", "must be from 1 to 65535")
@@ -78,6 +82,18 @@ def parse_base_url(host: str, *, port: int | None = None, allow_http: bool = Fal
             "in the connection's extra",
         )
     return str(url).rstrip("/")
+
+
+def _check_port(port: int, text: str, url: httpx.URL) -> None:
+    """Check a connection's port against its URL: the form suggests 443, and few see it beside a URL with a port."""
+    authority = text.partition("://")[2].partition("/")[0]
+    own = url.port
+    if own is None and re.search(r":[0-9]+$", authority):
+        own = _DEFAULT_PORTS[url.scheme]  # written out, which httpx leaves away
+    if own is not None and own != port:
+        raise InvalidInputError.of("port", f"is {port}, and host names port {own}: leave one of them empty")
+    if own is None and url.scheme == "http" and port == _DEFAULT_PORTS["https"]:
+        raise InvalidInputError.of("port", "443 is that of https, and host says http: correct one of them")
 
 
 def is_loopback(host: str) -> bool:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_REGIONS_PORT: Final = 443
 _NOT_AN_OBJECT: Final = "must be a JSON object"
 
 
@@ -93,6 +94,10 @@ def _read(connection: Connection, conn_id: str, region: str | None, api_version:
         parts = urlsplit(base_url)
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             log.warning("Connection %s sends the token over plain http (allow_http)", conn_id)
+    elif connection.port not in (None, _REGIONS_PORT):
+        raise InvalidInputError.of(
+            "port", f"is {connection.port}, and there is no host that it belongs to: fill in host, or empty port"
+        )
     return Settings(
         token=_token(connection.password),
         region=parse_region(extra.region if is_missing(region) else region),

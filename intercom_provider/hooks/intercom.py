@@ -47,7 +47,8 @@ class IntercomHook(BaseHook):
         api_version: str | None = None,
     ) -> None:
         super().__init__()
-        self.intercom_conn_id = intercom_conn_id
+        # A template may leave a line break at its end.
+        self.intercom_conn_id = intercom_conn_id.strip()
         self.region = region
         self.api_version = api_version
         self._settings: Settings | None = None

@@ -22,6 +22,7 @@ from intercom_provider.fields import (
     is_path,
     is_untemplated,
     parse_limit,
+    replace_undefined,
 )
 from intercom_provider.links import IntercomLink, inbox_url, show_link
 from intercom_provider.sending.held_timeout import HeldTimeout
@@ -165,6 +166,9 @@ class SendMessageBatchOperator(BaseOperator):
         if parent is self and _is_list(self.messages):
             template_fields = [name for name in template_fields if name != "messages"]
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        if parent is self:
+            with as_airflow_errors():
+                replace_undefined(self, jinja_env)
         if parent is self and not _is_path_text(self.messages) and not isinstance(self.messages, HiddenMessages):
             # Airflow stores rendered fields and shows them in its UI.
             self.messages = HiddenMessages(self.messages)

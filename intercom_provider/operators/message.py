@@ -13,7 +13,7 @@ from intercom_provider.api.values import is_missing
 from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import AirflowTaskTimeout, is_unmapped, push_before_raising
 from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
-from intercom_provider.fields import is_untemplated
+from intercom_provider.fields import is_untemplated, replace_undefined
 from intercom_provider.links import IntercomLink, conversation_url, inbox_url, show_link
 from intercom_provider.operators.batch import SendMessageBatchOperator
 from intercom_provider.sending.options import OnRejected, find_problems, read_options
@@ -204,6 +204,9 @@ class SendMessageOperator(BaseOperator):
         # What another task returned may be anybody's text, which must not name a file of the DAG's author.
         self._files = {name for name in self._files if id(getattr(self, name)) not in seen_oids}
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        if parent is self:
+            with as_airflow_errors():
+                replace_undefined(self, jinja_env)
         self._read_files(context, jinja_env)
 
     def execute(self, context: Context) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeAlias
 
+from intercom_provider.api.characters import strip_invisible
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.values import is_missing
 from intercom_provider.fields import read_not_after
@@ -100,7 +101,7 @@ def find_problems(sender: SenderFields, choices: Choices, unrendered: Collection
     :return: The problems.
     """
     for name, words in {**_WITH_DEFAULT, **choices}.items():
-        value = getattr(sender, name)
+        value = _word(getattr(sender, name))
         is_default = name in _WITH_DEFAULT and is_missing(value)
         if name not in unrendered and not is_default and value not in words:
             yield Problem(name, f"must be one of {', '.join(words)}")
@@ -129,7 +130,7 @@ def _find_ledger_problems(sender: SenderFields, unrendered: Collection[str]) -> 
         return
     if not isinstance(sender.campaign, str) or len(sender.campaign.strip()) > MAX_CAMPAIGN_CHARS:
         yield Problem("campaign", f"must be a name, as text of at most {MAX_CAMPAIGN_CHARS} characters")
-    if "repeat" not in unrendered and sender.repeat == "always":
+    if "repeat" not in unrendered and _word(sender.repeat) == "always":
         yield Problem("repeat", "cannot be always within a campaign, which sends once: use repeat_after")
     if "ledger_conn_id" not in unrendered and ledger_connection(sender.ledger_conn_id) is None:
         yield Problem(
@@ -137,6 +138,10 @@ def _find_ledger_problems(sender: SenderFields, unrendered: Collection[str]) -> 
             "needs a ledger that all runs share: set ledger_conn_id, or [intercom] ledger_conn_id in Airflow's "
             "configuration, to the connection of a PostgreSQL or SQLite database",
         )
+
+
+def _word(value: object) -> object:
+    return strip_invisible(value) if isinstance(value, str) else value
 
 
 def read_options(sender: SenderFields, choices: Choices | None = None) -> SendOptions:
@@ -151,7 +156,7 @@ def read_options(sender: SenderFields, choices: Choices | None = None) -> SendOp
     if problems := list(find_problems(sender, choices or {})):
         raise InvalidInputError(problems)
     repeat, on_unconfirmed = (
-        str(words[0] if is_missing(getattr(sender, name)) else getattr(sender, name))
+        str(words[0] if is_missing(getattr(sender, name)) else _word(getattr(sender, name)))
         for name, words in _WITH_DEFAULT.items()
     )
     return SendOptions(

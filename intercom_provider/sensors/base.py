@@ -20,12 +20,13 @@ from intercom_provider.compat import (
     task_state_store,
 )
 from intercom_provider.exceptions import IntercomRefusedError, as_airflow_errors
-from intercom_provider.fields import MIN_INTERVAL_SECONDS, read_seconds
+from intercom_provider.fields import MIN_INTERVAL_SECONDS, read_seconds, replace_undefined
 from intercom_provider.links import IntercomLink, inbox_url, show_link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    import jinja2
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
@@ -38,6 +39,9 @@ _DURATIONS: Final = ("timeout", "poke_interval", "max_wait")
 _STATE_KEY: Final = "intercom_wait"
 # Airflow ends a deferral by itself, without a report. So its limit has to lie well behind the trigger's deadline.
 _DEFERRAL_MARGIN: Final = timedelta(minutes=5)
+# The time that the last poll gets before the execution_timeout, and the same of a short one.
+_MAX_LAST_POLL_SECONDS: Final = 30.0
+_LAST_POLL_SHARE: Final = 0.2
 
 
 class _TriggerArguments(TypedDict):
@@ -88,6 +92,19 @@ class WaitingSensor(BaseSensorOperator, Generic[WaitT]):
         self._wait: WaitT | None = None
         self._link_is_shown = False
 
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        if parent is self:
+            with as_airflow_errors():
+                replace_undefined(self, jinja_env)
+
     def execute(self, context: Context) -> dict[str, object]:
         """
         Poll once, then wait in the sensor's mode.
@@ -95,7 +112,7 @@ class WaitingSensor(BaseSensorOperator, Generic[WaitT]):
         :param context: The task's context.
         :return: The values for XCom.
         """
-        self._deadline = self._started_at(context) + self.timeout
+        self._deadline = self._started_at(context) + self._max_wait_seconds
         if not self.deferrable:
             values: dict[str, object] = super().execute(context)
             return values
@@ -177,14 +194,40 @@ class WaitingSensor(BaseSensorOperator, Generic[WaitT]):
         raise NotImplementedError
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
-        return max(super()._get_next_poke_interval(*args, **kwargs), MIN_INTERVAL_SECONDS)
+        interval = super()._get_next_poke_interval(*args, **kwargs)
+        if self._wait is not None and not self.reschedule:
+            # The last poll is due at the deadline, before an execution_timeout can strike between two polls.
+            interval = min(interval, self._wait.deadline - time.time())
+        return max(interval, MIN_INTERVAL_SECONDS)
 
     def _begin_wait(self, context: Context) -> WaitT:
         self._wait = wait = self._begin(context)
         return wait
 
     def _deadline_of_try(self) -> float:
-        return time.time() + self.timeout if self._deadline is None else self._deadline
+        return time.time() + self._max_wait_seconds if self._deadline is None else self._deadline
+
+    @property
+    def _max_wait_seconds(self) -> float:
+        """
+        The seconds from the start to the deadline.
+
+        In poke mode the whole wait is one execution, and Airflow ends it at ``execution_timeout`` without any XCom. So
+        the deadline comes a little earlier. In the other modes each poll is an execution of its own, as it is for
+        Airflow's own sensors.
+        """
+        if self.execution_timeout is None or self.reschedule or self.deferrable:
+            return float(self.timeout)
+        limit = self.execution_timeout.total_seconds()
+        return min(float(self.timeout), limit - min(_MAX_LAST_POLL_SECONDS, limit * _LAST_POLL_SHARE))
+
+    def _timed_out(self, what: str, progress: str = "") -> BaseException:
+        """Return the error of a wait that timed out: that of ``timeout`` is final, Airflow retries the other."""
+        seconds = self._max_wait_seconds
+        text = f"{what} {seconds:.0f} s{progress and f': {progress}'}"
+        if seconds < self.timeout:
+            return AirflowTaskTimeout(f"{text}. The wait ended shortly before the execution_timeout")
+        return AirflowSensorTimeout(text)
 
     def _must_pause(self, wait: WaitT, now: float) -> bool:
         """Check whether Intercom has asked to be polled later, and log that."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
 from intercom_provider.api.values import is_missing, is_single_word
 from intercom_provider.api.version import parse_api_version
-from intercom_provider.compat import AirflowSensorTimeout, conf, push_before_raising
+from intercom_provider.compat import conf, push_before_raising
 from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
 from intercom_provider.fields import check_choice, is_untemplated
 from intercom_provider.links import conversation_url, show_link
@@ -91,7 +91,9 @@ class MessageReplySensor(WaitingSensor["ReplyWait"]):
         from intercom_provider.waiting.reply_wait import ReplyWait  # noqa: PLC0415 - not when a DAG is parsed
 
         deadline = self._deadline_of_try()
-        return ReplyWait(message_id=self._read_message_id(), started=deadline - self.timeout, deadline=deadline)
+        return ReplyWait(
+            message_id=self._read_message_id(), started=deadline - self._max_wait_seconds, deadline=deadline
+        )
 
     def _poll(self, context: Context, wait: ReplyWait, *, full: bool = False) -> dict[str, object] | None:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
@@ -122,7 +124,7 @@ class MessageReplySensor(WaitingSensor["ReplyWait"]):
 
     def _conclude(self, context: Context, wait: ReplyWait, *, timed_out: bool) -> dict[str, object]:
         if not wait.has_polled:
-            raise AirflowSensorTimeout(f"{wait}: no poll succeeded within {self.timeout:.0f} s")
+            raise self._timed_out(f"{wait}: no poll succeeded within")
         self._write_reply(wait)
         values: dict[str, object] = {
             "conversation_id": wait.conversation_id,
@@ -131,7 +133,7 @@ class MessageReplySensor(WaitingSensor["ReplyWait"]):
         }
         if timed_out and self.on_timeout == "fail":
             push_before_raising(self, context, values)
-            raise AirflowSensorTimeout(f"{wait}: the contact has not answered within {self.timeout:.0f} s")
+            raise self._timed_out(f"{wait}: the contact has not answered within")
         return values
 
     def _write_reply(self, wait: ReplyWait) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Typ
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
 from intercom_provider.api.values import is_missing
 from intercom_provider.compat import (
-    AirflowSensorTimeout,
     conf,
     push_before_raising,
     task_state_store,
@@ -27,6 +26,7 @@ from intercom_provider.fields import (
     read_created_after,
     read_expected_count,
     read_seconds,
+    source_tasks,
 )
 from intercom_provider.sensors.base import WaitingSensor
 from intercom_provider.waiting.sent import Sent, read_message_ids, read_ruleset_id, read_sent
@@ -162,6 +162,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
         self.results = results
         self.ledger_conn_id = ledger_conn_id
         self._plan = _Plan()
+        self._source_tasks = {name: source_tasks(getattr(self, name)) for name in _TARGET_FIELDS}
         self._read_fields(parsing=True)
 
     def _begin(self, context: Context) -> DeliveryWait:
@@ -192,7 +193,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
                 max_pending=plan.max_pending,
                 max_failed=plan.max_failed,
             ),
-            started=deadline - self.timeout,
+            started=deadline - self._max_wait_seconds,
             deadline=deadline,
         )
 
@@ -250,7 +251,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
     ) -> Row:
         summary = wait.summary
         if summary is None:
-            raise AirflowSensorTimeout(f"{wait.target}: no poll succeeded within {self.timeout:.0f} s")
+            raise self._timed_out(f"{wait.target}: no poll succeeded within")
         values: Row = {
             **wait.criteria.counts(summary),
             "settled": verdict == "settled",
@@ -272,9 +273,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
             raise DeliveryFailedError(_failed(wait, summary, values))
         if verdict == "deadline" and self.on_timeout == "fail":
             push_before_raising(self, context, values)
-            raise AirflowSensorTimeout(
-                f"{wait.target}: not settled within {self.timeout:.0f} s: {wait.criteria.progress(summary)}"
-            )
+            raise self._timed_out(f"{wait.target}: not settled within", wait.criteria.progress(summary))
         if write_error is not None:
             push_before_raising(self, context, values)
             raise write_error
@@ -333,8 +332,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
 
         given = [name for name in _TARGET_FIELDS if not is_missing(getattr(self, name))]
         if len(given) != 1:
-            found = f"there are {' and '.join(given)}" if given else "there is none, or it rendered to nothing"
-            problems.append(Problem(", ".join(_TARGET_FIELDS), f"exactly one of them has to be given; {found}"))
+            problems.append(self._explain_target(given))
         check_choice(problems, "wait_for", self.wait_for, ("delivered", "read"))
         check_choice(problems, "on_timeout", self.on_timeout, ("fail", "report"))
         check_choice(problems, "results", self.results, ("failed", "pending", "all"))
@@ -355,6 +353,17 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
         if problems:
             raise InvalidFieldError(str(InvalidInputError(problems)))
         return plan
+
+    def _explain_target(self, given: Sequence[str]) -> Problem:
+        tasks = next((each for each in self._source_tasks.items() if each[1]), None)
+        if given or tasks is None:
+            found = f"there are {' and '.join(given)}" if given else "there is none, or it rendered to nothing"
+            return Problem(", ".join(_TARGET_FIELDS), f"exactly one of them has to be given; {found}")
+        return Problem(
+            tasks[0],
+            f"there is nothing in the XCom of {', '.join(tasks[1])}. Was it marked as success or skipped before it had "
+            "sent? Then clear it",
+        )
 
 
 def _file(value: object) -> None:

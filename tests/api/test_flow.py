@@ -58,6 +58,7 @@ def test_an_unreachable_host_is_tried_again_and_nothing_was_sent(call: str) -> N
         started = time.monotonic()
         end, problem, _ = ending_of(DRIVERS[driver], settings, CALLS[call](settings, RetryLimits(attempts=2)))
         assert time.monotonic() - started > 0.3, "it tried only once"
+        assert f"on the way to {url.removeprefix('http://')}" in str(problem)
         return end, "was not sent" in str(problem)
 
     with refusing() as url:

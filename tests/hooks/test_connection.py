@@ -125,6 +125,8 @@ def test_what_is_empty_is_unset(connect: Connect, unset: object) -> None:
         ({"host": "https://user:hunter2@proxy.example.com"}, "host"),
         ({"host": "ftp://proxy.example.com"}, "host"),
         ({"host": "proxy.example.com", "port": 70_000}, "port"),
+        ({"host": "http://127.0.0.1:8765", "port": 443}, "port"),
+        ({"port": 8443}, "port"),
     ],
 )
 def test_an_error_names_the_wrong_field(connect: Connect, change: dict[str, Any], field: str) -> None:

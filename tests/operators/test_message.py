@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import jinja2
 import pytest
 from airflow.sdk import DAG, task
 
 from intercom_provider.compat import AirflowFailException
 from intercom_provider.exceptions import InvalidFieldError
-from intercom_provider.operators.message import SendMessageOperator
+from intercom_provider.operators.message import SendMessageBatchOperator, SendMessageOperator
 from intercom_provider.sensors.message_status import MessageStatusSensor
 from tests.support.dags import connect
 
@@ -141,6 +142,55 @@ def test_native_rendering_keeps_types_and_numbers_in_text_are_refused(run_dag: A
     run = run_dag(dag)
     assert run.states == {"object": "success", "number": "failed"}
     assert [message.wire["to"] for message in sandbox.messages] == [USER]
+
+
+def test_what_native_rendering_leaves_undefined_counts_as_missing(run_dag: Any, sandbox: Sandbox) -> None:
+    lenient: Any = jinja2.Undefined  # Airflow types it too narrowly
+    rows = [{"message_type": "in_app", "to": USER, "body": "Hi"}]
+    with DAG("undefined", render_template_as_native_obj=True, template_undefined=lenient) as dag:
+        in_app(task_id="optional", key="{{ nothing }}", not_after="{{ nothing }}", campaign="{{ nothing }}")
+        in_app(task_id="inside", to={"type": "user", "user_id": "{{ nothing }}"})
+        SendMessageBatchOperator(
+            task_id="batch",
+            messages="{{ params.rows }}",
+            params={"rows": rows},
+            results_path="{{ nothing }}",
+        )
+    run = run_dag(dag)
+    assert run.states == {"optional": "success", "inside": "failed", "batch": "success"}
+    assert len(sandbox.messages) == 2
+
+
+@pytest.mark.parametrize("fields", [{"body": "{{ nothing }}"}, {"to": {"type": "user", "user_id": "{{ nothing }}"}}])
+def test_a_strict_environments_undefined_is_an_error_that_names_the_field(
+    run_dag: Any, sandbox: Sandbox, fields: dict[str, Any]
+) -> None:
+    failures: list[str] = []
+    with DAG("strict", render_template_as_native_obj=True) as dag:
+        in_app(**fields, on_failure_callback=lambda context: failures.append(str(context["exception"])))
+    assert run_dag(dag).states == {"send": "failed"}
+    assert "'nothing' is undefined" in failures[0]
+    assert next(iter(fields)) in failures[0]
+    assert not sandbox.messages
+
+
+def test_templates_may_leave_white_space_around_choices_and_ids(run_dag: Any, sandbox: Sandbox) -> None:
+    with DAG("trimmed") as dag:
+        in_app(
+            message_type="{{ 'in_app' }}\n",
+            repeat=" {{ 'on_clear' }}\n",
+            on_unconfirmed="{{ 'resend' }} ",
+            create_conversation_without_contact_reply="{{ 'true' }}\n",
+            from_admin_id="{{ 814860 }}\n",
+            api_version=" {{ '2.14' }}\n",
+            not_after="{{ '2099-01-01' }}\n",
+            key="{{ 'k' }}\n",
+            intercom_conn_id="{{ 'intercom_default' }}\n",
+        )
+    run = run_dag(dag)
+    assert run.states == {"send": "success"}
+    assert run.xcom("send", "key") == "k"
+    assert len(sandbox.messages) == 1
 
 
 def test_a_recipient_may_come_as_json_from_a_template(run_dag: Any, sandbox: Sandbox) -> None:

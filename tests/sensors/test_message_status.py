@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
 from intercom_provider.sensors.message_status import MessageStatusSensor
@@ -307,3 +308,20 @@ def test_settled_single_messages_are_not_polled_again_and_failures_keep_their_re
     # All of them once, those that failed once more for their rows, and the one that was pending at every poll.
     asked = [request.params["message_id"] for request in sandbox.requests]
     assert {each: asked.count(each) for each in ids[:11]} == dict.fromkeys(ids[:11], 2)
+
+
+@pytest.mark.parametrize("field", ["sent", "whatsapp_message_id"])
+def test_an_error_names_the_sender_that_left_nothing_in_xcom(run_dag: Any, sandbox: Sandbox, field: str) -> None:
+    failures: list[str] = []
+    with DAG("nothing_left") as dag:
+        # As a sender that a person has marked as success.
+        marked = EmptyOperator(task_id="send_hello")
+        target: dict[str, Any] = {field: marked.output}
+        MessageStatusSensor(
+            task_id="wait",
+            **target,
+            on_failure_callback=lambda context: failures.append(str(context["exception"])),
+        )
+    assert run_dag(dag).states == {"send_hello": "success", "wait": "failed"}
+    assert failures[0].startswith(f"{field}: there is nothing in the XCom of send_hello.")
+    assert not sandbox.messages

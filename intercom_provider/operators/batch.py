@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.sdk import BaseOperator
 
@@ -25,12 +24,13 @@ from intercom_provider.fields import (
     replace_undefined,
 )
 from intercom_provider.links import IntercomLink, inbox_url, show_link
+from intercom_provider.operators.hidden_input import hide, is_list, reveal
 from intercom_provider.sending.held_timeout import HeldTimeout
 from intercom_provider.sending.options import SendOptions, find_problems, read_options
 from intercom_provider.sending.task_instance import batch_ledger, begin_in_table, read_attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
 
     import jinja2
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from intercom_provider.ledger.ledger import Ledger, OnUnconfirmed, Repeat
     from intercom_provider.results.reader import Owner
     from intercom_provider.sending.batch.input import BatchInput
+
+# The fields that hold people, and what their entries are.
+_PEOPLE: Final = {"messages": "messages"}
 
 
 class SendMessageBatchOperator(BaseOperator):
@@ -160,18 +163,18 @@ class SendMessageBatchOperator(BaseOperator):
         jinja_env: jinja2.Environment,
         seen_oids: set[int],
     ) -> None:
-        """Render the fields that the DAG author wrote; the messages of a list are customers' data, not code."""
+        """Render the fields that the DAG author wrote; lists of people are customers' data, not code."""
         if parent is self:
             self._ledger = self._begin_try(context)
-        if parent is self and _is_list(self.messages):
-            template_fields = [name for name in template_fields if name != "messages"]
+            lists = {name for name in _PEOPLE if is_list(getattr(self, name))}
+            template_fields = [name for name in template_fields if name not in lists]
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         if parent is self:
             with as_airflow_errors():
                 replace_undefined(self, jinja_env)
-        if parent is self and not _is_path_text(self.messages) and not isinstance(self.messages, HiddenMessages):
-            # Airflow stores rendered fields and shows them in its UI.
-            self.messages = HiddenMessages(self.messages)
+            for name, noun in _PEOPLE.items():
+                # Airflow stores rendered fields and shows them in its UI.
+                setattr(self, name, hide(getattr(self, name), noun))
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -210,11 +213,10 @@ class SendMessageBatchOperator(BaseOperator):
 
         if options.ledger_conn_id is not None and not settings.dry_run:
             ledger = begin_in_table(context, options, stopped)
-        messages = self.messages.value if isinstance(self.messages, HiddenMessages) else self.messages
         with (
             self._ask_others(ledger, options, dry_run=settings.dry_run),
             BatchInput(
-                messages, self.defaults, duplicates=self.duplicates, salt=ledger.salt, settings=settings
+                reveal(self.messages), self.defaults, duplicates=self.duplicates, salt=ledger.salt, settings=settings
             ) as batch,
         ):
             total = batch.check()
@@ -313,31 +315,3 @@ class SendMessageBatchOperator(BaseOperator):
                 yield from error.problems
         if "results_path" not in lazy and not is_missing(self.results_path) and not is_path(self.results_path):
             yield Problem("results_path", "must be the path or URI of a folder")
-
-
-class HiddenMessages:
-    """
-    Messages that Airflow's Rendered Templates tab does not show, because everybody who may read the DAG sees that tab.
-
-    :param value: The value of ``messages``.
-    """
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __str__(self) -> str:
-        try:
-            return "messages" if isinstance(self.value, str) else f"{len(self.value)} messages"
-        except TypeError:
-            return "messages"
-
-    __repr__ = __str__
-
-
-def _is_path_text(messages: object) -> bool:
-    """Check whether text is a path or URI; messages may also come as the text of their JSON."""
-    return isinstance(messages, str) and messages.lstrip()[:1] not in ("[", "{")
-
-
-def _is_list(messages: object) -> bool:
-    return isinstance(messages, Mapping) or (isinstance(messages, Sequence) and not isinstance(messages, str))

@@ -37,6 +37,7 @@ OPERATORS = {
     "links",
     "operators",
     "operators.batch",
+    "operators.hidden_input",
     "sending.held_timeout",
 }
 MESSAGE = {"api.components", "api.json_text", "api.message", "api.recipient"}

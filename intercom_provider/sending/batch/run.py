@@ -32,7 +32,6 @@ import logging
 import time
 from collections import deque
 from dataclasses import replace
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api import calls
@@ -52,6 +51,7 @@ from intercom_provider.sending.batch.common_refusal import MAX_UNKNOWN_CONTACTS,
 from intercom_provider.sending.batch.counts import Counts
 from intercom_provider.sending.batch.progress import ProgressLog
 from intercom_provider.sending.batch.recorder import Recorder
+from intercom_provider.sending.batch.screening import Screening
 from intercom_provider.sending.batch.threads import MAX_CONSECUTIVE_UNANSWERED, MessageInFlight, SenderThreads
 
 if TYPE_CHECKING:
@@ -74,7 +74,6 @@ _QUEUED_INTENTS_SECONDS: Final = 1.5
 # A write is begun when what waits for a thread lasts for twice as long as the last one took.
 _COMMITS_AHEAD: Final = 2
 _MAX_ATTEMPTS: Final = 8
-_LOOKED_UP_AT_ONCE: Final = 500
 # Where many contacts are missing, asking for each as often as for one would cost more than sending.
 _CONTACT_PAUSE_SECONDS: Final = 2.0
 # After so many unanswered requests in a row, no new message is begun until one is answered.
@@ -118,7 +117,8 @@ class BatchRun:
         """The error that stopped the batch before its end; None when it came to its end."""
 
         self._broken: Exception | None = None
-        self._messages: Iterator[Item] = self._looked_up(iter(messages))
+        self._screening = Screening(options, None if settings.dry_run else ledger)
+        self._messages: Iterator[Item] = self._screening.looked_up(messages)
         self._settings = settings
         self._options = options
         self._ledger = ledger
@@ -261,19 +261,12 @@ class BatchRun:
             if item is None:
                 self._exhausted = True
                 return
-            if self._record_known_outcome(item):
+            if self._screening.record_known_outcome(item, self._recorder):
                 continue
             in_flight = self._begin(item)
             if in_flight is not None:
                 room -= 1
                 yield in_flight
-
-    def _looked_up(self, items: Iterator[Item]) -> Iterator[Item]:
-        """Let the ledger look up a few hundred messages at a time, as a query for each would take too long."""
-        while group := list(islice(items, _LOOKED_UP_AT_ONCE)):
-            if not self._settings.dry_run:
-                self._ledger.look_up({item.digest for item in group})
-            yield from group
 
     @property
     def _may_begin(self) -> bool:
@@ -284,23 +277,6 @@ class BatchRun:
         open_messages = len(self._delayed) + len(self._threads.under_way)
         waits = is_silent or (is_doubtful and open_messages >= MAX_UNKNOWN_CONTACTS)
         return not (self._exhausted or (waits and (self._threads.under_way or self._delayed)))
-
-    def _record_known_outcome(self, item: Item) -> bool:
-        """Record the outcome of a message that needs no request; return False for a message that needs one."""
-        if item.duplicate_of is not None:
-            self._recorder.add(item, "duplicate", f"the same as index {item.duplicate_of}")
-            return True
-        found = None if self._settings.dry_run else self._ledger.find(item.digest)
-        if found is not None and not self._ledger.may_send(found, self._options.repeat, self._options.on_unconfirmed):
-            self._recorder.add_earlier(item, found)
-            return True
-        if item.message is None:
-            self._recorder.add(item, "rejected", item.refusal)
-            return True
-        if self._options.not_after is not None and time.time() >= self._options.not_after:
-            self._recorder.add(item, "expired", "not_after passed: the message was not sent")
-            return True
-        return False
 
     def _begin(self, item: Item) -> MessageInFlight | None:
         """Begin to send a message; None for a dry run, which makes no request."""
@@ -392,7 +368,7 @@ class BatchRun:
                 item = next(self._messages, None)
                 if item is None:
                     break
-                if not self._record_known_outcome(item):
+                if not self._screening.record_known_outcome(item, self._recorder):
                     self._recorder.add_not_sent(item)
         finally:
             self._recorder.count_rest()

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
-import zlib
 from collections.abc import Iterator, Mapping
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.api.json_text import RepeatedKeyError, load_json, parse_json_text
 from intercom_provider.api.values import is_missing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from intercom_provider.sending.batch.lines import MAX_LINE_BYTES, is_storage_path, read_lines, without_credentials
 
 NOT_AN_OBJECT: Final = "must be an object of a message's fields"
 
 _NOT_A_LIST: Final = "must be a list of messages, or the path or URI of JSON Lines"
 _NOT_JSON_LINES: Final = "is not a JSON object: JSON Lines have one message a line"
-_CHUNK_BYTES: Final = 1 << 18
-_MAX_LINE_BYTES: Final = 1 << 22
 # Beyond this, lines are kept on disk, so that a file of any size needs no more memory.
 _MAX_BYTES_IN_MEMORY: Final = 1_000_000
-# Another try would meet these again. A network that fails may well work the next time.
-_PERMANENT_READ_ERRORS: Final = (
-    FileNotFoundError,
-    IsADirectoryError,
-    NotADirectoryError,
-    PermissionError,
-    ImportError,
-    ValueError,
-    EOFError,
-    gzip.BadGzipFile,
-    zlib.error,
-)
 
 
 class InputRow(NamedTuple):
@@ -129,57 +111,14 @@ class FileSource:
         self._kept.close()
 
     def _read_and_keep(self) -> Iterator[InputRow]:
-        for number, line in enumerate(_split_lines(self._chunks()), start=1):
-            if line is None:
-                yield InputRow(number, None, f"is longer than {_MAX_LINE_BYTES:,} bytes; {_NOT_JSON_LINES}")
+        for number, text in read_lines("messages", self._path):
+            if text is None:
+                yield InputRow(number, None, f"is longer than {MAX_LINE_BYTES:,} bytes; {_NOT_JSON_LINES}")
                 return
-            text = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()
-            if not text:
-                continue
             row = _parse_line(number, text)
             if not row.problem:
                 self._kept.write(b"%d %s\n" % (number, text))
             yield row
-
-    def _chunks(self) -> Iterator[bytes]:
-        try:
-            from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where it is used
-
-            path = self._path if _is_storage_path(self._path) else ObjectStoragePath(self._path)
-            file = path.open("rb", compression="infer")
-        except _PERMANENT_READ_ERRORS as error:
-            raise _unreadable(error) from None
-        with file:
-            yield from _read_chunks(file.read)
-
-
-def _read_chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    while True:
-        try:
-            chunk = read(_CHUNK_BYTES)
-        except _PERMANENT_READ_ERRORS as error:
-            raise _unreadable(error) from None
-        if not chunk:
-            return
-        yield chunk
-
-
-def _unreadable(error: Exception) -> InvalidInputError:
-    # A library's own words may repeat the URI, and credentials in it.
-    return InvalidInputError.of("messages", f"cannot be read ({type(error).__name__}): check the path or URI")
-
-
-def _split_lines(chunks: Iterator[bytes]) -> Iterator[bytes | None]:
-    """Yield whole lines; None, and nothing after it, for a line that is too long."""
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
-        if len(rest) > _MAX_LINE_BYTES:
-            yield None
-            return
-    if rest:
-        yield rest
 
 
 def _parse_line(number: int, text: bytes) -> InputRow:
@@ -207,8 +146,8 @@ def open_source(messages: object) -> MessageSource:
     if is_missing(messages):
         raise InvalidInputError.of("messages", f"is missing: it {_NOT_A_LIST}")
     if isinstance(messages, str) and messages.lstrip()[:1] not in ("[", "{"):
-        return FileSource(_without_credentials(messages.strip()))
-    if isinstance(messages, os.PathLike) or _is_storage_path(messages):
+        return FileSource(without_credentials("messages", messages.strip()))
+    if isinstance(messages, os.PathLike) or is_storage_path(messages):
         return FileSource(messages)
     data = parse_json_text("messages", messages)
     if isinstance(data, list):
@@ -222,17 +161,3 @@ def open_source(messages: object) -> MessageSource:
             "messages", f"is an iterator, which can be read only once: it {_NOT_A_LIST}. Give list(...)"
         )
     raise InvalidInputError.of("messages", _NOT_A_LIST)
-
-
-def _without_credentials(path: str) -> str:
-    # Airflow takes the text before the @ for the id of a connection, and logs and errors name it.
-    if ":" in path.partition("://")[2].partition("/")[0].rpartition("@")[0]:
-        raise InvalidInputError.of(
-            "messages", "holds credentials: put them into an Airflow connection, and its id before the @"
-        )
-    return path
-
-
-def _is_storage_path(value: object) -> bool:
-    # Airflow's own path is not an os.PathLike, and importing its class takes longer than all the rest.
-    return hasattr(value, "protocol") and hasattr(value, "conn_id")

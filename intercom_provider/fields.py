@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 WaitFor: TypeAlias = Literal["delivered", "read"]
 Limit: TypeAlias = int | float | None
 Duplicates: TypeAlias = Literal["skip", "send", "fail"]
+Unsubscribed: TypeAlias = Literal["send", "skip"]
 
 DUPLICATES: Final = get_args(Duplicates)
+UNSUBSCRIBED: Final = get_args(Unsubscribed)
 MAX_CONCURRENCY: Final = 500
 MIN_INTERVAL_SECONDS: Final = 0.1
 MAX_SECONDS: Final = 10 * 366 * 86_400.0
@@ -237,6 +239,32 @@ def parse_limit(field_name: str, value: object) -> Limit:
             "for no limit",
         )
     return number
+
+
+def check_max_messages(value: object) -> None:
+    """
+    Check how many messages a batch may have.
+
+    :param value: The value of ``max_messages``.
+    :raises InvalidInputError: When it is neither a whole number from 1 on nor None.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InvalidInputError.of("max_messages", "must be a whole number from 1 on, or None for no limit")
+
+
+def check_total(total: int, max_messages: int | None) -> None:
+    """
+    Check that a batch has not more messages than it may have.
+
+    :param total: How many it has.
+    :param max_messages: How many it may have; None for any number.
+    :raises InvalidInputError: When it has more.
+    """
+    if max_messages is not None and total > max_messages:
+        raise InvalidInputError.of(
+            "max_messages",
+            f"the input has {total:,} messages, and max_messages allows {max_messages:,}: nothing was sent",
+        )
 
 
 def check_budget(value: object) -> None:

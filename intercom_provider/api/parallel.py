@@ -36,7 +36,6 @@ MAX_IN_FLIGHT: Final = 20
 MAX_UNTAKEN_RESULTS: Final = 200
 """Calls that may have begun before the oldest result is taken. Bounds what is kept while one call takes long."""
 
-# Share of each announced window. Waiting is not urgent, and other tasks need the limit to send.
 _MAX_LIMIT_SHARE: Final = 0.5
 
 
@@ -60,11 +59,16 @@ class Parallel(Generic[R]):
 
     :param calls: The calls; the next one is read when there is room for it.
     :param take: Called with each result.
+    :param share: The share of each announced window that they may use (default: half, as waiting is not urgent and
+        other tasks need the limit to send); None for the client's own budget.
     """
 
-    def __init__(self, calls: Iterator[Flow[R]], take: Callable[[R], None]) -> None:
+    def __init__(
+        self, calls: Iterator[Flow[R]], take: Callable[[R], None], *, share: float | None = _MAX_LIMIT_SHARE
+    ) -> None:
         self._calls = calls
         self._take = take
+        self._share = share
         self._started = self._taken = 0
         self._early: dict[int, R] = {}
 
@@ -100,7 +104,7 @@ class Parallel(Generic[R]):
 
     def _step(self, number: int, flow: Flow[R], step: Callable[[], Request]) -> PendingCall[R] | None:
         try:
-            return PendingCall(number, flow, replace(step(), share=_MAX_LIMIT_SHARE))
+            return PendingCall(number, flow, replace(step(), share=self._share))
         except StopIteration as end:
             self._early[number] = end.value
         while self._taken in self._early:

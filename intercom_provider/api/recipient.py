@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from intercom_provider.api.characters import strip_invisible
+from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.api.json_text import parse_json_text
 from intercom_provider.api.values import Email, Identifier, Line, Word, is_missing
 
@@ -78,6 +79,21 @@ class PhoneRecipient(StrictModel):
         if not _E164.fullmatch(value):
             raise PydanticCustomError("e164", "{problem}", {"problem": f"must be in E.164: {_how_to_write(value)}"})
         return value
+
+
+def read_phone(text: str) -> str:
+    """
+    Read a phone number that people wrote, with blanks, dots, hyphens or brackets between its digits.
+
+    :param text: The number, with the plus sign.
+    :return: The number in E.164.
+    :raises InvalidInputError: When it is not certain which number is meant.
+    """
+    plain = _BETWEEN_DIGITS.sub("", text)
+    # The (0) stands for a digit that is dialled within the country only.
+    if "(0)" in text or not _E164.fullmatch(plain):
+        raise InvalidInputError.of("phone", f"must be in E.164: {_how_to_write(text)}")
+    return plain
 
 
 def _how_to_write(phone: str) -> str:

@@ -14,10 +14,14 @@ from intercom_provider.compat import is_unmapped, push_before_raising
 from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
 from intercom_provider.fields import (
     DUPLICATES,
+    UNSUBSCRIBED,
     Duplicates,
     Limit,
+    Unsubscribed,
     check_budget,
     check_concurrency,
+    check_max_messages,
+    check_total,
     is_path,
     is_untemplated,
     parse_limit,
@@ -42,7 +46,7 @@ if TYPE_CHECKING:
     from intercom_provider.sending.batch.input import BatchInput
 
 # The fields that hold people, and what their entries are.
-_PEOPLE: Final = {"messages": "messages"}
+_PEOPLE: Final = {"messages": "messages", "suppress": "keys and recipients"}
 
 
 class SendMessageBatchOperator(BaseOperator):
@@ -54,9 +58,9 @@ class SendMessageBatchOperator(BaseOperator):
     https://developers.intercom.com/docs/references/rest-api/api.intercom.io/messages/createmessage.
 
     XCom, each key on its own and pushed even when the task fails: ``total``; ``sent``, ``already_sent``, ``claimed``,
-    ``rejected``, ``not_sent``, ``unconfirmed``, ``expired``, ``duplicates``, ``dry_run`` (they add up to ``total``);
-    ``reasons`` (at most ten, with counts), ``whatsapp_message_ids`` (complete, or None above 1,000), ``results_path``,
-    ``results_try``.
+    ``rejected``, ``not_sent``, ``unconfirmed``, ``expired``, ``suppressed``, ``duplicates``, ``dry_run`` (they
+    add up to ``total``); ``reasons`` (at most ten, with counts), ``whatsapp_message_ids`` (complete, or None above
+    1,000), ``results_path``, ``results_try``.
 
     ``defaults``, paths and URIs are templates; the messages themselves never are.
 
@@ -66,6 +70,11 @@ class SendMessageBatchOperator(BaseOperator):
     :param defaults: Fields for the messages that leave them out (templated).
     :param max_failed: How many messages may be rejected, not sent, expired or unconfirmed: a number (default 0), a
         share between 0 and 1, None for any.
+    :param max_messages: How many messages the input may have; a longer one is refused whole. None (default) for any.
+    :param suppress: Who must not be messaged: a list of keys and recipients, or the path or URI of a file with one a
+        line; None (default) for nobody (templated).
+    :param unsubscribed: What to do with emails and SMS to contacts who have unsubscribed: ``send`` (default) leaves it
+        to Intercom, ``skip`` looks the contacts up before the first message.
     :param duplicates: What to do with a message that is in the input twice: ``skip`` (default), ``send``, ``fail``.
     :param budget: The share of the rate limit that this task may use (default 0.8).
     :param concurrency: How many requests are in flight at most; None (default) for as many as it takes.
@@ -94,6 +103,7 @@ class SendMessageBatchOperator(BaseOperator):
     template_fields: ClassVar[Sequence[str]] = (  # type: ignore[misc]
         "messages",
         "defaults",
+        "suppress",
         "results_path",
         "not_after",
         "repeat",
@@ -115,6 +125,9 @@ class SendMessageBatchOperator(BaseOperator):
         messages: Any,
         defaults: Mapping[str, Any] | str | None = None,
         max_failed: Limit = 0,
+        max_messages: int | None = None,
+        suppress: Any = None,
+        unsubscribed: Unsubscribed = "send",
         duplicates: Duplicates = "skip",
         budget: float = 0.8,
         concurrency: int | None = None,
@@ -136,6 +149,9 @@ class SendMessageBatchOperator(BaseOperator):
         self.messages = messages
         self.defaults = defaults
         self.max_failed = max_failed
+        self.max_messages = max_messages
+        self.suppress = suppress
+        self.unsubscribed = unsubscribed
         self.duplicates = duplicates
         self.budget = budget
         self.concurrency = concurrency
@@ -150,6 +166,8 @@ class SendMessageBatchOperator(BaseOperator):
         self.timezone = timezone
         self.api_version = api_version
         self.intercom_conn_id = intercom_conn_id
+        # A template that renders to nothing must not let everybody through.
+        self._has_suppress = suppress is not None
         self._killed = False
         self._ledger: Ledger | None = None
         if not is_unmapped(self):
@@ -198,6 +216,7 @@ class SendMessageBatchOperator(BaseOperator):
         from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415 - not when a DAG is parsed
         from intercom_provider.sending.batch.run import BatchRun  # noqa: PLC0415
         from intercom_provider.sending.batch.summary import BatchSummary  # noqa: PLC0415
+        from intercom_provider.sending.batch.suppression import Suppression  # noqa: PLC0415
 
         self._check()
         options = read_options(self)._replace(budget=self.budget, concurrency=self.concurrency)
@@ -220,6 +239,8 @@ class SendMessageBatchOperator(BaseOperator):
             ) as batch,
         ):
             total = batch.check()
+            check_total(total, self.max_messages)
+            suppression = Suppression("" if self._has_suppress and self.suppress is None else reveal(self.suppress))
             if not total:
                 self.log.warning("There are no messages: nothing is sent")
             if settings.dry_run:
@@ -227,6 +248,10 @@ class SendMessageBatchOperator(BaseOperator):
             elif total:
                 self._check_senders(batch, settings)
             results.open()
+            if total and str(self.unsubscribed).strip() == "skip":
+                suppression.look_up_contacts(
+                    batch, settings=settings, options=options, ledger=ledger, stopped=lambda: self._killed
+                )
             run = BatchRun(
                 batch,
                 total,
@@ -235,6 +260,7 @@ class SendMessageBatchOperator(BaseOperator):
                 ledger=ledger,
                 results=results,
                 stopped=stopped,
+                reason_to_suppress=suppression.reason,
             )
             summary = BatchSummary(
                 run.counts,
@@ -292,6 +318,10 @@ class SendMessageBatchOperator(BaseOperator):
 
         try:
             check_literals(self.messages, self.defaults)
+            if self._has_suppress and "suppress" not in lazy:
+                from intercom_provider.sending.batch.suppress_list import check_suppress  # noqa: PLC0415 - as above
+
+                check_suppress(self.suppress)
         except InvalidInputError as error:
             raise InvalidFieldError(str(error)) from None
 
@@ -300,11 +330,12 @@ class SendMessageBatchOperator(BaseOperator):
             raise InvalidFieldError(str(InvalidInputError(problems)))
 
     def _problems(self, lazy: Collection[str]) -> Iterator[Problem]:
-        yield from find_problems(self, {"duplicates": DUPLICATES}, lazy)
+        yield from find_problems(self, {"duplicates": DUPLICATES, "unsubscribed": UNSUBSCRIBED}, lazy)
         checks: list[Callable[[], object]] = [
             lambda: check_budget(self.budget),
             lambda: check_concurrency(self.concurrency),
             lambda: parse_limit("max_failed", self.max_failed),
+            lambda: check_max_messages(self.max_messages),
         ]
         if "api_version" not in lazy and not is_missing(self.api_version):
             checks.append(lambda: parse_api_version(self.api_version))

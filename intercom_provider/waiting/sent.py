@@ -64,14 +64,15 @@ _BATCH_COUNTS: Final = (
     "not_sent",
     "unconfirmed",
     "expired",
+    "suppressed",
     "duplicates",
     "dry_run",
 )
 # Nothing was sent, so the message has failed.
 _NEVER_SENT: Final = ("rejected", "not_sent", "expired")
 # A duplicate stands for a message that another line holds, a claimed one is for the run that sends it to wait for, and
-# a dry run leaves nothing to wait for.
-_NO_MESSAGE: Final = ("duplicate", "claimed", "dry_run")
+# neither a suppressed one nor a dry run leaves anything to wait for.
+_NO_MESSAGE: Final = ("duplicate", "claimed", "suppressed", "dry_run")
 
 
 def read_ruleset_id(value: object) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from intercom_provider.sending.batch.counts import COUNT_NAMES
 from tests.distributed.conftest import WORKERS, start_missing_workers
 from tests.support.eventually import until
 
@@ -27,7 +28,6 @@ LISTS: Final = {
     "thirds_second": PHONES[THIRD:],
     "thirds_third": PHONES[2 * THIRD :] + PHONES[:THIRD],
 }
-_OUTCOMES: Final = ("sent", "already_sent", "claimed", "rejected", "not_sent", "unconfirmed", "expired", "duplicates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _created(intercom: Sandbox) -> Counter[str]:
 
 
 def _counts(task: Task) -> Counter[str]:
-    return Counter({name: task.xcom(name) for name in ("total", *_OUTCOMES)})
+    return Counter({name: task.xcom(name) for name in ("total", *COUNT_NAMES)})
 
 
 def test_nobody_gets_two_messages_and_only_the_unconfirmed_may_have_none(thirds: Thirds) -> None:
@@ -119,9 +119,9 @@ def test_the_counts_of_all_three_agree_with_the_table(thirds: Thirds) -> None:
     assert by_outcome.keys() <= {"sent", "unconfirmed"}
     assert by_outcome.total() == len(PHONES)
     for dag_id, batch in thirds.batches.items():
-        assert batch["total"] == sum(batch[outcome] for outcome in _OUTCOMES) == len(LISTS[dag_id])
+        assert batch["total"] == sum(batch[outcome] for outcome in COUNT_NAMES) == len(LISTS[dag_id])
         assert batch["sent"] == thirds.rows[dag_id, thirds.sends[dag_id].info["try_number"], "sent"]
-        assert not any(batch[outcome] for outcome in ("rejected", "not_sent", "expired", "duplicates"))
+        assert not any(batch[outcome] for outcome in ("rejected", "not_sent", "expired", "suppressed", "duplicates"))
 
 
 def test_a_later_run_is_green_and_sends_nothing(thirds: Thirds) -> None:

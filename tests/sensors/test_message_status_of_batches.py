@@ -13,6 +13,7 @@ from airflow.sdk import DAG, task
 from intercom_provider.api import calls
 from intercom_provider.api.message import parse_message
 from intercom_provider.hooks.intercom import IntercomHook
+from intercom_provider.sending.batch.counts import COUNT_NAMES
 from intercom_provider.sensors.message_status import MessageStatusSensor
 from tests.triggers.test_message_status import deferred, events_of, revived
 
@@ -50,7 +51,7 @@ def leave(ids: list[str], folder: Path | None, rejected: int = 0) -> dict[str, A
         for part in range(2):
             text = "".join(json.dumps({"index": 0, **line}) + "\n" for line in lines[part::2])
             folder.joinpath(f"try-1-part-{part + 1}.jsonl").write_text(text)
-    none = dict.fromkeys(("already_sent", "claimed", "not_sent", "unconfirmed", "expired", "duplicates", "dry_run"), 0)
+    none = {name: 0 for name in COUNT_NAMES if name not in ("sent", "rejected")}
     return {
         "total": len(ids) + rejected,
         "sent": len(ids),

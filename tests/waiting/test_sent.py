@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from intercom_provider.api.errors import InvalidInputError, UnreachableError
+from intercom_provider.sending.batch.counts import COUNT_NAMES
 from intercom_provider.waiting.sent import read_message_ids, read_ruleset_id, read_sent
 from tests.support.lazy import Lazy
 
@@ -112,7 +113,7 @@ def test_a_message_without_an_id_has_failed_or_stays_pending(outcome: str, statu
     assert row["reason"]
 
 
-@pytest.mark.parametrize("outcome", ["dry_run", "claimed"])
+@pytest.mark.parametrize("outcome", ["dry_run", "claimed", "suppressed"])
 def test_a_dry_run_and_a_message_of_another_run_leave_nothing_to_wait_for(outcome: str) -> None:
     assert left_by([sent(outcome=outcome, whatsapp_message_id=None)]) == ({}, ())
 
@@ -139,9 +140,7 @@ def test_other_values_than_a_senders_output_are_refused(given: object, words: st
 
 def batch(*numbers: int, **more: Any) -> dict[str, Any]:
     """Return the XCom of a batch that sent these messages."""
-    counts = dict.fromkeys(
-        ("already_sent", "claimed", "rejected", "not_sent", "unconfirmed", "expired", "duplicates", "dry_run"), 0
-    )
+    counts = {name: 0 for name in COUNT_NAMES if name != "sent"}
     found = {
         "sent": len(numbers),
         **counts,
@@ -226,7 +225,8 @@ def test_a_message_of_a_batch_without_an_id_stays_pending() -> None:
 
 
 def test_a_batch_that_is_empty_dry_or_sent_by_another_run_leaves_nothing_to_wait_for(tmp_path: Path) -> None:
-    assert left_by(batch()) == left_by(batch(dry_run=5)) == left_by(batch(claimed=5)) == ({}, ())
+    for numbers in ({}, {"dry_run": 5}, {"claimed": 5}, {"suppressed": 5}):
+        assert left_by(batch(**numbers)) == ({}, ())
     folder = write(tmp_path, "try-1-part-1.jsonl", line(1), line(2, "claimed"))
     assert left_by(batch(1, claimed=1, results_path=folder)) == ({"wamid.1": "k1"}, ())
 

@@ -17,6 +17,7 @@ COUNT_NAMES: Final = (
     "not_sent",
     "unconfirmed",
     "expired",
+    "suppressed",
     "duplicates",
     "dry_run",
 )
@@ -26,6 +27,8 @@ MAX_WHATSAPP_IDS: Final = 1_000
 MAX_REASONS: Final = 10
 MAX_FIRST_NUMBERS: Final = 3
 
+# Outcomes that have a reason and are no failure.
+_NO_FAILURE: Final = ("claimed", "suppressed", "dry_run")
 # Reasons hold Intercom's words, so their number is bounded only here.
 _MAX_KEPT_REASONS: Final = 1_000
 
@@ -42,12 +45,16 @@ class Counts:
     not_sent: int = 0
     unconfirmed: int = 0
     expired: int = 0
+    suppressed: int = 0
     duplicates: int = 0
     dry_run: int = 0
     transient: int = 0
     """How many of those that failed a retry may send."""
 
     reasons: Counter[str] = field(default_factory=Counter)
+    failure_reasons: set[str] = field(default_factory=set)
+    """Those of the reasons for which a message counts as failed."""
+
     first_numbers: dict[str, list[int]] = field(default_factory=dict)
     """The positions of the first messages with each reason: indexes in a list, line numbers in a file."""
 
@@ -84,6 +91,8 @@ class Counts:
         if reason is None or (reason not in self.reasons and len(self.reasons) >= _MAX_KEPT_REASONS):
             return
         self.reasons[reason] += count
+        if outcome not in _NO_FAILURE:
+            self.failure_reasons.add(reason)
         first = self.first_numbers.setdefault(reason, [])
         if number is not None and len(first) < MAX_FIRST_NUMBERS:
             first.append(number)

@@ -57,6 +57,7 @@ from intercom_provider.sending.batch.threads import MAX_CONSECUTIVE_UNANSWERED, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from intercom_provider.api.message import Message
     from intercom_provider.api.settings import Settings
     from intercom_provider.ledger.ledger import Ledger
     from intercom_provider.results.writer import ResultsWriter
@@ -99,6 +100,7 @@ class BatchRun:
     :param ledger: The ledger, whose try has begun.
     :param results: The writer of one line per message, open; it is closed at the end.
     :param stopped: Returns True when the task was told to stop.
+    :param reason_to_suppress: Returns why a message must not be sent; None when it may be.
     """
 
     def __init__(
@@ -111,13 +113,14 @@ class BatchRun:
         ledger: Ledger,
         results: ResultsWriter,
         stopped: Callable[[], bool] = lambda: False,
+        reason_to_suppress: Callable[[Message], str | None] = lambda _: None,
     ) -> None:
         self.counts = Counts(total=total)
         self.fatal: IntercomError | None = None
         """The error that stopped the batch before its end; None when it came to its end."""
 
         self._broken: Exception | None = None
-        self._screening = Screening(options, None if settings.dry_run else ledger)
+        self._screening = Screening(options, None if settings.dry_run else ledger, reason_to_suppress)
         self._messages: Iterator[Item] = self._screening.looked_up(messages)
         self._settings = settings
         self._options = options

@@ -1,4 +1,4 @@
-"""Decide which messages of a batch need no request: duplicates, what the ledger holds back, what cannot be sent."""
+"""Decide which messages of a batch need no request: duplicates, what the ledger holds back, what must not go out."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from intercom_provider.api.message import Message
     from intercom_provider.ledger.ledger import Entry, Ledger
     from intercom_provider.sending.batch.input import Item
     from intercom_provider.sending.batch.recorder import Recorder
@@ -23,11 +24,18 @@ class Screening:
 
     :param options: The options of the batch.
     :param ledger: The ledger, whose try has begun; None for a dry run, which touches none.
+    :param reason_to_suppress: Returns why a message must not be sent; None when it may be.
     """
 
-    def __init__(self, options: SendOptions, ledger: Ledger | None) -> None:
+    def __init__(
+        self,
+        options: SendOptions,
+        ledger: Ledger | None,
+        reason_to_suppress: Callable[[Message], str | None] = lambda _: None,
+    ) -> None:
         self._options = options
         self._ledger = ledger
+        self._reason_to_suppress = reason_to_suppress
 
     def looked_up(self, items: Iterable[Item]) -> Iterator[Item]:
         """
@@ -70,6 +78,8 @@ class Screening:
             recorder.add_earlier(item, found)
         elif item.message is None:
             recorder.add(item, "rejected", item.refusal)
+        elif (reason := self._reason_to_suppress(item.message)) is not None:
+            recorder.add(item, "suppressed", reason)
         elif self._options.not_after is not None and time.time() >= self._options.not_after:
             recorder.add(item, "expired", "not_after passed: the message was not sent")
         else:

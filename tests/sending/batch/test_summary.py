@@ -45,7 +45,7 @@ def test_max_failed_limits_every_outcome_that_is_a_failure(outcome: str) -> None
         summary_of(failed(**{outcome: 2}), max_failed=max_failed).raise_failure(None)
 
 
-@pytest.mark.parametrize("outcome", ["already_sent", "duplicates", "dry_run"])
+@pytest.mark.parametrize("outcome", ["already_sent", "claimed", "suppressed", "duplicates", "dry_run"])
 def test_other_outcomes_are_not_failures(outcome: str) -> None:
     summary_of(failed(**{outcome: 2})).raise_failure(None)
 

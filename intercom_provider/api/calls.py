@@ -79,8 +79,8 @@ def find_admin(admin_id: str | int, limits: RetryLimits = DEFAULT_RETRY_LIMITS) 
     :raises InvalidInputError: When it cannot be an id.
     :raises IntercomError: When Intercom does not answer or refuses.
     """
-    text = str(admin_id).strip()
-    if text in ("", ".", ".."):
+    text = read_word("admin_id", admin_id)
+    if text in (".", ".."):
         # In a path they would name another call.
         raise InvalidInputError.of("admin_id", "must be an id")
     request = Request("GET", f"/admins/{quote(text, safe='')}")
@@ -178,7 +178,7 @@ class Pages:
         self.after = after
         self.done = False
         self.number = 0
-        self._ruleset_id = ruleset_id
+        self._ruleset_id = read_word("ruleset_id", ruleset_id)
         self._cursors: set[int] = set() if after is None else {hash(after)}
         self._contents: set[int] = set()
         self._same = self._empty = self._events = self._bytes = 0
@@ -211,7 +211,7 @@ class Pages:
 
     def _read_page(self, reply: Reply) -> StatusPage:
         page = reply.read(StatusPage)
-        if page.ruleset_id and page.ruleset_id != str(self._ruleset_id):
+        if page.ruleset_id and page.ruleset_id != self._ruleset_id:
             raise WrongReplyError("about another ruleset")
         self._bytes += len(reply.body)
         return page
@@ -254,13 +254,14 @@ def find_conversation(message_id: str, limits: RetryLimits = DEFAULT_RETRY_LIMIT
     :return: The conversation, of several one with an answer; None when there is none yet.
     :raises IntercomError: When Intercom does not answer or refuses.
     """
-    query = {"query": {"field": "source.id", "operator": "=", "value": str(message_id)}}
+    message_id = read_word("message_id", message_id)
+    query = {"query": {"field": "source.id", "operator": "=", "value": message_id}}
     request = Request("POST", "/conversations/search", json=query)
     listed = (
         yield from request_with_retries(request, lambda reply: reply.read(ConversationList), limits)
     ).conversations
     # Where a conversation says which message it began with, it is believed more than the search.
-    found = [each for each in listed if each.source is None or each.source.id in (None, str(message_id))]
+    found = [each for each in listed if each.source is None or each.source.id in (None, message_id)]
     return next((each for each in found if each.replied_at is not None), found[0] if found else None)
 
 

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from intercom_provider.api.characters import code_of, is_invisible, strip_invisible
 from intercom_provider.api.errors import Problem
-from intercom_provider.api.values import NOT_TEXT
+from intercom_provider.api.values import not_text
 
 # Where the texts of a parameter stand, by its type; in the parameter itself, or in the object named like its type.
 _OWN_TEXTS: Final = {"payload": ("payload",), "coupon_code": ("coupon_code",)}
@@ -97,8 +97,10 @@ def _check_parameters(parameters: object, path: str, max_chars: int | None) -> P
 
 def _check_kind(holder: Mapping[str, object], name: str, path: str) -> Problems:
     text = holder.get(name, "-")
-    if not isinstance(text, str):
-        yield Problem(f"{path}.{name}", NOT_TEXT)
+    if text is None:
+        yield Problem(f"{path}.{name}", "is missing: give a text", is_about_value=True)
+    elif not isinstance(text, str):
+        yield Problem(f"{path}.{name}", not_text(text))
     elif name in _NEVER_EMPTY and not strip_invisible(text):
         yield Problem(f"{path}.{name}", _EMPTY, is_about_value=True)
 
@@ -106,10 +108,11 @@ def _check_kind(holder: Mapping[str, object], name: str, path: str) -> Problems:
 def _check_text(parameter: Mapping[str, object], path: str, max_chars: int | None) -> Problems:
     where = f"{path}.text"
     text = parameter.get("text")
-    if "text" not in parameter:
-        yield Problem(where, "is missing: a parameter of type text needs it")
+    if text is None:
+        # A gap in a table is the gap of one message.
+        yield Problem(where, "is missing: a parameter of type text needs it", is_about_value="text" in parameter)
     elif not isinstance(text, str):
-        yield Problem(where, NOT_TEXT)
+        yield Problem(where, not_text(text))
     elif problem := _problem_of(text, max_chars):
         yield Problem(where, problem, is_about_value=True)
 

@@ -17,8 +17,10 @@ from pydantic_core import PydanticCustomError
 
 from intercom_provider.api.characters import strip_invisible
 from intercom_provider.api.components import check_components
-from intercom_provider.api.errors import InvalidInputError, Problem
+from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.api.json_text import parse_json_text, read_json
+from intercom_provider.api.json_values import as_json
+from intercom_provider.api.message_problems import problems_of
 from intercom_provider.api.recipient import ContactRecipient, PhoneRecipient, Recipients, StrictModel
 from intercom_provider.api.values import (
     Choice,
@@ -216,7 +218,7 @@ class WhatsAppMessage(_Message):
     @field_validator("components", mode="before")
     @classmethod
     def _check_parameters(cls, value: object) -> object:
-        data = parse_json_text("components", value)
+        data = as_json("components", parse_json_text("components", value))
         try:
             sent = json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
         except (TypeError, ValueError, RecursionError):
@@ -265,7 +267,7 @@ def parse_message(fields: Mapping[str, object]) -> Message:
     try:
         return _MODELS[kind].model_validate(given)
     except ValidationError as error:
-        raise InvalidInputError(_problems(error, kind, shared=bool(given.get("shared_conversation")))) from None
+        raise InvalidInputError(problems_of(error, kind, given, MESSAGE_FIELDS)) from None
 
 
 def check_version(message: Message, api_version: str) -> None:
@@ -303,30 +305,3 @@ def _strings(data: object) -> Iterator[str]:
     elif isinstance(data, list):
         for entry in data:
             yield from _strings(entry)
-
-
-def _problems(error: ValidationError, kind: str, *, shared: bool) -> Iterator[Problem]:
-    """Translate pydantic's findings into problems, without the values."""
-    for finding in error.errors(include_url=False, include_input=False):
-        cause = finding.get("ctx", {}).get("error")
-        if isinstance(cause, InvalidInputError):
-            yield from cause.problems
-            continue
-        location = [str(part) for part in finding["loc"] if shared or part != 0]
-        yield Problem(".".join(location), _words(finding["type"], finding["msg"], ".".join(location), kind))
-
-
-def _words(problem: str, message: str, field: str, kind: str) -> str:
-    if problem == "missing":
-        return {
-            "subject": "is missing: an email needs a subject",
-            "template": "is missing: WhatsApp sends an approved template; give its name",
-        }.get(field, "is missing")
-    if problem == "extra_forbidden":
-        if kind == "whatsapp" and field == "body":
-            return "is not a field of a WhatsApp message, which sends a template: put the texts into components"
-        return f"is not a field of a message of type {kind}: remove it"
-    if problem in ("model_type", "dict_type") and field.partition(".")[0] in ("to", "cc", "bcc"):
-        example = "{'phone': '+447900123456'}" if kind == "whatsapp" else "{'type': 'user', 'id': '...'}"
-        return f"must be an object such as {example}; in a template, end with | tojson"
-    return message

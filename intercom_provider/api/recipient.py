@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from intercom_provider.api.cells import as_plain
 from intercom_provider.api.characters import strip_invisible
 from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.api.json_text import parse_json_text
 from intercom_provider.api.values import Email, Identifier, Line, Word, is_missing
 
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+_IDS: Final = frozenset({"id", "user_id", "email", "phone"})
 _SCHEME: Final = re.compile(r"[A-Za-z]+:")
 _BETWEEN_DIGITS: Final = re.compile(r"[\s().\-/\u2010-\u2015\u2212]")
 
@@ -73,6 +76,17 @@ class PhoneRecipient(StrictModel):
     phone: Word
     name: Line | None = None
 
+    @field_validator("phone", mode="before")
+    @classmethod
+    def _no_number(cls, value: object) -> object:
+        if isinstance(plain := as_plain(value), int | float | Decimal) and not isinstance(plain, bool):
+            raise PydanticCustomError(
+                "phone",
+                "is a number, and a phone is text: write it in quotes, with the plus sign and the country code "
+                "(+447900123456)",
+            )
+        return value
+
     @field_validator("phone")
     @classmethod
     def _e164(cls, value: str) -> str:
@@ -117,12 +131,19 @@ def _as_list(value: object, info: ValidationInfo) -> list[object]:
     """Return one recipient or several as a list, without the fields that are missing."""
     data = parse_json_text(str(info.field_name), value)
     people = data if isinstance(data, list) else [data]
-    return [
-        {name: entry for name, entry in person.items() if not is_missing(entry)}
-        if isinstance(person, Mapping)
-        else person
-        for person in people
-    ]
+    return [_given(person) if isinstance(person, Mapping) else person for person in people]
+
+
+def _given(person: Mapping[object, object]) -> dict[object, object]:
+    given = {name: entry for name, entry in person.items() if not is_missing(entry)}
+    if not _IDS.intersection(map(str, given)):
+        # With no other id, the text "None" is refused by name, because it is what str() makes of a missing id.
+        given |= {name: entry for name, entry in person.items() if name in _IDS and _is_none_as_text(entry)}
+    return given
+
+
+def _is_none_as_text(value: object) -> bool:
+    return isinstance(value, str) and value.strip() == "None"
 
 
 Recipient = TypeVar("Recipient", ContactRecipient, PhoneRecipient)

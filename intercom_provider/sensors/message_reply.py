@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
-from intercom_provider.api.values import is_missing, is_single_word
+from intercom_provider.api.values import is_missing, read_id
 from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import conf, push_before_raising
 from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
@@ -176,9 +176,7 @@ def _message_id(value: object) -> str:
             "message_id",
             "is missing or rendered to nothing: a message that was not sent (rejected, expired, dry run) has no id",
         )
-    if isinstance(value, bool) or not isinstance(value, str | int) or not is_single_word(str(value)):
-        raise InvalidInputError.of("message_id", "must be one message's id, as text or a whole number")
-    text = str(value).strip()
+    text = read_id("message_id", value, "must be one message's id, as text or a whole number")
     if text.startswith(_WHATSAPP_ID_PREFIX):
         raise InvalidInputError.of(
             "message_id", "is WhatsApp's id of the message: give Intercom's, the sender's XCom \"id\""

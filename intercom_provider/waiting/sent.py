@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError
 from intercom_provider.api.json_text import parse_json_text
-from intercom_provider.api.values import is_missing, is_single_word
+from intercom_provider.api.values import is_missing, is_single_word, read_id
 
 if TYPE_CHECKING:
     from intercom_provider.results.message_ids import Piece
@@ -85,9 +85,7 @@ def read_ruleset_id(value: object) -> str | None:
     """
     if is_missing(value):
         return None
-    if isinstance(value, bool) or not isinstance(value, str | int) or not is_single_word(str(value)):
-        raise InvalidInputError.of("ruleset_id", "must be one ruleset's id, as text or a whole number")
-    return str(value).strip()
+    return read_id("ruleset_id", value, "must be one ruleset's id, as text or a whole number")
 
 
 def read_message_ids(value: object) -> Keys:

@@ -20,7 +20,7 @@ EXAMPLES = sorted((PROJECT / "example_dags").glob("*.py"))
 
 # The modules that every error and every field needs.
 ERRORS = {"api", "api.advice", "api.errors", "compat"}
-BASE = {*ERRORS, "api.characters", "api.values", "api.version", "exceptions", "fields"}
+BASE = {*ERRORS, "api.cells", "api.characters", "api.values", "api.version", "exceptions", "fields"}
 LEDGER = {"ledger", "ledger.configuration"}
 SENDING = {
     *BASE,
@@ -40,7 +40,14 @@ OPERATORS = {
     "operators.hidden_input",
     "sending.held_timeout",
 }
-MESSAGE = {"api.components", "api.json_text", "api.message", "api.recipient"}
+MESSAGE = {
+    "api.components",
+    "api.json_text",
+    "api.json_values",
+    "api.message",
+    "api.message_problems",
+    "api.recipient",
+}
 SENSORS = {*BASE, "links", "sensors", "sensors.base"}
 TRIGGERS = {*ERRORS, "triggers", "triggers.schedule"}
 

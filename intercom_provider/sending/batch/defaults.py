@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import html
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
+from uuid import UUID
 
+from intercom_provider.api.cells import as_plain, write_number
 from intercom_provider.api.characters import strip_invisible
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.json_text import parse_json_text
 from intercom_provider.api.message import MESSAGE_FIELDS
-from intercom_provider.api.values import is_missing
+from intercom_provider.api.values import is_missing, not_text
 
 Params: TypeAlias = dict[str, str]
+
+# Names of params are the columns of a table; where rows have names of their own, these are enough to tell of.
+_MAX_KEPT_NAMES: Final = 1_000
 
 # It begins with the first dollar only, or each one of a long row would be tried as the first.
 _PLACEHOLDER: Final = re.compile(r"(?<!\$)(\$+)\{([^{}\n]{1,100})\}")
 # The key identifies the message, and its type decides how the rest is read: neither may depend on a param.
 _NEVER_FILLED: Final = frozenset({"message_type", "body_format", "key"})
 _STRUCTURED_FIELDS: Final = frozenset({"to", "cc", "bcc", "components"})
+_NO_SHORT_FORM: Final = (
+    "is a number that nobody would write so (infinite, very large or small, or with digits that arithmetic left, such "
+    "as 0.30000000000000004): round it, or make it text where it comes from"
+)
 _HTML_TYPES: Final = ("in_app", "inapp", "email")
 
 
@@ -76,7 +84,14 @@ class Defaults:
             for name, entry in data.items()
             if name != "params" and not is_missing(entry)
         }
+        self._given: set[str] = set(self._params or ())
+        self._used: set[str] = set()
         self._templates = {name for name in self._fields.keys() - _NEVER_FILLED if _has_placeholder(self._fields[name])}
+
+    @property
+    def unused_params(self) -> list[str]:
+        """The params that no text of a message completed so far asks for."""
+        return sorted(self._given - self._used)
 
     def apply_defaults(self, message: Mapping[str, Any]) -> CompletedMessage:
         """
@@ -93,6 +108,8 @@ class Defaults:
         fields = {**self._fields, **own}
         given = _read_params(message.get("params"))
         params: Params = {**(self._params or {}), **(given or {})}
+        if given and len(self._given) < _MAX_KEPT_NAMES:
+            self._given.update(given)
         has_params = given is not None or self._params is not None
         if has_params and isinstance(key := own.get("key"), str) and _PLACEHOLDER.search(key):
             # An unfilled key may be the same for all messages, of which only one would be sent then.
@@ -109,7 +126,7 @@ class Defaults:
         unfilled = set()
         for name in [name for name in fields if name in templates]:
             missing_params: dict[str, None] = {}
-            filling = _Filling(params, missing_params, escape=is_html and name == "body")
+            filling = _Filling(params, missing_params, self._used, escape=is_html and name == "body")
             fields[name] = (
                 filling.fill_structure(name, fields[name]) if name in _STRUCTURED_FIELDS else filling.fill(fields[name])
             )
@@ -123,6 +140,7 @@ class Defaults:
 class _Filling:
     params: Params
     missing_params: dict[str, None]
+    used_params: set[str]
     escape: bool
 
     def fill_structure(self, name: str, value: object) -> object:
@@ -149,6 +167,7 @@ class _Filling:
         if name not in self.params:
             self.missing_params[name] = None
             return found[0]
+        self.used_params.add(name)
         value = self.params[name]
         return "$" * dollars + (html.escape(value) if self.escape else value)
 
@@ -169,15 +188,27 @@ def _read_params(value: object) -> Params | None:
     data = parse_json_text("params", value)
     if not isinstance(data, Mapping):
         raise InvalidInputError.of("params", "must be an object of names and texts")
-    wrong = [name for name, entry in data.items() if entry is not None and not _is_text_or_number(entry)]
-    if wrong:
-        raise InvalidInputError(
-            Problem(f"params.{name}", "must be text or a number: make it text where it comes from") for name in wrong
-        )
-    return {str(name): str(entry) for name, entry in data.items() if entry is not None}
+    params: Params = {}
+    problems: list[Problem] = []
+    for name, entry in data.items():
+        plain = as_plain(entry)
+        if isinstance(plain, str):
+            params[str(name)] = plain
+        elif plain is not None:
+            text, problem = _write_param(plain)
+            params[str(name)] = text
+            if problem:
+                problems.append(Problem(f"params.{name}", problem))
+    if problems:
+        raise InvalidInputError(problems)
+    return params
 
 
-def _is_text_or_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
-        return False
-    return value.is_finite() if isinstance(value, Decimal) else not isinstance(value, float) or math.isfinite(value)
+def _write_param(value: object) -> tuple[str, str]:
+    """Return a value as people read it, and what is wrong with it."""
+    if isinstance(value, UUID):
+        return str(value), ""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return "", f"must be text or a number: it {not_text(value)}"
+    text = write_number(value)
+    return text or "", "" if text is not None else _NO_SHORT_FORM

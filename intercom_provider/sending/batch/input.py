@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 MAX_SENDERS_LOOKED_UP: Final = 5
 _MAX_LITERALS: Final = 100
+_MAX_NAMED: Final = 10
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +124,18 @@ class BatchInput:
         if self._duplicates == "fail" and self._repeated:
             self._add_repeated(source, findings)
         findings.raise_any()
+        self._log_unused_params()
         self._checked = True
         return count
+
+    def _log_unused_params(self) -> None:
+        if unused := self._defaults.unused_params:
+            more = f", and {len(unused) - _MAX_NAMED:,} more" if len(unused) > _MAX_NAMED else ""
+            log.warning(
+                "No text asks for these params, with ${name}: %s%s. Misspelt names are not filled",
+                ", ".join(unused[:_MAX_NAMED]),
+                more,
+            )
 
     def __iter__(self) -> Iterator[Item]:
         """

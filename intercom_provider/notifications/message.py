@@ -28,6 +28,7 @@ from intercom_provider.ledger.stateless import StatelessLedger
 from intercom_provider.notifications.alert import Alert, read_alert, to_text, without_secrets
 from intercom_provider.sending.options import SendOptions
 from intercom_provider.sending.task_instance import read_attempt
+from intercom_provider.templates import find_foreign_placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -319,11 +320,15 @@ class IntercomNotifier(BaseNotifier):
     def _check_literals(self) -> None:
         """Check when the DAG is parsed what is not templated; the rest is checked when it alerts."""
         unrendered = {name for name in self.template_fields if not is_untemplated(getattr(self, name, None))}
-        problems: list[Problem] = []
+        problems: list[Problem] = [
+            problem
+            for name in self.template_fields
+            for problem in find_foreign_placeholders(name, getattr(self, name, None))
+        ]
         try:
             parse_message(self._fields(Alert("unknown", "a default", "a default")))
         except InvalidInputError as error:
-            problems = [problem for problem in error.problems if problem.field.partition(".")[0] not in unrendered]
+            problems += [problem for problem in error.problems if problem.field.partition(".")[0] not in unrendered]
         if not isinstance(self.once, bool):
             problems.append(Problem("once", "must be True or False"))
         if problems:

@@ -32,6 +32,7 @@ from intercom_provider.operators.hidden_input import hide, is_list, reveal
 from intercom_provider.sending.held_timeout import HeldTimeout
 from intercom_provider.sending.options import SendOptions, find_problems, read_options
 from intercom_provider.sending.task_instance import batch_ledger, begin_in_table, read_attempt
+from intercom_provider.templates import explain_templates, find_foreign_placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -186,8 +187,13 @@ class SendMessageBatchOperator(BaseOperator):
             self._ledger = self._begin_try(context)
             lists = {name for name in _PEOPLE if is_list(getattr(self, name))}
             template_fields = [name for name in template_fields if name not in lists]
-        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
-        if parent is self:
+        if parent is not self:
+            super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        else:
+            # What is in seen_oids another task has returned, and Airflow does not render it.
+            rendered = {name: value for name in template_fields if id(value := getattr(self, name)) not in seen_oids}
+            with as_airflow_errors(), explain_templates(rendered, jinja_env):
+                super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
             with as_airflow_errors():
                 replace_undefined(self, jinja_env)
             for name, noun in _PEOPLE.items():
@@ -314,6 +320,8 @@ class SendMessageBatchOperator(BaseOperator):
         """Check what is known when the DAG is parsed; the rest is checked when the task runs."""
         lazy = {name for name in self.template_fields if not is_untemplated(getattr(self, name, None))}
         self._check(lazy)
+        if problems := list(find_foreign_placeholders("defaults", self.defaults)):
+            raise InvalidFieldError(str(InvalidInputError(problems)))
         from intercom_provider.sending.batch.input import check_literals  # noqa: PLC0415 - only where there is something to check
 
         try:

@@ -18,6 +18,7 @@ from intercom_provider.links import IntercomLink, conversation_url, inbox_url, s
 from intercom_provider.operators.batch import SendMessageBatchOperator
 from intercom_provider.sending.options import OnRejected, find_problems, read_options
 from intercom_provider.sending.task_instance import begin_in_table, message_ledger
+from intercom_provider.templates import explain_native_numbers, explain_templates, find_foreign_placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
+    from intercom_provider.api.message import Message
     from intercom_provider.api.models import Receipt
     from intercom_provider.hooks.intercom import IntercomHook
     from intercom_provider.ledger.ledger import Ledger, OnUnconfirmed, Repeat
@@ -203,8 +205,13 @@ class SendMessageOperator(BaseOperator):
             self._ledger = self._begin_try(context)
         # What another task returned may be anybody's text, which must not name a file of the DAG's author.
         self._files = {name for name in self._files if id(getattr(self, name)) not in seen_oids}
-        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
-        if parent is self:
+        if parent is not self:
+            super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        else:
+            # What is in seen_oids another task has returned, and Airflow does not render it.
+            rendered = {name: value for name in template_fields if id(value := getattr(self, name)) not in seen_oids}
+            with as_airflow_errors(), explain_templates(rendered, jinja_env):
+                super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
             with as_airflow_errors():
                 replace_undefined(self, jinja_env)
         self._read_files(context, jinja_env)
@@ -251,9 +258,17 @@ class SendMessageOperator(BaseOperator):
         show_link(context, inbox_url(hook.settings))
         if options.ledger_conn_id is not None and not hook.settings.dry_run:
             ledger = begin_in_table(context, options, lambda: self._killed)
-        send = SingleSend(parse_message(self._fields()), hook.settings, options, ledger, salt=ledger.salt)
+        send = SingleSend(self._parse_message(), hook.settings, options, ledger, salt=ledger.salt)
         with hook.get_conn() as client:
             return send.run(client)
+
+    def _parse_message(self) -> Message:
+        try:
+            return parse_message(self._fields())
+        except InvalidInputError as error:
+            if getattr(self.dag, "render_template_as_native_obj", False):
+                raise explain_native_numbers(error) from None
+            raise
 
     def _show_conversation(self, context: Context, receipt: Receipt) -> None:
         if receipt.conversation_id is None or self._hook is None:
@@ -274,13 +289,17 @@ class SendMessageOperator(BaseOperator):
         # A subclass sets the fields that it adds after this constructor, so they may be missing here.
         unrendered = {name for name in self.template_fields if not is_untemplated(getattr(self, name, None))}
         unrendered |= self._files
-        problems: list[Problem] = []
+        problems: list[Problem] = [
+            problem
+            for name in self.template_fields
+            for problem in find_foreign_placeholders(name, getattr(self, name, None))
+        ]
         try:
             message = parse_message(self._fields())
             if not is_missing(self.api_version) and "api_version" not in unrendered:
                 check_version(message, parse_api_version(self.api_version))
         except InvalidInputError as error:
-            problems = [problem for problem in error.problems if problem.field.partition(".")[0] not in unrendered]
+            problems += [problem for problem in error.problems if problem.field.partition(".")[0] not in unrendered]
         if problems := problems or list(find_problems(self, _CHOICES, unrendered)):
             raise InvalidFieldError(str(InvalidInputError(problems)))
 

@@ -31,6 +31,7 @@ SENDING = {
     "sending",
     "sending.options",
     "sending.task_instance",
+    "templates",
 }
 OPERATORS = {
     *SENDING,

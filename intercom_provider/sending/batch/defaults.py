@@ -164,10 +164,10 @@ class _Filling:
         name = found[2].strip()
         if not (is_param and name):
             return f"{'$' * dollars}{{{found[2]}}}" if not is_param else found[0]
+        self.used_params.add(name)
         if name not in self.params:
             self.missing_params[name] = None
             return found[0]
-        self.used_params.add(name)
         value = self.params[name]
         return "$" * dollars + (html.escape(value) if self.escape else value)
 

@@ -236,3 +236,13 @@ def test_customers_words_arrive_as_written(seed: int) -> None:
         safe = html.escape(words)
         assert filled(in_app(body=template, params=params)).fields["body"] == f"Dear {safe}: {safe} ${{name}}"
         assert filled(in_app(body=words)).fields.get("body", "") == (words if words.strip() else "")
+
+
+def test_params_that_no_text_asks_for_are_known() -> None:
+    defaults = Defaults({"body": "Hi ${first_name}", "params": {"city": "Rome", "first_name": "you"}})
+    for row in (
+        {"params": {"first_name": "Ada", "plan": "pro"}},
+        {"subject": "${plan} $${kept}", "params": {"kept": 1}},
+    ):
+        defaults.apply_defaults({"message_type": "email", "to": ADA, **row})
+    assert defaults.unused_params == ["city", "kept"]

@@ -20,9 +20,11 @@ WaitFor: TypeAlias = Literal["delivered", "read"]
 Limit: TypeAlias = int | float | None
 Duplicates: TypeAlias = Literal["skip", "send", "fail"]
 Unsubscribed: TypeAlias = Literal["send", "skip"]
+Invalid: TypeAlias = Literal["fail", "reject"]
 
 DUPLICATES: Final = get_args(Duplicates)
 UNSUBSCRIBED: Final = get_args(Unsubscribed)
+INVALID: Final = get_args(Invalid)
 MAX_CONCURRENCY: Final = 500
 MIN_INTERVAL_SECONDS: Final = 0.1
 MAX_SECONDS: Final = 10 * 366 * 86_400.0

@@ -255,8 +255,9 @@ def no_reply(error: httpx.HTTPError | httpx.InvalidURL, *, sent: bool) -> NoRepl
         why = f"the proxy that the environment names {f'answered {status}' if status.isdigit() else 'refused'}"
     elif isinstance(error, httpx.NetworkError | httpx.ConnectTimeout) and (said := str(error).splitlines()):
         # Only these errors quote the operating system alone. Others quote the reply, which may repeat the token.
-        # Behind a proxy it is the proxy that refused, so this does not say who did.
-        url = error.request.url
-        port = url.port or {"http": 80}.get(url.scheme, 443)
-        why = f"{said[0][:_MAX_REASON_CHARS]} (on the way to {url.host}:{port})"
+        why = said[0][:_MAX_REASON_CHARS]
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            # Behind a proxy it is the proxy that refused, so this does not say who did.
+            url = error.request.url
+            why += f" (on the way to {url.host}:{url.port or {'http': 80}.get(url.scheme, 443)})"
     return NoReply(f"{type(error).__name__}: {why}", sent=sent and not isinstance(error, _UNSENT), now=time.time())

@@ -14,8 +14,10 @@ from intercom_provider.compat import is_unmapped, push_before_raising
 from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
 from intercom_provider.fields import (
     DUPLICATES,
+    INVALID,
     UNSUBSCRIBED,
     Duplicates,
+    Invalid,
     Limit,
     Unsubscribed,
     check_budget,
@@ -76,6 +78,8 @@ class SendMessageBatchOperator(BaseOperator):
         line; None (default) for nobody (templated).
     :param unsubscribed: What to do with emails and SMS to contacts who have unsubscribed: ``send`` (default) leaves it
         to Intercom, ``skip`` looks the contacts up before the first message.
+    :param invalid: What to do with a message that is wrong: ``fail`` (default), which sends none at all, or ``reject``:
+        it counts as ``rejected``, with its reason in the results, and the others are sent.
     :param duplicates: What to do with a message that is in the input twice: ``skip`` (default), ``send``, ``fail``.
     :param budget: The share of the rate limit that this task may use (default 0.8).
     :param concurrency: How many requests are in flight at most; None (default) for as many as it takes.
@@ -129,6 +133,7 @@ class SendMessageBatchOperator(BaseOperator):
         max_messages: int | None = None,
         suppress: Any = None,
         unsubscribed: Unsubscribed = "send",
+        invalid: Invalid = "fail",
         duplicates: Duplicates = "skip",
         budget: float = 0.8,
         concurrency: int | None = None,
@@ -153,6 +158,7 @@ class SendMessageBatchOperator(BaseOperator):
         self.max_messages = max_messages
         self.suppress = suppress
         self.unsubscribed = unsubscribed
+        self.invalid = invalid
         self.duplicates = duplicates
         self.budget = budget
         self.concurrency = concurrency
@@ -241,7 +247,12 @@ class SendMessageBatchOperator(BaseOperator):
         with (
             self._ask_others(ledger, options, dry_run=settings.dry_run),
             BatchInput(
-                reveal(self.messages), self.defaults, duplicates=self.duplicates, salt=ledger.salt, settings=settings
+                reveal(self.messages),
+                self.defaults,
+                duplicates=self.duplicates,
+                invalid=self.invalid,
+                salt=ledger.salt,
+                settings=settings,
             ) as batch,
         ):
             total = batch.check()
@@ -325,7 +336,7 @@ class SendMessageBatchOperator(BaseOperator):
         from intercom_provider.sending.batch.input import check_literals  # noqa: PLC0415 - only where there is something to check
 
         try:
-            check_literals(self.messages, self.defaults)
+            check_literals(self.messages, self.defaults, invalid=self.invalid)
             if self._has_suppress and "suppress" not in lazy:
                 from intercom_provider.sending.batch.suppress_list import check_suppress  # noqa: PLC0415 - as above
 
@@ -338,7 +349,8 @@ class SendMessageBatchOperator(BaseOperator):
             raise InvalidFieldError(str(InvalidInputError(problems)))
 
     def _problems(self, lazy: Collection[str]) -> Iterator[Problem]:
-        yield from find_problems(self, {"duplicates": DUPLICATES, "unsubscribed": UNSUBSCRIBED}, lazy)
+        choices = {"duplicates": DUPLICATES, "invalid": INVALID, "unsubscribed": UNSUBSCRIBED}
+        yield from find_problems(self, choices, lazy)
         checks: list[Callable[[], object]] = [
             lambda: check_budget(self.budget),
             lambda: check_concurrency(self.concurrency),

@@ -15,11 +15,17 @@ from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.api.json_text import parse_json_text
 from intercom_provider.api.message import MESSAGE_FIELDS, parse_message
 from intercom_provider.api.values import is_missing
-from intercom_provider.fields import Duplicates, is_untemplated
+from intercom_provider.fields import Duplicates, Invalid, is_untemplated
 from intercom_provider.ledger.ledger import message_digest
 from intercom_provider.sending.batch.defaults import CompletedMessage, Defaults
 from intercom_provider.sending.batch.source import InputRow, ListSource, open_source
-from intercom_provider.sending.batch.validation import Findings, RefusedMessage, apply_defaults, build_message
+from intercom_provider.sending.batch.validation import (
+    Findings,
+    RefusedMessage,
+    RowFindings,
+    apply_defaults,
+    build_message,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
 MAX_SENDERS_LOOKED_UP: Final = 5
 _MAX_LITERALS: Final = 100
 _MAX_NAMED: Final = 10
+_WITH_REJECT: Final = 'With invalid="reject" they would be rejected, each with its reason, and the others sent'
 
 log = logging.getLogger(__name__)
 
@@ -68,16 +75,26 @@ class BatchInput:
         an identity of its own (``send``), or an error (``fail``).
     :param salt: A per-run salt, so that identities differ between runs.
     :param settings: The API version and the default sender.
+    :param invalid: What happens to rows that are wrong: they keep back all others (``fail``, the default), or are
+        refused alone (``reject``).
     """
 
     def __init__(
-        self, messages: object, defaults: object, *, duplicates: Duplicates | str, salt: str, settings: Settings
+        self,
+        messages: object,
+        defaults: object,
+        *,
+        duplicates: Duplicates | str,
+        salt: str,
+        settings: Settings,
+        invalid: Invalid | str = "fail",
     ) -> None:
         self._messages = messages
         self._given_defaults = defaults
         self._duplicates = duplicates
         self._salt = salt
         self._settings = settings
+        self._invalid = invalid
         self._source: MessageSource | None = None
         self._defaults = Defaults(None)
         self._repeated: set[bytes] = set()
@@ -104,16 +121,17 @@ class BatchInput:
         Read and check every message.
 
         :return: How many messages there are.
-        :raises InvalidInputError: With the first ten problems and their positions, and how many more there are.
+        :raises InvalidInputError: With ten causes, how often each of them came up and where first, and how many rows
+            are wrong.
         """
         self._defaults = Defaults(self._given_defaults)
         self._source = source = open_source(self._messages)
-        findings = Findings()
+        findings = Findings(source)
         seen: set[bytes] = set()
         count = 0
         for index, row in enumerate(source):
             count += 1
-            item = self._item(source, index, row, findings)
+            item = self._item(index, row, findings)
             if item is not None and item.message is not None and len(self.senders) < MAX_SENDERS_LOOKED_UP:
                 sender = item.message.from_admin_id
                 self.senders[str(self._settings.admin_id if sender is None else sender)] = None
@@ -121,9 +139,11 @@ class BatchInput:
                 digest = bytes.fromhex(item.digest)
                 (self._repeated if digest in seen else seen).add(digest)
         del seen
+        bad = findings.bad_rows
         if self._duplicates == "fail" and self._repeated:
             self._add_repeated(source, findings)
-        findings.raise_any()
+        may_reject = f"{bad:,} of {count:,} are wrong, and nothing was sent. {_WITH_REJECT}"
+        findings.raise_any(may_reject if 0 < bad < count else "")
         self._log_unused_params()
         self._checked = True
         return count
@@ -148,8 +168,8 @@ class BatchInput:
             raise RuntimeError("check() comes first")
         first: dict[bytes, tuple[int, int]] = {}
         for index, row in enumerate(self._source):
-            findings = Findings()
-            item = self._item(self._source, index, row, findings)
+            findings = Findings(self._source)
+            item = self._item(index, row, findings)
             findings.raise_any()
             if item is None or not self._is_repeated(item):
                 if item is not None:
@@ -164,36 +184,52 @@ class BatchInput:
                 item = replace(item, digest=f"{item.digest}#{before + 1}")
             yield item
 
-    def _item(self, source: MessageSource, index: int, row: InputRow, findings: Findings) -> Item | None:
+    def _item(self, index: int, row: InputRow, findings: Findings) -> Item | None:
         """Build a message; None when the row has problems, which are added to the findings."""
-        completed = apply_defaults(source, row, self._defaults, findings)
-        if completed is None:
+        of_row = RowFindings()
+        completed = apply_defaults(row, self._defaults, of_row)
+        item = None if completed is None else self._build(index, row, completed, of_row)
+        if of_row.own and self._invalid == "reject":
+            fields = (row.fields or {}) if completed is None else completed.fields
+            item = self._refused(index, row.number, fields, RefusedMessage(of_row.reason, of_row.fields))
+            of_row.own = []
+        findings.add(row.number, of_row)
+        return item
+
+    def _build(self, index: int, row: InputRow, completed: CompletedMessage, findings: RowFindings) -> Item | None:
+        message = build_message(completed, findings, settings=self._settings)
+        if findings.own:
             return None
-        message = build_message(source, row, completed, findings, settings=self._settings)
         if completed.missing:
             names = ", ".join(f"params.{name}" for name in completed.missing)
             refusal = f"{names} {'is' if len(completed.missing) == 1 else 'are'} missing"
-            return self._refused(index, row.number, completed, RefusedMessage(refusal, completed.unfilled))
+            return self._refused(index, row.number, completed.fields, RefusedMessage(refusal, completed.unfilled))
         if isinstance(message, RefusedMessage):
-            return self._refused(index, row.number, completed, message)
+            return self._refused(index, row.number, completed.fields, message)
         if message is None:
             return None
         return Item(index, row.number, self._identity(message), message, None, message.key)
 
-    def _refused(self, index: int, number: int, completed: CompletedMessage, refused: RefusedMessage) -> Item:
+    def _refused(self, index: int, number: int, fields: Mapping[str, Any], refused: RefusedMessage) -> Item:
         message, refusal = None, refused.reason
         # The recipient may be known all the same: the message is also parsed without the fields that are wrong.
-        right = {name: value for name, value in completed.fields.items() if name not in refused.fields}
-        for fields in (completed.fields, right):
+        right = {name: value for name, value in fields.items() if name not in refused.fields}
+        for readable in (fields, right):
             try:
-                message = parse_message(fields)
-            except InvalidInputError:
+                message = parse_message(readable)
+            except (InvalidInputError, RecursionError):
                 continue
             break
         if message is not None and (message.key is not None or "to" not in refused.fields):
             return Item(index, number, self._identity(message), None, refusal, message.key)
-        key = completed.fields.get("key")
-        key = key.strip() if isinstance(key, str) else key
+        key = fields.get("key")
+        key = (
+            None
+            if is_missing(key) or not isinstance(key, str | int)
+            else str(key).strip()
+            if isinstance(key, str)
+            else key
+        )
         digest = message_digest(key=key, message_type="position", recipients=index, salt=self._salt)
         return Item(index, number, digest, None, refusal, key)
 
@@ -213,42 +249,49 @@ class BatchInput:
     def _add_repeated(self, source: MessageSource, findings: Findings) -> None:
         first: dict[str, int] = {}
         for index, row in enumerate(source):
-            item = self._item(source, index, row, Findings())
+            item = self._item(index, row, Findings(source))
             if item is None or not self._is_repeated(item):
                 continue
             if item.digest in first:
-                findings.add(
-                    source.position(row.number),
+                same = RowFindings()
+                same.add(
+                    "",
                     f"is the same as {source.position(first[item.digest])}, by its key or else by its type and "
                     'recipient: remove one, give each a key of its own, or set duplicates to "skip" or "send"',
                 )
+                findings.add(row.number, same)
             first.setdefault(item.digest, row.number)
 
 
-def check_literals(messages: object, defaults: object) -> None:
+def check_literals(messages: object, defaults: object, *, invalid: str = "fail") -> None:
     """
     Check messages and defaults while a DAG is parsed; no storage and no connection is read.
 
     :param messages: As the operator gets them: of a list, the first hundred messages are checked.
     :param defaults: As the operator gets them; templates in them are not checked.
+    :param invalid: As the operator gets it (default ``fail``); with ``reject`` a message alone is no error.
     :raises InvalidInputError: When something is wrong.
     """
     known, lazy = _known_defaults(defaults)
-    findings = Findings()
     source = _known_messages(messages)
     rows = list(islice(source, _MAX_LITERALS))
     if not rows:
         # The defaults alone are checked as an empty message, of which the fields that they do not have are unknown.
         source, rows = ListSource([{}]), [InputRow(0, {})]
         lazy |= {*MESSAGE_FIELDS} - known.apply_defaults({}).shared
+    findings = Findings(source)
     for row in rows:
+        of_row = RowFindings()
         own = row.fields or {}
         unknown = {name for name, value in own.items() if not _is_plain(value)}
         blank: dict[str, Any] = {name: {} if name == "params" else None for name in unknown}
-        completed = apply_defaults(source, row._replace(fields=row.fields and {**own, **blank}), known, findings)
+        completed = apply_defaults(row._replace(fields=row.fields and {**own, **blank}), known, of_row)
         unsure = unknown | (lazy - {name for name, value in own.items() if not is_missing(value)})
         if completed is not None and "message_type" not in unsure:
-            build_message(source, row, completed, findings, unsure=unsure)
+            build_message(completed, of_row, unsure=unsure)
+        if invalid == "reject":
+            of_row.own = []
+        findings.add(row.number, of_row)
     findings.raise_any()
 
 

@@ -11,12 +11,15 @@ from typing import Any, Final, NamedTuple, Protocol
 from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.api.json_text import RepeatedKeyError, load_json, parse_json_text
 from intercom_provider.api.values import is_missing
+from intercom_provider.sending.batch.file_format import AS_JSON_LINES, recognize_format
 from intercom_provider.sending.batch.lines import MAX_LINE_BYTES, is_storage_path, read_lines, without_credentials
 
 NOT_AN_OBJECT: Final = "must be an object of a message's fields"
 
 _NOT_A_LIST: Final = "must be a list of messages, or the path or URI of JSON Lines"
 _NOT_JSON_LINES: Final = "is not a JSON object: JSON Lines have one message a line"
+# Begins a kept line that holds a problem; no JSON object begins with it.
+_NOT_A_ROW: Final = b"!"
 # Beyond this, lines are kept on disk, so that a file of any size needs no more memory.
 _MAX_BYTES_IN_MEMORY: Final = 1_000_000
 
@@ -100,7 +103,10 @@ class FileSource:
         self._kept.seek(0)
         for line in self._kept:
             number, _, text = line.partition(b" ")
-            yield InputRow(int(number), json.loads(text))
+            if text.startswith(_NOT_A_ROW):
+                yield InputRow(int(number), None, text.removeprefix(_NOT_A_ROW).decode().strip())
+            else:
+                yield InputRow(int(number), json.loads(text))
 
     def position(self, number: int, field: str = "") -> str:
         """Return a position such as ``messages, line 18: to.phone``."""
@@ -111,13 +117,17 @@ class FileSource:
         self._kept.close()
 
     def _read_and_keep(self) -> Iterator[InputRow]:
+        is_first = True
         for number, text in read_lines("messages", self._path):
             if text is None:
-                yield InputRow(number, None, f"is longer than {MAX_LINE_BYTES:,} bytes; {_NOT_JSON_LINES}")
-                return
+                # What follows was not read, so the batch must not go on without it.
+                problem = f"is longer than {MAX_LINE_BYTES:,} bytes; {_NOT_JSON_LINES}"
+                raise InvalidInputError.of(self.position(number), problem)
             row = _parse_line(number, text)
-            if not row.problem:
-                self._kept.write(b"%d %s\n" % (number, text))
+            if row.problem and is_first and (other := recognize_format(text)):
+                raise InvalidInputError.of("messages", f"{other}. {AS_JSON_LINES}")
+            is_first = False
+            self._kept.write(b"%d %s\n" % (number, _NOT_A_ROW + row.problem.encode() if row.problem else text))
             yield row
 
 
@@ -156,6 +166,8 @@ def open_source(messages: object) -> MessageSource:
         raise InvalidInputError.of("messages", "is text, but not a JSON list; in a template, end with | tojson")
     if isinstance(data, Mapping):
         raise InvalidInputError.of("messages", f"is a single object: it {_NOT_A_LIST}")
+    if type(data).__name__ in ("DataFrame", "LazyFrame", "Table"):
+        raise InvalidInputError.of("messages", "is a table: make objects of its rows (docs: From tables to messages)")
     if isinstance(data, Iterator):
         raise InvalidInputError.of(
             "messages", f"is an iterator, which can be read only once: it {_NOT_A_LIST}. Give list(...)"

@@ -27,8 +27,8 @@ SETTINGS = Settings(token="t", admin_id=1)
 PHONE = {"phone": "+447700900124"}
 
 
-def given(messages: object, defaults: object = None, *, settings: Settings = SETTINGS, duplicates: str = "skip") -> Any:
-    return BatchInput(messages, defaults, duplicates=duplicates, salt="run", settings=settings)
+def given(messages: object, defaults: object = None, **options: Any) -> BatchInput:
+    return BatchInput(messages, defaults, salt="run", **{"settings": SETTINGS, "duplicates": "skip", **options})
 
 
 def items(messages: object, defaults: object = None, **options: Any) -> list[Item]:
@@ -47,7 +47,8 @@ def problems(messages: object, defaults: object = None, **options: Any) -> list[
             batch.check()
         with pytest.raises(RuntimeError):
             next(iter(batch))
-    return [(problem.field, problem.text) for problem in caught.value.problems]
+    found = [(problem.field, problem.text) for problem in caught.value.problems]
+    return [each for each in found if "nothing was sent" not in each[1]]
 
 
 def write(path: Path, lines: Iterable[object]) -> str:
@@ -252,13 +253,43 @@ def test_problems_of_a_file_have_their_line(tmp_path: Path) -> None:
     assert sorted(field for field, _ in found) == sorted(f"messages, line {line}: {field}" for line, field in places)
 
 
-def test_ten_problems_are_named_and_the_others_counted() -> None:
-    messages = [whatsapp(to={"phone": "1"}) for _ in range(1_200)]
-    with given(messages) as batch, pytest.raises(InvalidInputError) as caught:
+def test_equal_problems_are_one_with_their_number_and_first_places(tmp_path: Path) -> None:
+    rows = [whatsapp(to={"phone": 447700900124.0}) for _ in range(1_999)]
+    [(field, text)] = problems([whatsapp(), *rows])
+    assert field == "messages[1].to.phone"
+    assert "is a number" in text
+    assert text.endswith("(1,999 times: index 1, 2, 3, ...)")
+    [(field, text)] = problems(write(tmp_path / "messages.jsonl", rows))
+    assert field == "messages, line 1: to.phone"
+    assert text.endswith("(1,999 times: line 1, 2, 3, ...)")
+
+
+def test_ten_causes_are_named_and_the_others_counted() -> None:
+    messages = [in_app(**{f"colour_{n}": "red"}) for n in range(1_200)]
+    with given([in_app(), *messages]) as batch, pytest.raises(InvalidInputError) as caught:
         batch.check()
-    assert len(caught.value.problems) == 11
-    assert str(caught.value).startswith("messages[0].to.phone: must be in E.164")
-    assert str(caught.value).endswith("and 1,190 more")
+    *causes, more, last = caught.value.problems
+    assert len(causes) == 10
+    assert str(causes[0]).startswith("messages[1].colour_0: is not a field")
+    assert more.text == "and 1,190 more"
+    assert last.text.startswith("1,200 of 1,201 are wrong, and nothing was sent")
+
+
+def test_rows_that_are_wrong_may_be_rejected_and_the_others_sent(tmp_path: Path) -> None:
+    rows = [*WRONG, in_app(to=BOB), 5, {"PHONE": "x"}]
+    for messages in (rows, write(tmp_path / "messages.jsonl", [*rows, "{broken"])):
+        found = items(messages, invalid="reject")
+        good = [item.index for item in found if item.message is not None]
+        assert good == [0, len(WRONG)]
+        reasons = {item.index: str(item.refusal) for item in found if item.message is None}
+        assert "subject: is missing" in reasons[2]
+        assert "body: is a number" in reasons[2]
+        assert "must be an object" in reasons[8] or "not a JSON object" in reasons[8]
+
+
+def test_what_is_wrong_for_all_is_an_error_although_rows_may_be_rejected() -> None:
+    [(field, _)] = problems([in_app(body=None)], {"body": 5}, invalid="reject")
+    assert field == "defaults.body"
 
 
 def test_a_problem_of_the_defaults_is_named_once() -> None:
@@ -391,8 +422,10 @@ def test_duplicates_are_sent_under_digests_that_do_not_depend_on_the_order() -> 
 
 def test_duplicates_that_fail_are_named_with_both_positions(tmp_path: Path) -> None:
     found = problems(TWICE, duplicates="fail")
-    assert [field for field, _ in found] == ["messages[2]", "messages[4]", "messages[6]"]
-    assert ["messages[0]" in found[0][1], "messages[0]" in found[1][1], "messages[5]" in found[2][1]] == [True] * 3
+    assert [field for field, _ in found] == ["messages[2]", "messages[6]"]
+    assert "messages[0]" in found[0][1]
+    assert found[0][1].endswith("(2 times: index 2, 4)")
+    assert "messages[5]" in found[1][1]
     [(field, text)] = problems(write(tmp_path / "m.jsonl", [in_app(), "", "", in_app()]), duplicates="fail")
     assert field == "messages, line 4"
     assert "messages, line 1" in text

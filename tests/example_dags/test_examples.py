@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk import DAG
 
+from intercom_provider.sending.batch.counts import COUNT_NAMES
+from tests.support.answers import answered
 from tests.support.project import PROJECT
+from tests.support.sandbox import create_contact
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,6 +125,32 @@ def test_a_daily_batch_addresses_everybody_by_name_and_is_reported(
     (email,) = [m.wire for m in sandbox.messages if m.message_type == "email"]
     assert email["subject"] == "Your trial ends in 2 days"
     assert len(list(tmp_path.rglob("try-1-part-1.jsonl"))) == 1
+
+
+@pytest.mark.needs("human_input")
+@pytest.mark.parametrize(("answer", "state", "sent"), [("Approve", "success", 3), ("Reject", "skipped", 0)])
+def test_a_campaign_is_sent_as_it_was_rehearsed_once_somebody_has_approved(
+    run_dag: Any, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, state: str, sent: int
+) -> None:
+    rehearsal = {**sandbox.connection, "extra": {**sandbox.connection["extra"], "dry_run": True}}
+    monkeypatch.setenv("AIRFLOW_CONN_INTERCOM_DRY_RUN", json.dumps(rehearsal))
+    tmp_path.joinpath("out.txt").write_text("user:customer-1001\ncustomer-1002\n")
+    create_contact(sandbox, external_id="customer-1003", unsubscribed_from_emails=True)
+    with answered("campaign_approved", "approve", answer) as shown:
+        run = run_dag(example("campaign_approved"), {"folder": str(tmp_path), "opted_out": str(tmp_path / "out.txt")})
+    assert (run.states["rehearse"], run.states["approve"], run.states["send"]) == ("success", "success", state)
+    rehearsed = run.xcoms("rehearse")
+    assert (rehearsed["total"], rehearsed["dry_run"], rehearsed["suppressed"]) == (6, 3, 3)
+    subject, body = shown
+    assert subject == "Send it to 3 people?"
+    assert "| are left out | 3 |" in body
+    assert "- 1 x the contact has unsubscribed_from_emails" in body
+    assert len(sandbox.messages) == sent
+    if sent:
+        really = run.xcoms("send")
+        assert (really["sent"], really["dry_run"]) == (rehearsed["dry_run"], 0)
+        same = ("total", *(name for name in COUNT_NAMES if name not in ("sent", "dry_run")))
+        assert {name: really[name] for name in same} == {name: rehearsed[name] for name in same}
 
 
 @pytest.mark.parametrize(("rows", "alerts"), [(100, 0), (0, 1)])

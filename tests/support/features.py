@@ -74,6 +74,12 @@ FEATURES: Final = {
         "BaseSecretsBackend._get_connection_class",
         "docs/errors.md#errors-of-the-connection",
     ),
+    "human_input": Feature(
+        "tasks that wait for a person in a state of their own",
+        "airflow.sdk.exceptions",
+        "TaskAwaitingInput",
+        "docs/batches.md#ask-somebody-before-it-goes-out",
+    ),
     "provider_commands": Feature(
         "commands of providers", "airflow.providers_manager", "ProvidersManager.cli_command_functions", "docs/cli.md"
     ),

@@ -32,3 +32,13 @@ def as_new(sandbox: Sandbox, **options: Unpack[SandboxOptions]) -> Sandbox:
         setattr(sandbox.settings, each.name, getattr(settings, each.name))
     sandbox.reset()
     return sandbox
+
+
+def create_contact(sandbox: Sandbox, **fields: object) -> None:
+    """Create a user in the workspace, whom searches find at once."""
+    import httpx
+
+    headers = {"Authorization": f"Bearer {sandbox.token}", "Intercom-Version": "2.17"}
+    httpx.post(f"{sandbox.url}/contacts", json={"role": "user", **fields}, headers=headers).raise_for_status()
+    # New contacts are found a minute later, in the time of the sandbox.
+    sandbox.settings.speed = 1e6

@@ -31,6 +31,7 @@ _SCENARIOS: Final = {
     "send": "Sending over https, 50 ms a reply, 50 in flight",
     "rate": "Sending against 1,667 requests in 10 s, 300 ms a reply",
     "ledger": "Sending with the ledger in a table",
+    "suppressed": "Leaving people out of 100,000 emails",
     "long_ledger": "Asking a ledger of 1,000,000 rows",
     "mapped": "Sending in Airflow, 50 ms a reply",
     "reading": "Reading 100,000 statuses",

@@ -28,7 +28,7 @@ def _answer(dag_id: str, task_id: str, option: str, shown: list[str]) -> None:
     from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
     from airflow.utils.session import create_session
 
-    waiting = eventually(lambda: _find_waiting(dag_id, task_id), within=60.0, every=0.2)
+    waiting = eventually(lambda: _find_waiting(dag_id, task_id), within=300.0, every=0.2)
     if waiting is None:
         return
     run_id, *texts = waiting

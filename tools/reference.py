@@ -64,6 +64,7 @@ PUBLIC: Final = {
         "api.errors.ServerError",
         "api.errors.ForeignReplyError",
     ],
+    "Results": ["results.read_results"],
     "Tests and the sandbox": ["testing.intercom_sandbox", "sandbox.Sandbox"],
 }
 # The classes whose methods users call. Those of the others are called by Airflow and not documented.

@@ -191,6 +191,24 @@ def _unconfirmed(add: Add) -> None:
     _output(add)
 
 
+def _results(add: Add) -> None:
+    add(
+        "path",
+        metavar="PATH",
+        help="the folder that the batch's XCom results_path names, or a sensor's file; local, or on object storage",
+    )
+    add("--output", choices=("csv", "jsonl"), default="csv", help="csv, or jsonl for JSON Lines (%(default)s)")
+    add(
+        "--outcome",
+        nargs="+",
+        metavar="OUTCOME",
+        dest="outcomes",
+        help="only messages with these outcomes; of a sensor's file: with these statuses",
+    )
+    add("--try", type=int, metavar="NUMBER", dest="try_number", help="the number of the task's try (the last)")
+    add("--allow-incomplete", action="store_true", help="also read a try that was killed or is still running")
+
+
 def _ledger(add: Add, option: str = "--conn-id") -> None:
     add(
         option,
@@ -303,6 +321,14 @@ COMMANDS: Final = (
         description="Counts the WhatsApp messages of a ruleset, or single ones, by status.",
         module="intercom_provider.cli.status",
         add_options=_status,
+    ),
+    Command(
+        name="results",
+        help="print the results of a batch or a sensor as CSV or JSON Lines",
+        description="Prints the results of a batch, or those that a sensor wrote, message by message, as CSV or JSON "
+        "Lines.",
+        module="intercom_provider.cli.results",
+        add_options=_results,
     ),
     Command(
         name="unconfirmed",

@@ -43,7 +43,7 @@ function show(message) {
   if (message.wire.subject) add(article, "p", "subject", message.wire.subject);
   const isHtml = message.message_type === "email" || message.message_type === "inapp";
   const text = message.text.join("\n\n");
-  add(article, "div", "text", isHtml ? readHtml(text) : text);
+  if (text) add(article, "div", "text", isHtml ? readHtml(text) : text);
   if (message.message_type === "whatsapp" && !message.whatsapp_message_id) {
     add(article, "p", "refused", `Not accepted by WhatsApp. ${message.refusal ?? ""}`);
   }

@@ -58,9 +58,14 @@ class Browser:
         self._pictures = pictures
 
     def open(self, path: str) -> None:
-        """Open one of Airflow's pages, in a view of the default size."""
+        """Open one of Airflow's pages, or that of a whole URL, in a view of the default size."""
         self.resize(HEIGHT)
-        self._driver.get(f"{self._url}{path}")
+        self._driver.get(path if path.startswith("http") else f"{self._url}{path}")
+
+    @property
+    def title(self) -> str:
+        """The title of the page."""
+        return str(self._driver.title)
 
     def resize(self, height: int) -> None:
         """Set the height of the view, in pixels."""

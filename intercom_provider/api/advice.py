@@ -74,6 +74,7 @@ _OTHER_WORKSPACE = (
     "token of the other one."
 )
 _UNSUBSCRIBED = "This contact does not want such messages: leave the contact out. Nothing is wrong with the token."
+_CLOSED_CONTACT = "This contact cannot be messaged: leave the contact out. Nothing is wrong with the token."
 _ACCEPT = "A proxy between this machine and Intercom drops the Accept header. Check the proxy."
 _OWN_ID = (
     "The recipient's id does not look like one of Intercom's (24 hexadecimal digits): if it is your own id of the "
@@ -106,6 +107,16 @@ _BY_WORDS: Final = (
         _OTHER_WORKSPACE,
     ),
     (re.compile(r"unsubscribed|opted out", re.IGNORECASE), _UNSUBSCRIBED),
+    (
+        re.compile(
+            # Not "the user's token was blocked", which is about all messages.
+            r"^(?!.*\btoken\b).*\b(?:"
+            r"(?:user|contact|lead|recipient|person)\b[^.]{0,60}\b(?:blocked|archived|deleted|removed|bounced|spam)\b"
+            r"|(?:blocked|archived|deleted|removed|bounced)\b[^.]{0,20}\b(?:user|contact|lead|recipient|person)\b)",
+            re.IGNORECASE,
+        ),
+        _CLOSED_CONTACT,
+    ),
 )
 _BY_CODE: Final = {
     "intercom_version_invalid": _VERSION,

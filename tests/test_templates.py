@@ -33,6 +33,11 @@ def test_other_texts_are_templates_of_airflows(text: str) -> None:
     assert not [*find_foreign_placeholders("body", text)]
 
 
+def test_a_number_in_the_template_of_an_option_is_left_alone() -> None:
+    assert SendMessageOperator(task_id="send", **in_app(), campaign="spring/{{ 2026 }}", ledger_conn_id="db")
+    assert SendMessageBatchOperator(task_id="send", messages=[], results_path="results/{{ 2026 }}")
+
+
 COMPONENTS = [{"type": "body", "parameters": [{"type": "text", "text": "{{1}}"}]}]
 
 

@@ -125,7 +125,9 @@ def _search(
     since = read_since(options.since)
     hook = open_hook(options.conn_id)
     defaults = read_defaults(options.defaults)
-    with BatchInput(options.messages, defaults, duplicates="skip", salt="", settings=hook.settings) as batch:
+    with BatchInput(
+        options.messages, defaults, duplicates="skip", salt="", settings=hook.settings, invalid="reject"
+    ) as batch:
         messages = select_messages(batch, found, total)
     with hook.get_conn() as client:
         sent_ids = (line.id for results in tries.values() for line in results.lines() if line.id is not None)

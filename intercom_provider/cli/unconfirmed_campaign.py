@@ -76,6 +76,7 @@ def _search(
         duplicates="skip",
         salt=scope_salt,
         settings=hook.settings,
+        invalid="reject",
     ) as batch:
         batch.check()
         messages = {item.digest: item.message for item in batch if item.digest in wanted and item.message is not None}

@@ -321,9 +321,7 @@ class IntercomNotifier(BaseNotifier):
         """Check when the DAG is parsed what is not templated; the rest is checked when it alerts."""
         unrendered = {name for name in self.template_fields if not is_untemplated(getattr(self, name, None))}
         problems: list[Problem] = [
-            problem
-            for name in self.template_fields
-            for problem in find_foreign_placeholders(name, getattr(self, name, None))
+            problem for name in MESSAGE_FIELDS for problem in find_foreign_placeholders(name, getattr(self, name, None))
         ]
         try:
             parse_message(self._fields(Alert("unknown", "a default", "a default")))

@@ -290,9 +290,7 @@ class SendMessageOperator(BaseOperator):
         unrendered = {name for name in self.template_fields if not is_untemplated(getattr(self, name, None))}
         unrendered |= self._files
         problems: list[Problem] = [
-            problem
-            for name in self.template_fields
-            for problem in find_foreign_placeholders(name, getattr(self, name, None))
+            problem for name in MESSAGE_FIELDS for problem in find_foreign_placeholders(name, getattr(self, name, None))
         ]
         try:
             message = parse_message(self._fields())

@@ -28,7 +28,7 @@ def batch(messages: Any, **fields: Any) -> SendMessageBatchOperator:
 
 
 def test_messages_that_are_wrong_are_rejected_and_the_others_sent(
-    run_dag: Any, sandbox: Sandbox, tmp_path: Path
+    run_dag: Any, sandbox: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = [{"to": user["to"]} for user in users(40)]
     for place in (3, 9, 20):
@@ -43,7 +43,10 @@ def test_messages_that_are_wrong_are_rejected_and_the_others_sent(
     assert run.states == {"send": "success"}
     told = run.xcoms("send")
     assert (told["total"], told["sent"], told["rejected"]) == (40, 36, 4)
-    assert sorted(reason["count"] for reason in told["reasons"]) == [1, 3]
+    assert sorted((reason["count"], reason["first"]) for reason in told["reasons"]) == [(1, [31]), (3, [4, 10, 21])]
+    # Also where the task is a success, and before the first message goes out.
+    assert "4 of 40 messages are wrong and will be rejected:" in caplog.text
+    assert "(3 times: line 4, 10, 21)" in caplog.text
     assert len(sandbox.messages) == 36
     rejected = [line for line in read_last_try(Path(told["results_path"])) if line["outcome"] == "rejected"]
     assert [line["index"] for line in rejected] == [3, 9, 20, 30]

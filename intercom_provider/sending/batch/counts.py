@@ -117,7 +117,9 @@ class Counts:
         return {
             "total": self.total,
             **{name: getattr(self, name) for name in COUNT_NAMES},
-            "reasons": [{"reason": reason, "count": count} for reason, count in most_common],
+            "reasons": [
+                {"reason": reason, "count": count, "first": self.first_numbers[reason]} for reason, count in most_common
+            ],
             "whatsapp_message_ids": ids if len(ids) <= MAX_WHATSAPP_IDS else None,
         }
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from intercom_provider.api.cells import write_id
 from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.api.json_text import parse_json_text
 from intercom_provider.api.message import MESSAGE_FIELDS, parse_message
@@ -99,6 +100,7 @@ class BatchInput:
         self._defaults = Defaults(None)
         self._repeated: set[bytes] = set()
         self._checked = False
+        self._rejected: Findings | None = None
         self.senders: dict[str, None] = {}
         """The ids of the first few admins from whom messages come, once they were checked."""
 
@@ -126,7 +128,7 @@ class BatchInput:
         """
         self._defaults = Defaults(self._given_defaults)
         self._source = source = open_source(self._messages)
-        findings = Findings(source)
+        findings, self._rejected = Findings(source), Findings(source)
         seen: set[bytes] = set()
         count = 0
         for index, row in enumerate(source):
@@ -140,10 +142,15 @@ class BatchInput:
                 (self._repeated if digest in seen else seen).add(digest)
         del seen
         bad = findings.bad_rows
+        rejected, self._rejected = self._rejected, None
         if self._duplicates == "fail" and self._repeated:
             self._add_repeated(source, findings)
         may_reject = f"{bad:,} of {count:,} are wrong, and nothing was sent. {_WITH_REJECT}"
         findings.raise_any(may_reject if 0 < bad < count else "")
+        if rejected.bad_rows:
+            log.warning("%d of %d messages are wrong and will be rejected:", rejected.bad_rows, count)
+            for cause in rejected.describe():
+                log.warning("  %s", cause)
         self._log_unused_params()
         self._checked = True
         return count
@@ -192,6 +199,8 @@ class BatchInput:
         if of_row.own and self._invalid == "reject":
             fields = (row.fields or {}) if completed is None else completed.fields
             item = self._refused(index, row.number, fields, RefusedMessage(of_row.reason, of_row.fields))
+            if self._rejected is not None:
+                self._rejected.add(row.number, RowFindings(of_row.own))
             of_row.own = []
         findings.add(row.number, of_row)
         return item
@@ -223,13 +232,10 @@ class BatchInput:
         if message is not None and (message.key is not None or "to" not in refused.fields):
             return Item(index, number, self._identity(message), None, refusal, message.key)
         key = fields.get("key")
-        key = (
-            None
-            if is_missing(key) or not isinstance(key, str | int)
-            else str(key).strip()
-            if isinstance(key, str)
-            else key
-        )
+        if is_missing(key):
+            key = None
+        elif not isinstance(key, int):
+            key = key.strip() if isinstance(key, str) else write_id(key)
         digest = message_digest(key=key, message_type="position", recipients=index, salt=self._salt)
         return Item(index, number, digest, None, refusal, key)
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final, NamedTuple, Protocol
 
 from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.api.json_text import RepeatedKeyError, load_json, parse_json_text
 from intercom_provider.api.values import is_missing
-from intercom_provider.sending.batch.file_format import AS_JSON_LINES, recognize_format
+from intercom_provider.sending.batch.file_format import AS_JSON_LINES, describe_row, describe_text, recognize_format
 from intercom_provider.sending.batch.lines import MAX_LINE_BYTES, is_storage_path, read_lines, without_credentials
-
-NOT_AN_OBJECT: Final = "must be an object of a message's fields"
 
 _NOT_A_LIST: Final = "must be a list of messages, or the path or URI of JSON Lines"
 _NOT_JSON_LINES: Final = "is not a JSON object: JSON Lines have one message a line"
@@ -69,7 +68,7 @@ class ListSource:
     def __iter__(self) -> Iterator[InputRow]:
         for number, entry in enumerate(self._entries):
             is_object = isinstance(entry, Mapping)
-            yield InputRow(number, entry if is_object else None, "" if is_object else NOT_AN_OBJECT)
+            yield InputRow(number, entry if is_object else None, "" if is_object else describe_row(entry))
 
     def position(self, number: int, field: str = "") -> str:
         """Return a position such as ``messages[17].to.phone``."""
@@ -117,16 +116,16 @@ class FileSource:
         self._kept.close()
 
     def _read_and_keep(self) -> Iterator[InputRow]:
-        is_first = True
-        for number, text in read_lines("messages", self._path):
+        lines = read_lines("messages", self._path)
+        head = list(islice(lines, 2))
+        for index, (number, text) in enumerate(chain(head, lines)):
             if text is None:
                 # What follows was not read, so the batch must not go on without it.
                 problem = f"is longer than {MAX_LINE_BYTES:,} bytes; {_NOT_JSON_LINES}"
                 raise InvalidInputError.of(self.position(number), problem)
             row = _parse_line(number, text)
-            if row.problem and is_first and (other := recognize_format(text)):
+            if row.problem and index == 0 and (other := recognize_format(*(line or b"" for _, line in head))):
                 raise InvalidInputError.of("messages", f"{other}. {AS_JSON_LINES}")
-            is_first = False
             self._kept.write(b"%d %s\n" % (number, _NOT_A_ROW + row.problem.encode() if row.problem else text))
             yield row
 
@@ -156,20 +155,25 @@ def open_source(messages: object) -> MessageSource:
     if is_missing(messages):
         raise InvalidInputError.of("messages", f"is missing: it {_NOT_A_LIST}")
     if isinstance(messages, str) and messages.lstrip()[:1] not in ("[", "{"):
+        if other := describe_text(messages):
+            raise InvalidInputError.of("messages", f"{other}. {AS_JSON_LINES}")
         return FileSource(without_credentials("messages", messages.strip()))
     if isinstance(messages, os.PathLike) or is_storage_path(messages):
         return FileSource(messages)
     data = parse_json_text("messages", messages)
     if isinstance(data, list):
         return ListSource(data)
+    raise InvalidInputError.of("messages", _describe_other(data))
+
+
+def _describe_other(data: object) -> str:
+    """Describe what the messages are that are neither a list nor a path."""
     if isinstance(data, str):
-        raise InvalidInputError.of("messages", "is text, but not a JSON list; in a template, end with | tojson")
+        return describe_text(data) or "is text, but not a JSON list; in a template, end with | tojson"
     if isinstance(data, Mapping):
-        raise InvalidInputError.of("messages", f"is a single object: it {_NOT_A_LIST}")
-    if type(data).__name__ in ("DataFrame", "LazyFrame", "Table"):
-        raise InvalidInputError.of("messages", "is a table: make objects of its rows (docs: From tables to messages)")
+        return f"is a single object: it {_NOT_A_LIST}"
     if isinstance(data, Iterator):
-        raise InvalidInputError.of(
-            "messages", f"is an iterator, which can be read only once: it {_NOT_A_LIST}. Give list(...)"
-        )
-    raise InvalidInputError.of("messages", _NOT_A_LIST)
+        return f"is an iterator, which can be read only once: it {_NOT_A_LIST}. Give list(...)"
+    if any(hasattr(data, name) for name in ("to_dict", "to_dicts", "to_pylist", "tolist")):
+        return "is a table: make objects of its rows (docs: From tables to messages)"
+    return _NOT_A_LIST

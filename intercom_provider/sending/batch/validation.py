@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.message import MESSAGE_FIELDS, check_version, parse_message
+from intercom_provider.api.message_problems import squeeze
 from intercom_provider.api.values import is_missing
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _MAX_NAME_CHARS: Final = 40
 _KNOWN_FIELDS: Final = frozenset({*MESSAGE_FIELDS, "params"})
 _RECIPIENT_FIELDS: Final = frozenset({"phone", "email", "user_id", "external_id", "id", "type", "role", "name"})
 _ADDRESSES: Final = _RECIPIENT_FIELDS - {"type", "role", "name"}
+_SPELLINGS: Final = {squeeze(name): name for name in (*_KNOWN_FIELDS, *_RECIPIENT_FIELDS)}
 _NO_SENDER: Final = (
     "is missing: set it in the message or the defaults, or the default sender admin_id in the connection's extra"
 )
@@ -117,6 +119,15 @@ class Findings:
         for problem, of_some in row.shared:
             self._shared.setdefault((problem.field, problem.text), number if of_some else None)
 
+    def describe(self) -> list[str]:
+        """
+        Describe what is wrong with the rows.
+
+        :return: At most ten causes, the most frequent first.
+        """
+        causes = sorted(self._causes.items(), key=lambda each: -each[1].count)
+        return [str(self._of_rows(*each)) for each in causes[:_MAX_CAUSES]]
+
     def raise_any(self, hint: str = "") -> None:
         """
         Raise the problems as one error.
@@ -190,7 +201,7 @@ def _find_other_shape(fields: Mapping[str, object]) -> str:
     if fields.keys() <= _KNOWN_FIELDS:
         return ""
     unknown = [str(name) for name in fields if name not in _KNOWN_FIELDS]
-    lower = {name: name.strip().lower() for name in unknown}
+    lower = {name: _SPELLINGS.get(squeeze(name), name) for name in unknown}
     if is_missing(fields.get("to")) and "to" not in lower.values() and _ADDRESSES.intersection(lower.values()):
         of_recipient = [name for name in unknown if lower[name] in _RECIPIENT_FIELDS]
         others = [name for name in unknown if lower[name] not in _RECIPIENT_FIELDS | _KNOWN_FIELDS]
@@ -201,8 +212,8 @@ def _find_other_shape(fields: Mapping[str, object]) -> str:
         )
     if in_capitals := [name for name in unknown if lower[name] in _KNOWN_FIELDS]:
         return (
-            f"has {_listed(in_capitals)}, and the fields of a message are in lower case: rename the columns where they "
-            "come from (databases such as Snowflake and Oracle write names in upper case)"
+            f"has {_listed(in_capitals)}, and the fields of a message are in lower case with underscores: rename the "
+            "columns where they come from (databases such as Snowflake and Oracle write names in upper case)"
         )
     return ""
 

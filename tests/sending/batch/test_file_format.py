@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -41,6 +42,7 @@ FILES: dict[str, tuple[Any, str]] = {
     "array with a line a message": ("[" + ",\n".join(map(json.dumps, MESSAGES)) + "]", "is a JSON array"),
     "pretty array": (json.dumps(MESSAGES, indent=2), "is a JSON array"),
     "pretty objects": ("\n".join(json.dumps(each, indent=2) for each in MESSAGES), "is JSON over several lines"),
+    "printed by Python": ("\n".join(map(repr, MESSAGES)), "is what Python prints"),
     "UTF-16": (json.dumps(MESSAGES[0]).encode("utf-16"), "is UTF-16"),
     "parquet": (b"PAR1\x15\x04\x15", "is Parquet"),
     "workbook": (b"PK\x03\x04\x14\x00\n\x00", "is a zip archive, such as an Excel workbook"),
@@ -61,7 +63,44 @@ def test_a_file_is_recognized_and_nothing_of_it_is_quoted(tmp_path: Path, name: 
     assert "447900" not in problem.replace("+447900123456", "")
 
 
-@pytest.mark.parametrize("table", [FRAME, pl.DataFrame(ROWS)], ids=["pandas", "polars"])
+@pytest.mark.parametrize("wrong", ["{broken", '{"to": {}},', "null", "Hello, Ada", "a;b", "{'to': 1}"])
+def test_a_wrong_first_line_of_json_lines_is_that_lines_problem(tmp_path: Path, wrong: str) -> None:
+    path = tmp_path / "messages.jsonl"
+    path.write_text("\n".join([wrong, *map(json.dumps, MESSAGES)]))
+    assert problems(str(path))[0].startswith("messages, line 1: is not a JSON object")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (FRAME.to_csv(index=False), "is CSV"),
+        ("\n".join(map(json.dumps, MESSAGES)), "is the text of JSON Lines"),
+        ("Hello\nAda\n", "is a text of several lines"),
+    ],
+)
+def test_a_text_of_several_lines_is_no_path(text: str, words: str) -> None:
+    [problem] = problems(text)
+    assert problem.startswith(f"messages: {words}")
+
+
+Row = namedtuple("Row", ["phone", "name"])  # noqa: PYI024 - as drivers of databases make them
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (("+447900123456", "Ada"), "dict(zip(columns, row))"),
+        (["+447900123456", "Ada"], "dict(zip(columns, row))"),
+        (Row("+447900123456", "Ada"), "dict(row)"),
+    ],
+)
+def test_a_row_of_a_cursor_says_how_to_make_an_object_of_it(row: object, words: str) -> None:
+    assert words in problems([row, *MESSAGES])[0]
+
+
+@pytest.mark.parametrize(
+    "table", [FRAME, FRAME["phone"], pl.DataFrame(ROWS), FRAME.to_numpy()], ids=["pandas", "series", "polars", "numpy"]
+)
 def test_a_table_itself_is_told_how_to_make_messages(table: object) -> None:
     [problem] = problems(table)
     assert problem.startswith("messages: is a table")
@@ -76,6 +115,8 @@ def test_a_table_itself_is_told_how_to_make_messages(table: object) -> None:
         ({"USER_ID": 5, "BODY": "Hi"}, "put USER_ID into to"),
         ({"TO": {"phone": "+447900123456"}, "PARAMS": {"a": 1}}, "has TO, PARAMS, and the fields of a message are in"),
         ({"to": {"phone": "+447900123456"}, "Key": "a"}, "has Key, and the fields"),
+        ({"to": {"phone": "+447900123456"}, "messageType": "sms"}, "has messageType, and the fields"),
+        ({"externalId": 7, "plan": "pro"}, "put externalId into to, and into params plan"),
     ],
 )
 def test_a_row_of_another_shape_is_one_cause(row: dict[str, Any], words: str) -> None:

@@ -6,8 +6,21 @@ PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Nothing is left outside this folder, not even what pip would keep.
+export PIP_ROOT_USER_ACTION := ignore
+# Nothing is left outside this folder, not even what pip and uv would keep.
 export PIP_NO_CACHE_DIR := 1
+export UV_CACHE_DIR := .uv-cache
+# The certificates of this machine, as pip takes them.
+export UV_SYSTEM_CERTS := 1
+
+# A virtual environment $(1) with what a lock $(2) pins. uv takes seconds for what takes pip most of a minute.
+define environment
+@$(BOOTSTRAP_PYTHON) -m venv $(1)
+@$(1)/bin/python -m pip install --quiet --require-hashes --requirement requirements-uv.lock
+@$(1)/bin/uv pip install --quiet --python $(1)/bin/python --no-deps --require-hashes --requirements $(2)
+@$(1)/bin/uv pip install --quiet --python $(1)/bin/python --no-deps --no-build-isolation --editable .
+@touch $(1)/.installed
+endef
 
 .PHONY: help bootstrap setup demo test test-docs test-faults test-system test-matrix test-distributed test-browser test-clients pictures bench lint typecheck unit format reference lock build check-release test-wheel clean
 .DEFAULT_GOAL := help
@@ -20,12 +33,9 @@ setup: $(INSTALLED) ## Make the virtual environment from the lock
 bootstrap:
 	@$(BOOTSTRAP_PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; name one: make BOOTSTRAP_PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
 
-$(INSTALLED): requirements.lock pyproject.toml | bootstrap
-	@echo "Making the virtual environment (a minute or two, once)"
-	@$(BOOTSTRAP_PYTHON) -m venv .venv
-	@$(PYTHON) -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
-	@$(PYTHON) -m pip install --quiet --no-deps --no-build-isolation --editable .
-	@touch $@
+$(INSTALLED): requirements.lock requirements-uv.lock pyproject.toml | bootstrap
+	@echo "Making the virtual environment (half a minute, once)"
+	$(call environment,.venv,requirements.lock)
 
 demo: setup ## Send and wait on a real Airflow, against the sandbox
 	@$(PYTHON) -m demo
@@ -63,12 +73,9 @@ test-matrix: bootstrap ## The tests on all versions of Airflow and Python (make 
 
 DISTRIBUTED := .venv-distributed/bin/python
 
-.venv-distributed/.installed: requirements-distributed.lock pyproject.toml
-	@echo "Making a virtual environment with what several workers need (a minute or two, once)"
-	@$(BOOTSTRAP_PYTHON) -m venv .venv-distributed
-	@$(DISTRIBUTED) -m pip install --quiet --no-deps --require-hashes --requirement requirements-distributed.lock
-	@$(DISTRIBUTED) -m pip install --quiet --no-deps --no-build-isolation --editable .
-	@touch $@
+.venv-distributed/.installed: requirements-distributed.lock requirements-uv.lock pyproject.toml
+	@echo "Making a virtual environment with what several workers need (half a minute, once)"
+	$(call environment,.venv-distributed,requirements-distributed.lock)
 
 # PostgreSQL and Redis are those of this machine; what it lacks is fetched from Debian's packages, and not installed.
 test-distributed: .venv-distributed/.installed ## Campaigns over two Celery workers, one of which is killed (six minutes)
@@ -76,12 +83,9 @@ test-distributed: .venv-distributed/.installed ## Campaigns over two Celery work
 
 BROWSER := .venv-browser/bin/python
 
-.venv-browser/.installed: requirements-browser.lock pyproject.toml
-	@echo "Making a virtual environment with what steers a browser (a minute or two, once)"
-	@$(BOOTSTRAP_PYTHON) -m venv .venv-browser
-	@$(BROWSER) -m pip install --quiet --no-deps --require-hashes --requirement requirements-browser.lock
-	@$(BROWSER) -m pip install --quiet --no-deps --no-build-isolation --editable .
-	@touch $@
+.venv-browser/.installed: requirements-browser.lock requirements-uv.lock pyproject.toml
+	@echo "Making a virtual environment with what steers a browser (half a minute, once)"
+	$(call environment,.venv-browser,requirements-browser.lock)
 
 # The browser is Debian's Chromium; where this machine lacks it, it is fetched and not installed.
 test-browser: .venv-browser/.installed ## Airflow's own pages in a browser: the connection's form and test, tasks (two minutes)
@@ -92,12 +96,9 @@ pictures: .venv-browser/.installed ## The same, and take the documentation's pic
 
 CLIENTS := .venv-clients/bin/python
 
-.venv-clients/.installed: requirements-clients.lock pyproject.toml
-	@echo "Making a virtual environment with other clients of Intercom (a minute or two, once)"
-	@$(BOOTSTRAP_PYTHON) -m venv .venv-clients
-	@$(CLIENTS) -m pip install --quiet --no-deps --require-hashes --requirement requirements-clients.lock
-	@$(CLIENTS) -m pip install --quiet --no-deps --no-build-isolation --editable .
-	@touch $@
+.venv-clients/.installed: requirements-clients.lock requirements-uv.lock pyproject.toml
+	@echo "Making a virtual environment with other clients of Intercom (half a minute, once)"
+	$(call environment,.venv-clients,requirements-clients.lock)
 
 # Beside the environment, from the lock; without npm the tests that need it are skipped.
 .venv-clients/npm/.installed: .venv-clients/.installed tests/clients/package-lock.json
@@ -111,12 +112,9 @@ test-clients: .venv-clients/npm/.installed ## The sandbox with Intercom's own cl
 
 BENCH := .venv-bench/bin/python
 
-.venv-bench/.installed: requirements-bench.lock pyproject.toml
-	@echo "Making a virtual environment with what this provider is compared with (a minute or two, once)"
-	@$(BOOTSTRAP_PYTHON) -m venv .venv-bench
-	@$(BENCH) -m pip install --quiet --no-deps --require-hashes --requirement requirements-bench.lock
-	@$(BENCH) -m pip install --quiet --no-deps --no-build-isolation --editable .
-	@touch $@
+.venv-bench/.installed: requirements-bench.lock requirements-uv.lock pyproject.toml
+	@echo "Making a virtual environment with what this provider is compared with (half a minute, once)"
+	$(call environment,.venv-bench,requirements-bench.lock)
 
 bench: .venv-bench/.installed ## Compare with what one would write instead (half an hour; make bench ARGS="send reading")
 	@$(BENCH) -m benchmarks $(ARGS)
@@ -128,14 +126,15 @@ format: setup ## Put the code into its form
 reference: setup ## Write docs/reference.md from the docstrings
 	@$(PYTHON) -m tools.reference
 
-lock: setup ## Pin the newest versions that fit (needs uv: pip install uv)
-	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements.lock
-	@uv pip compile pyproject.toml --group airflow-3.1 --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-3.1.lock
-	@uv pip compile pyproject.toml --group airflow-3.2 --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-3.2.lock
-	@uv pip compile pyproject.toml --group distributed --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-distributed.lock
-	@uv pip compile pyproject.toml --group browser --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-browser.lock
-	@uv pip compile pyproject.toml --group clients --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-clients.lock
-	@uv pip compile pyproject.toml --group bench --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-bench.lock
+lock: setup ## Pin the newest versions that fit
+	@.venv/bin/uv pip compile --group installer --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-uv.lock
+	@.venv/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements.lock
+	@.venv/bin/uv pip compile pyproject.toml --group airflow-3.1 --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-3.1.lock
+	@.venv/bin/uv pip compile pyproject.toml --group airflow-3.2 --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-3.2.lock
+	@.venv/bin/uv pip compile pyproject.toml --group distributed --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-distributed.lock
+	@.venv/bin/uv pip compile pyproject.toml --group browser --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-browser.lock
+	@.venv/bin/uv pip compile pyproject.toml --group clients --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-clients.lock
+	@.venv/bin/uv pip compile pyproject.toml --group bench --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-bench.lock
 
 build: setup ## Build the wheel and the source distribution
 	@$(PYTHON) -m build --no-isolation
@@ -147,4 +146,4 @@ test-wheel: build ## Send with the built wheel, from a fresh environment
 	@$(PYTHON) -m tools.wheel
 
 clean: ## Remove all that was made
-	@rm -rf .venv .venv-matrix .venv-distributed .venv-browser .venv-clients .venv-bench .airflow build dist .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-matrix .venv-distributed .venv-browser .venv-clients .venv-bench .uv-cache .airflow build dist .mypy_cache .pytest_cache .ruff_cache

@@ -128,8 +128,11 @@ def install(cell: Cell, interpreter: str) -> None:
     run(interpreter, "-m", "venv", "--clear", str(cell.folder))
     pip = (cell.own_python, "-m", "pip", "install", "--quiet")
     if lock:
-        run(*pip, "--no-deps", "--require-hashes", "--requirement", lock)
+        run(*pip, "--require-hashes", "--requirement", "requirements-uv.lock")
+        uv = (str(cell.folder / "bin" / "uv"), "pip", "install", "--quiet", "--python", cell.own_python)
+        run(*uv, "--no-deps", "--require-hashes", "--requirements", lock)
     else:
+        # uv takes no pre-release of what a pre-release requires.
         run(*pip, NEXT_REQUIREMENT, *tomllib.loads(project.decode())["dependency-groups"]["tests"])
     run(*pip, "--no-deps", "--no-build-isolation", "--editable", ".")
     stamp.write_text(pinned)

@@ -24,7 +24,7 @@ _PEOPLE: Final = 100_000
 _SUPPRESSED: Final = 2_000
 _UNSUBSCRIBED: Final = 500
 _MAX_PERCENT: Final = 3.0
-_DEFAULTS: Final = {"message_type": "email", "subject": "News", "body": "<p>News for you.</p>", "from_admin_id": "1"}
+_DEFAULTS: Final = {"message_type": "email", "subject": "News", "body": "<p>News for you.</p>", "from_admin_id": 814860}
 _SEARCH: Final = "POST /contacts/search 200"
 _SEND: Final = "POST /messages 200"
 

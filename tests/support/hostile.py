@@ -310,6 +310,9 @@ class Hostile:
         self.pages: list[list[dict[str, Any]]] = [[event("wamid.1", "delivered")]]
         """The pages of every ruleset."""
 
+        self.cursor_size = 1
+        """The number of characters that a cursor has at least."""
+
         self._lock = threading.Lock()
         self._created: list[dict[str, Any]] = []
         self._requests: list[Received] = []
@@ -445,10 +448,11 @@ class Hostile:
     def _page(self, query: dict[str, str]) -> dict[str, Any]:
         number = int(query.get("starting_after", "0"))
         more = number + 1 < len(self.pages)
+        following = {"starting_after": str(number + 1).zfill(self.cursor_size)} if more else None
         return {
             "type": "list",
             "ruleset_id": query["ruleset_id"],
-            "pages": {"type": "pages", "next": {"starting_after": str(number + 1)} if more else None},
+            "pages": {"type": "pages", "next": following},
             "total_count": sum(map(len, self.pages)),
             "events": self.pages[number],
         }

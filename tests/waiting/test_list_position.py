@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from intercom_provider.api.errors import IntercomError
-from intercom_provider.waiting.list_position import MAX_PARTIAL_POLLS, ListPosition, Survey
+from intercom_provider.waiting.list_position import MAX_PARTIAL_POLLS
 from intercom_provider.waiting.poll import FullPoll
 from intercom_provider.waiting.statuses import Summary
 from intercom_provider.waiting.target import RulesetTarget
@@ -223,7 +223,7 @@ def test_a_message_that_is_listed_twice_is_not_waited_for(sandbox: Sandbox) -> N
     assert wait.summary == Summary(total=2_100, read=2_100)
 
 
-@pytest.mark.parametrize("break_it", ["other target", "empty", "no number", "no state", "marks", "too many marks"])
+@pytest.mark.parametrize("break_it", ["other target", "empty", "no number", "no state", "no cursor", "another field"])
 def test_a_position_that_cannot_be_used_leads_to_a_full_poll(sandbox: Sandbox, break_it: str) -> None:
     ruleset(sandbox, 21)
     wait = waiting(sandbox, expected_count=2_100)
@@ -237,10 +237,10 @@ def test_a_position_that_cannot_be_used_leads_to_a_full_poll(sandbox: Sandbox, b
         wait.state["target"]["position"] = {**position, "pages": "many"}
     elif break_it == "no state":
         wait.state["target"] = None
-    elif break_it == "marks":
-        wait.state["target"]["position"] = {**position, "marks": [[1, None, 3]]}
+    elif break_it == "no cursor":
+        wait.state["target"]["position"] = {**position, "cursor": None}
     else:
-        wait.state["target"]["position"] = {**position, "marks": [[n, "x", 1, 0] for n in range(1_000)]}
+        wait.state["target"]["position"] = {**position, "marks": 3}
     assert wait.requests == 21
     assert wait.poll() == "wait"
     assert wait.requests == 21
@@ -282,20 +282,45 @@ def test_a_wrong_token_ends_a_partial_poll_with_intercoms_words() -> None:
             wait.poll()
 
 
-@pytest.mark.parametrize(("cursor", "pages"), [("c" * 20, 5_000), ("c" * 500, 1_000), ("c" * 9_000, 40)])
-def test_marks_stay_few_and_are_spread_over_the_whole_list(cursor: str, pages: int) -> None:
-    survey = Survey()
-    for page in range(1, pages + 1):
-        survey.note(page, f"{cursor}{page}", 7)
-    total = 100 * pages
-    position = survey.position(pages=pages, announced=total, summary=Summary(total, sent=total), pending=7 * pages)
-    if len(cursor) > 8_000:
-        assert position is None
-        return
-    assert position is not None
-    assert len(json.dumps(position.state())) < 12_000
-    assert ListPosition.resume(position.state()) == position
-    numbers = [mark.page for mark in position.marks]
-    assert numbers[0] == 1
-    assert numbers[-1] > 0.85 * pages
-    assert position.guess(7, 7, 7 * (len(numbers) - 1)) == pytest.approx(7 * pages)
+@pytest.mark.parametrize(("size", "is_kept"), [(100, True), (3_000, False)])
+def test_a_cursor_is_kept_unless_it_is_too_long_for_a_triggers_state(size: int, *, is_kept: bool) -> None:
+    with Hostile() as server:
+        server.cursor_size = size
+        server.pages = [[hostile.event(f"wamid.{page}", "sent" if page else "read")] for page in range(21)]
+        wait = waiting(server, expected_count=21)
+        assert [wait.poll(), wait.poll()] == ["wait", "wait"]
+        assert wait.requests == (21 + 1 if is_kept else 21 + 21)
+        assert len(json.dumps(wait.state)) < 8_000
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_what_never_settles_is_left_behind_and_not_read_again(sandbox: Sandbox, order: str) -> None:
+    ids = ruleset(sandbox, 25)
+    never = set(ids[:20])
+    wait = waiting(sandbox, expected_count=2_500, max_pending=20)
+    assert wait.poll() == "wait"
+    settling = [each for each in ORDERS[order](ids) if each not in never]
+    for number in range(15):
+        for each in settling[len(settling) * number // 15 : len(settling) * (number + 1) // 15]:
+            sandbox.set_status(each, "read")
+        verdict = wait.poll()
+    assert verdict == "settled"
+    assert wait.requests <= 15 + 3 * 25 + 15
+
+
+def test_messages_that_are_pending_again_on_a_page_before_keep_the_wait_from_ending(sandbox: Sandbox) -> None:
+    # Pages may move: what a partial poll believes to be settled, a full poll judges.
+    ids = ruleset(sandbox, 25, "read")
+    for each in ids[1_200:1_300]:
+        sandbox.set_status(each, "sent")
+    wait = waiting(sandbox, expected_count=2_500)
+    assert [wait.poll(), wait.poll()] == ["wait", "wait"]
+    assert wait.requests == 25 + 1
+    for number in range(100):
+        sandbox.set_status(ids[1_200 + number], "read")
+        sandbox.set_status(ids[number], "sent")
+    assert wait.poll() == "wait"
+    assert wait.summary == Summary(total=2_500, sent=100, read=2_400)
+    for each in ids[:100]:
+        sandbox.set_status(each, "read")
+    assert wait.poll() == "settled"

@@ -75,7 +75,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
 
     XCom, one key each, also when the task fails: ``total``, and ``reached``, ``pending`` and ``failed``, which add up
     to it; ``delivered``, ``read``, ``settled``, ``timed_out``, ``failures``, ``failed_whatsapp_message_ids``,
-    ``failed_user_ids``, ``results_path``.
+    ``failed_keys``, ``failed_user_ids``, ``results_path``.
 
     :param ruleset_id: The id of a WhatsApp Outbound message that was made in Intercom (templated).
     :param whatsapp_message_id: One WhatsApp id or at most 1,000 of them (templated).
@@ -88,7 +88,8 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
     :param created_after: Only a ruleset's events from then on count: a time, or None (default; templated).
     :param on_timeout: ``fail`` (default), or ``report``: success with ``timed_out`` true.
     :param results_path: A file on object storage for one JSON line a message; None (default) for none (templated).
-    :param results: Which messages get a line: ``failed`` (default), ``pending`` or ``all``.
+    :param results: Which messages get a line: ``failed`` (default), ``pending``, ``not_reached``
+        (both) or ``all``.
     :param ledger_conn_id: The connection of the ledger into which the statuses of single messages are written in the
         end; None (default) for ``[intercom] ledger_conn_id`` (templated).
     :param deferrable: Whether the triggerer does the waiting (default: Airflow's ``default_deferrable``).
@@ -258,6 +259,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
             "timed_out": verdict == "deadline",
             "failures": [],
             "failed_whatsapp_message_ids": None,
+            "failed_keys": None,
             "failed_user_ids": None,
             "results_path": None,
         }
@@ -335,7 +337,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
             problems.append(self._explain_target(given))
         check_choice(problems, "wait_for", self.wait_for, ("delivered", "read"))
         check_choice(problems, "on_timeout", self.on_timeout, ("fail", "report"))
-        check_choice(problems, "results", self.results, ("failed", "pending", "all"))
+        check_choice(problems, "results", self.results, ("failed", "pending", "not_reached", "all"))
         take("results_path", _file)
         take("api_version", check_status_version)
         ruleset_id = take("ruleset_id", read_ruleset_id)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from intercom_provider.waiting.poll import FullPoll, SeenStatus
     from intercom_provider.waiting.sent import KeyLookup, Row
 
-ResultsFilter: TypeAlias = Literal["failed", "pending", "all"]
+ResultsFilter: TypeAlias = Literal["failed", "pending", "not_reached", "all"]
 """Which messages get a row in the results."""
 
 MAX_IDS: Final = 1_000
@@ -44,7 +44,8 @@ class Report:
     Collects the statuses of one poll for the report at its end; bounded in memory. A context manager.
 
     :param wait_for: The status that messages have to reach.
-    :param results: Which messages get a row: ``failed``, ``pending`` or ``all``; None for no rows.
+    :param results: Which messages get a row: ``failed``, ``pending``, ``not_reached`` (both) or ``all``;
+        None for no rows.
     :param keys: The keys of messages by WhatsApp id.
     :param rows_without_id: Rows of messages without a WhatsApp id (default none); iterated several times.
     :param delivery_log: Also gets every status, and is closed with the report; None (default) for no such log.
@@ -111,7 +112,7 @@ class Report:
 
         :param poll: The result of the poll.
         :param client: Asks Intercom for the reasons of at most ten messages.
-        :return: ``failures``, ``failed_whatsapp_message_ids`` and ``failed_user_ids``.
+        :return: ``failures``, ``failed_whatsapp_message_ids``, ``failed_keys`` and ``failed_user_ids``.
         """
         failed = [row for message_id, row in self._failed.items() if poll.counter.counts_as(message_id, "failed")]
         # One more than the limit is enough to see that the ids are not complete.
@@ -120,10 +121,12 @@ class Report:
         failures = [_add_reason(row, client, limits) for row in (*never_sent, *failed)[:MAX_FAILURES]]
         # Failed messages are missing when too many were recorded that turned out to be delivered.
         complete = poll.summary.failed <= MAX_IDS and len(failed) + len(never_sent) >= poll.summary.failed
+        keys = dict.fromkeys(row["key"] for row in (*never_sent, *failed) if row["key"] is not None)
         users = dict.fromkeys(row["user_id"] for row in failed if row["user_id"])
         return {
             "failures": [{name: row[name] for name in _FAILURE_FIELDS} for row in failures],
             "failed_whatsapp_message_ids": [row["whatsapp_message_id"] for row in failed] if complete else None,
+            "failed_keys": list(keys) if complete else None,
             "failed_user_ids": list(users) if complete else None,
         }
 
@@ -163,11 +166,10 @@ class Report:
         :param status: The status as Intercom spells it.
         :return: Whether they do.
         """
-        if self._results == "failed":
-            return status == "failed"
-        if self._results == "pending":
-            return status not in settled_statuses(self._wait_for)
-        return self._results == "all"
+        if self._results in (None, "all"):
+            return self._results == "all"
+        failed, pending = status == "failed", status not in settled_statuses(self._wait_for)
+        return (failed and self._results != "pending") or (pending and self._results != "failed")
 
 
 def _add_reason(row: Row, client: IntercomClient, limits: RetryLimits) -> Row:

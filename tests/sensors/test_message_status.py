@@ -129,7 +129,9 @@ def test_an_unknown_status_counts_as_pending_and_is_logged_once(
     assert caplog.text.count("'teleported'") == 1
 
 
-@pytest.mark.parametrize(("results", "numbers"), [("failed", {1}), ("pending", {2}), ("all", {0, 1, 2})], ids=str)
+@pytest.mark.parametrize(
+    ("results", "numbers"), [("failed", {1}), ("pending", {2}), ("not_reached", {1, 2}), ("all", {0, 1, 2})], ids=str
+)
 def test_results_decides_which_messages_get_a_row(
     run_dag: Any, sandbox: Sandbox, tmp_path: Path, results: str, numbers: set[int]
 ) -> None:

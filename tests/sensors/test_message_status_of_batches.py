@@ -79,6 +79,7 @@ def test_messages_of_a_batch_are_waited_for(run_dag: Any, tmp_path: Path, mode: 
     told = run.xcoms("wait")
     assert (told["total"], told["failed"], told["reached"]) == (32, 2, 30)
     assert [(each["key"], each["reason"]) for each in told["failures"]] == [("r0", "no contact"), ("r1", "no contact")]
+    assert told["failed_keys"] == ["r0", "r1"]
 
 
 @pytest.mark.parametrize("mode", _MODES)

@@ -54,6 +54,7 @@ def test_failures_have_keys_and_reasons(report: Make, client: IntercomClient) ->
     poll = polled(made, [seen(1, "failed"), seen(2, "read")])
     outcome = made.failure_summary(poll, client)
     assert outcome["failed_whatsapp_message_ids"] == ["wamid.1"]
+    assert outcome["failed_keys"] == ["order-1"]
     assert outcome["failed_user_ids"] == ["user-1"]
     [failure] = outcome["failures"]
     assert (failure["key"], failure["reason"]) == ("order-1", "no phone")
@@ -73,6 +74,8 @@ def test_a_message_seen_as_failed_and_delivered_has_not_failed(report: Make, cli
         ("failed", "delivered", ["failed"]),
         ("pending", "delivered", ["sent", "new"]),
         ("pending", "read", ["sent", "delivered", "new"]),
+        ("not_reached", "delivered", ["sent", "failed", "new"]),
+        ("not_reached", "read", ["sent", "delivered", "failed", "new"]),
         ("all", "delivered", ["sent", "delivered", "read", "failed", "new"]),
     ],
 )
@@ -91,7 +94,7 @@ def test_ids_are_complete_or_none(report: Make, client: IntercomClient) -> None:
     assert len(outcome["failed_whatsapp_message_ids"]) == MAX_IDS
     made = report(results=None)
     outcome = made.failure_summary(polled(made, (seen(n, "failed") for n in range(MAX_IDS + 1))), client)
-    assert outcome["failed_whatsapp_message_ids"] is outcome["failed_user_ids"] is None
+    assert outcome["failed_whatsapp_message_ids"] is outcome["failed_keys"] is outcome["failed_user_ids"] is None
     assert len(outcome["failures"]) == 10
 
 

@@ -32,6 +32,7 @@ _SCENARIOS: Final = {
     "rate": "Sending against 1,667 requests in 10 s, 300 ms a reply",
     "ledger": "Sending with the ledger in a table",
     "suppressed": "Leaving people out of 100,000 emails",
+    "invalid": "Checking 100,000 rows of which 3 % are wrong",
     "long_ledger": "Asking a ledger of 1,000,000 rows",
     "mapped": "Sending in Airflow, 50 ms a reply",
     "reading": "Reading 100,000 statuses",

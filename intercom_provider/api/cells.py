@@ -14,6 +14,8 @@ from uuid import UUID
 
 # The types of pandas.NA, pandas.NaT and numpy.ma.masked.
 _TYPES_OF_GAPS: Final = frozenset({"NAType", "NaTType", "MaskedConstant"})
+# Most values are of these types, and a tuple of them is checked fastest.
+_NEVER_GAPS: Final = (str, int, dict, list, tuple)
 _MAX_DIGITS: Final = 40
 # Above it, floats lack some whole numbers, so that a digit may have been lost.
 _MAX_EXACT_FLOAT: Final = 2**53
@@ -28,7 +30,7 @@ def is_gap(value: object) -> bool:
     :param value: Any value.
     :return: True for NaN of any type, NaT and NA.
     """
-    if value is None or isinstance(value, str | int | dict | list | tuple):
+    if value is None or isinstance(value, _NEVER_GAPS):
         return False
     if isinstance(value, float):
         return math.isnan(value)
@@ -45,7 +47,7 @@ def as_plain(value: Any) -> Any:
     :param value: Any value.
     :return: The number or the time, None for a gap; any other value unchanged.
     """
-    if value is None or isinstance(value, str | int | dict | list | tuple):
+    if value is None or isinstance(value, _NEVER_GAPS):
         return value
     if is_gap(value):
         return None

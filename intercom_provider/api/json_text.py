@@ -40,7 +40,7 @@ def load_json(text: str | bytes) -> Any:
     :raises RepeatedKeyError: When a key stands twice in one object.
     :raises ValueError: When it is not JSON.
     """
-    return json.loads(text, object_pairs_hook=_as_object)
+    return _DECODER.decode(text) if isinstance(text, str) else json.loads(text, object_pairs_hook=_as_object)
 
 
 def read_json(field: str, text: str | bytes, not_json: str) -> Any:
@@ -101,3 +101,7 @@ def _as_object(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
         keys = [key for key, _ in pairs]
         raise RepeatedKeyError(next(key for index, key in enumerate(keys) if key in keys[:index]))
     return found
+
+
+# Made once, and not for each line of a file.
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_as_object)

@@ -218,13 +218,14 @@ class WhatsAppMessage(_Message):
     @field_validator("components", mode="before")
     @classmethod
     def _check_parameters(cls, value: object) -> object:
-        data = as_json("components", parse_json_text("components", value))
+        data = parse_json_text("components", value)
         try:
-            sent = json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
+            sent = json.dumps(data, allow_nan=False, ensure_ascii=False)
         except (TypeError, ValueError, RecursionError):
-            raise InvalidInputError.of("components", _NOT_JSON) from None
+            # With values of tables in it, which few messages have.
+            sent = _dump(as_json("components", data))
         # Checked in the form in which it is sent: tuples become lists.
-        components = read_json("components", sent, _NOT_JSON)
+        components = read_json("components", _sendable(sent), _NOT_JSON)
         if isinstance(components, list) and (problems := list(check_components(components))):
             raise InvalidInputError(problems)
         return components
@@ -243,6 +244,22 @@ _MODELS: Final[dict[str, type[Message]]] = {
     "whatsapp": WhatsAppMessage,
     "sms": SmsMessage,
 }
+
+
+def _dump(data: object) -> str:
+    try:
+        return json.dumps(data, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidInputError.of("components", _NOT_JSON) from None
+
+
+def _sendable(text: str) -> str:
+    """Check that a text can be encoded, which half a character cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError.of("components", _NOT_JSON) from None
+    return text
 
 
 def parse_message(fields: Mapping[str, object]) -> Message:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.sdk import BaseOperator
 
+from intercom_provider.api.characters import strip_invisible
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.values import is_missing
 from intercom_provider.api.version import parse_api_version
@@ -265,7 +266,7 @@ class SendMessageBatchOperator(BaseOperator):
             elif total:
                 self._check_senders(batch, settings)
             results.open()
-            if total and str(self.unsubscribed).strip() == "skip":
+            if total and strip_invisible(self.unsubscribed) == "skip":
                 suppression.look_up_contacts(
                     batch, settings=settings, options=options, ledger=ledger, stopped=lambda: self._killed
                 )

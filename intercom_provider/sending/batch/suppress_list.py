@@ -8,18 +8,16 @@ opted out would be messaged. So what cannot be one key or one recipient is refus
 
 from __future__ import annotations
 
-import math
 import os
 import re
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from hashlib import blake2b
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 from pydantic import ValidationError
 
+from intercom_provider.api.cells import write_id
 from intercom_provider.api.characters import find_unwritable, strip_invisible
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.json_text import RepeatedKeyError, load_json, parse_json_text
@@ -139,11 +137,11 @@ def _read_entries(value: object) -> Iterator[tuple[str, object]]:
         yield from _read_file(without_credentials("suppress", value.strip()) if isinstance(value, str) else value)
         return
     data = parse_json_text("suppress", value)
-    if isinstance(data, str | bytes | Mapping) or not isinstance(data, Iterable):
+    # A table, for one, can be iterated over, and would give the names of its columns.
+    if not isinstance(data, list | AbstractSet):
         raise InvalidInputError.of("suppress", _NOT_A_LIST)
     for index, entry in enumerate(data):
-        is_nothing = is_missing(entry) or (isinstance(entry, float) and math.isnan(entry))
-        if not is_nothing:
+        if not is_missing(entry):
             yield f"suppress[{index}]", entry
 
 
@@ -167,10 +165,8 @@ def _read_names(entry: object) -> list[tuple[str, str]]:
     """Return what a message may be known by for an entry to hold it: pairs of a field and a text."""
     if isinstance(entry, Mapping):
         return _read_object(entry)
-    if isinstance(entry, Decimal) and entry.is_finite() and entry == entry.to_integral_value():
-        entry = int(entry)
-    if isinstance(entry, UUID) or (isinstance(entry, Integral) and not isinstance(entry, bool)):
-        return [(_ANY, str(entry))]
+    if (text := write_id(entry)) is not None:
+        return [(_ANY, text)]
     if not isinstance(entry, str):
         raise InvalidInputError.of("", _NOT_AN_ENTRY)
     return _read_text(strip_invisible(entry))

@@ -36,6 +36,7 @@ def reason(value: object, fields: dict[str, Any]) -> str | None:
         ("42", BY_USER_ID),
         (42, BY_USER_ID),
         (Decimal(42), BY_USER_ID),
+        (42.0, BY_USER_ID),
         (" \ufeff42\t", BY_USER_ID),
         ("user:42", BY_USER_ID),
         ("lead: 42 ", BY_USER_ID),
@@ -78,7 +79,7 @@ def test_an_entry_holds_nobody_else_back(entry: object, fields: dict[str, Any]) 
     assert reason([entry], fields) is None
 
 
-@pytest.mark.parametrize("value", [[], [None, "", " ", float("nan")], (), "[]", set()])
+@pytest.mark.parametrize("value", [[], [None, "", " ", float("nan"), Decimal("NaN")], (), "[]", set()])
 def test_an_empty_list_holds_nobody_back(value: object) -> None:
     assert reason(value, BY_EMAIL) is None
 
@@ -106,6 +107,7 @@ def test_a_file_has_an_entry_a_line_as_text_or_json(tmp_path: Path, name: str) -
         ("s3://user:password@bucket/people", "holds credentials"),
         (["1", True], r"suppress\[1\]: must be a key or a recipient"),
         ([1.5], "must be a key or a recipient"),
+        (iter(["1"]), "must be a list of keys and recipients"),
         (["42.0"], "whole number with a decimal point"),
         (["42,ada@example.com"], "comma or a semicolon"),
         (["Ada <ada@example.com>"], "must be one email address alone"),

@@ -21,7 +21,7 @@ COUNTS = """
 | are in the list twice | {{ counts.duplicates }} |
 | are refused | {{ counts.rejected }} |
 
-{% for each in counts.reasons if each.count != counts.dry_run %}
+{% for each in counts.reasons if "dry_run" not in each.reason %}
 - {{ each.count }} x {{ each.reason }}
 {% endfor %}
 """

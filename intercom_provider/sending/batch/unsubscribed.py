@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 FLAGS: Final = {
     "email": ("unsubscribed_from_emails", "has_hard_bounced", "marked_email_as_spam"),
-    # Intercom does not document it, and shows it in examples of a contact. The others say nothing about a phone.
+    # Not documented by Intercom, and seen in its answers. The others say nothing about a phone.
     "sms": ("unsubscribed_from_sms",),
 }
 """The fields of a contact that forbid a message, by its type."""

@@ -135,6 +135,30 @@ def test_a_message_that_was_sent_before_stays_already_sent_and_one_that_was_not_
     assert len(server.created) == 1
 
 
+@pytest.mark.needs("task_state_store")
+def test_a_suppressed_message_that_an_earlier_try_may_have_sent_says_so(
+    run_dag: Any, server: Hostile, tmp_path: Path
+) -> None:
+    tmp_path.joinpath("out.txt").write_text("")
+    server.script(hostile.drop(created=True))
+    with DAG("lost") as dag:
+        fields = {"on_unconfirmed": "resend", "repeat": "on_clear", "max_failed": None, "concurrency": 1}
+        batch(users(1, 2), suppress=str(tmp_path / "out.txt"), results_path=str(tmp_path / "results"), **fields)
+    run = run_dag(dag)
+    assert counts(run) == {"total": 2, "sent": 1, "unconfirmed": 1}
+    tmp_path.joinpath("out.txt").write_text("1\n2\n")
+    run.clear("send")
+    assert counts(run) == {"total": 2, "suppressed": 2}
+    assert [(each["reason"], each["count"]) for each in run.xcom("send", "reasons")] == [
+        ("suppress holds its recipient", 2)
+    ]
+    second = [line for part in tmp_path.rglob("try-2-*") for line in map(json.loads, part.read_text().splitlines())]
+    lost, sent = (line["reason"] for line in sorted(second, key=lambda line: line["index"]))
+    assert lost.startswith("suppress holds its recipient; it may have been sent before: ")
+    assert sent.startswith("suppress holds its recipient; it was sent before by ")
+    assert len(server.created) == 2
+
+
 def test_the_error_of_a_batch_names_the_failures_only(
     run_dag: Any, server: Hostile, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,9 +79,18 @@ class Screening:
         elif item.message is None:
             recorder.add(item, "rejected", item.refusal)
         elif (reason := self._reason_to_suppress(item.message)) is not None:
-            recorder.add(item, "suppressed", reason)
+            recorder.add(item, "suppressed", f"{reason}{self._describe_earlier(item)}", shared_reason=reason)
         elif self._options.not_after is not None and time.time() >= self._options.not_after:
             recorder.add(item, "expired", "not_after passed: the message was not sent")
         else:
             return False
         return True
+
+    def _describe_earlier(self, item: Item) -> str:
+        """Return what an earlier try did with a message that may be sent again, and is not."""
+        found = None if self._ledger is None else self._ledger.find(item.digest)
+        if found is None:
+            return ""
+        if found.state == "sent":
+            return f"; it was sent before by {found}"
+        return f"; it may have been sent before: {found.no_result}"

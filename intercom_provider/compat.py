@@ -39,6 +39,7 @@ __all__ = [
     "AirflowSkipException",
     "AirflowTaskTimeout",
     "TaskStateStore",
+    "add_to_outlet_events",
     "conf",
     "is_unmapped",
     "push_before_raising",
@@ -101,6 +102,21 @@ def push_before_raising(operator: BaseOperator, context: Context, values: dict[s
         each = values if operator.multiple_outputs else {}
         for key, value in {**each, "return_value": values}.items():
             context["ti"].xcom_push(key=key, value=value)
+
+
+def add_to_outlet_events(operator: BaseOperator, context: Context, counts: dict[str, Any]) -> None:
+    """
+    Add counts to the events of a task's outlets, which Airflow creates when the task succeeds.
+
+    :param operator: The operator that is about to return.
+    :param context: The task's context.
+    :param counts: The counts by name.
+    """
+    from airflow.sdk import Asset  # noqa: PLC0415 - not when a DAG is parsed
+
+    for outlet in operator.outlets or ():
+        if isinstance(outlet, Asset):
+            context["outlet_events"][outlet].extra.update(counts)
 
 
 async def set_trigger_xcom(task_instance: Any, key: str, value: object) -> None:

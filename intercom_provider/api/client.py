@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from intercom_provider.api.parallel import ParallelFlow
     from intercom_provider.api.settings import Settings
+    from intercom_provider.api.usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,13 @@ def _delay(request: Request, pacer: Pacer, reservation: Reservation) -> float | 
     return delay
 
 
+def _observe(pacer: Pacer, answer: Answer, waited: float) -> None:
+    """Hand the outcome of a request to the pacer; a request may have waited longer than was due for the rate limit."""
+    pacer.usage.add(answer.status if isinstance(answer, Reply) else None, waited)
+    if isinstance(answer, Reply):
+        pacer.observe(answer.status, answer.headers, answer.monotonic, answer.now)
+
+
 async def _at_once(step: Callable[[], T], /) -> T:
     return step()
 
@@ -63,14 +71,21 @@ class IntercomClient:
     :param settings: The host, the token and the other settings of the connection.
     :param pacer: The rate limit, shared by the clients that get the same one. None (default) makes a new one.
     :param stopped: Called before every request; the client raises StoppedError once it returns True.
+    :param on_close: Called when the client is closed, with what the clients of its pacer have asked for.
     """
 
     def __init__(
-        self, settings: Settings, *, pacer: Pacer | None = None, stopped: Callable[[], bool] = lambda: False
+        self,
+        settings: Settings,
+        *,
+        pacer: Pacer | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+        on_close: Callable[[Usage], None] = lambda _: None,
     ) -> None:
         self.settings = settings
         self._pacer = pacer or Pacer()
         self._stopped = stopped
+        self._on_close = on_close
         self._until = self._write_until = 0.0
         self._head = b""
         self._is_head = False
@@ -91,6 +106,7 @@ class IntercomClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+        self._on_close(self._pacer.usage)
 
     def run(self, flow: ParallelFlow[T]) -> T:
         """
@@ -137,9 +153,9 @@ class IntercomClient:
                 if isinstance(delay, NoReply):
                     return delay
                 time.sleep(min(delay, _STOP_CHECK_SECONDS))
+            waited = time.monotonic() - reservation.due
             answer = self._ask(request)
-            if isinstance(answer, Reply):
-                self._pacer.observe(answer.status, answer.headers, answer.monotonic, answer.now)
+            _observe(self._pacer, answer, waited)
             return answer
         finally:
             self._pacer.release(reservation)
@@ -269,9 +285,9 @@ class AsyncIntercomClient:
                 if isinstance(delay, NoReply):
                     return delay
                 await asyncio.sleep(delay)
+            waited = time.monotonic() - reservation.due
             answer = await self._ask(request)
-            if isinstance(answer, Reply):
-                self._pacer.observe(answer.status, answer.headers, answer.monotonic, answer.now)
+            _observe(self._pacer, answer, waited)
             return answer
         finally:
             self._pacer.release(reservation)

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
+from intercom_provider.api.usage import Usage
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -191,6 +193,8 @@ class Pacer:
         # Requests with a slot, which the server may not have counted in the last reply.
         self._in_flight = 0
         self._last_slot = 0.0
+        self.usage = Usage()
+        """What the clients that share this pacer have asked for."""
 
     @property
     def in_flight(self) -> int:

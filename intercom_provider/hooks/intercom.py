@@ -13,6 +13,7 @@ from intercom_provider.api.flow import RetryLimits
 from intercom_provider.api.message import parse_message
 from intercom_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from intercom_provider.hooks.connection import read_settings
+from intercom_provider.metrics import report_requests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -114,7 +115,7 @@ class IntercomHook(BaseHook):
         :return: The client.
         :raises InvalidInputError: When a field of the connection is wrong.
         """
-        return IntercomClient(self.settings, stopped=lambda: self._stopped)
+        return IntercomClient(self.settings, stopped=lambda: self._stopped, on_close=report_requests)
 
     async def aget_conn(self) -> AsyncIntercomClient:
         """

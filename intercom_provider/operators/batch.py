@@ -11,7 +11,7 @@ from intercom_provider.api.characters import strip_invisible
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.values import is_missing
 from intercom_provider.api.version import parse_api_version
-from intercom_provider.compat import is_unmapped, push_before_raising
+from intercom_provider.compat import add_to_outlet_events, is_unmapped, push_before_raising
 from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
 from intercom_provider.fields import (
     DUPLICATES,
@@ -226,7 +226,8 @@ class SendMessageBatchOperator(BaseOperator):
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
         from intercom_provider.results.reader import Owner  # noqa: PLC0415
         from intercom_provider.results.writer import ResultsWriter  # noqa: PLC0415
-        from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.sending.batch.counts import COUNT_NAMES  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415
         from intercom_provider.sending.batch.run import BatchRun  # noqa: PLC0415
         from intercom_provider.sending.batch.summary import BatchSummary  # noqa: PLC0415
         from intercom_provider.sending.batch.suppression import Suppression  # noqa: PLC0415
@@ -297,14 +298,17 @@ class SendMessageBatchOperator(BaseOperator):
                     summary.log_failure(error)
                     push_before_raising(self, context, summary.values())
                 raise
-            return summary.values()
+            values = summary.values()
+            add_to_outlet_events(self, context, {name: values[name] for name in ("total", *COUNT_NAMES)})
+            return values
 
     def _check_senders(self, batch: BatchInput, settings: Settings) -> None:
         from intercom_provider.api.client import IntercomClient  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.metrics import report_requests  # noqa: PLC0415
         from intercom_provider.sending.sender import check_senders  # noqa: PLC0415
 
         default = None if settings.admin_id is None else str(settings.admin_id)
-        with IntercomClient(settings, stopped=lambda: self._killed) as client:
+        with IntercomClient(settings, stopped=lambda: self._killed, on_close=report_requests) as client:
             check_senders(client, batch.senders, default)
 
     def _begin_try(self, context: Context) -> Ledger:

@@ -28,6 +28,7 @@ from intercom_provider.compat import AirflowException, AirflowTaskTimeout
 from intercom_provider.exceptions import IntercomRefusedError, MessageUnconfirmedError
 from intercom_provider.ledger.ledger import NO_IDS, Ids, Intent, LedgerUnavailableError, Result, ids_of, message_digest
 from intercom_provider.ledger.stateless import StatelessLedger
+from intercom_provider.metrics import report_messages, type_of
 from intercom_provider.sending.options import SendOptions
 
 if TYPE_CHECKING:
@@ -97,12 +98,17 @@ class SingleSend:
 
     def run(self, client: IntercomClient) -> SendResult:
         """
-        Send the message from a task, a callback or a command.
+        Send the message from a task, a callback or a command, and report the outcome as a metric.
 
         :param client: Makes the requests.
         :return: The result.
         :raises AirflowTaskTimeout: When the task's time is up, and the message certainly was not sent.
         """
+        result = self._run(client)
+        report_messages({(type_of(self._message), result.receipt.outcome): 1})
+        return result
+
+    def _run(self, client: IntercomClient) -> SendResult:
         try:
             known = self._begin()
         except LedgerUnavailableError as error:

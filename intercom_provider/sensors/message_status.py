@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Typ
 from intercom_provider.api.errors import IntercomError, InvalidInputError, Problem
 from intercom_provider.api.values import is_missing
 from intercom_provider.compat import (
+    add_to_outlet_events,
     conf,
     push_before_raising,
     task_state_store,
@@ -279,6 +280,8 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
         if write_error is not None:
             push_before_raising(self, context, values)
             raise write_error
+        counts = wait.criteria.counts(summary)
+        add_to_outlet_events(self, context, {**counts, "settled": values["settled"], "timed_out": values["timed_out"]})
         return values
 
     def _delivery_log(self, wait: DeliveryWait) -> DeliveryLog | None:

@@ -74,6 +74,12 @@ FEATURES: Final = {
         "BaseSecretsBackend._get_connection_class",
         "docs/errors.md#errors-of-the-connection",
     ),
+    "stats_of_a_process": Feature(
+        "stats that each process sets up for itself",
+        "airflow.sdk.observability.metrics.stats_utils",
+        "get_stats_factory",
+        "docs/metrics.md",
+    ),
     "human_input": Feature(
         "tasks that wait for a person in a state of their own",
         "airflow.sdk.exceptions",

@@ -13,6 +13,7 @@ from intercom_provider.sandbox import Sandbox
 from tests.support.airflow_instance import AirflowInstance, end_on_signals
 from tests.support.hostile import Hostile, connection_to, event, never_accepting
 from tests.support.project import PROJECT
+from tests.support.statsd import StatsdServer
 
 from .campaign import KilledCampaign, SandboxProcess, kill_again_and_again
 from .ledgers import SystemLedger
@@ -75,7 +76,14 @@ def campaign() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="session")
-def _airflow(_intercom: Hostile, campaign: Sandbox) -> Iterator[AirflowInstance]:
+def statsd() -> Iterator[StatsdServer]:
+    """Start the server to which Airflow sends its metrics."""
+    with StatsdServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _airflow(_intercom: Hostile, campaign: Sandbox, statsd: StatsdServer) -> Iterator[AirflowInstance]:
     end_on_signals()
     with never_accepting() as silent:
         connections = {
@@ -83,7 +91,7 @@ def _airflow(_intercom: Hostile, campaign: Sandbox) -> Iterator[AirflowInstance]
             "intercom_silent": connection_to(silent),
             "intercom_with_a_campaign": campaign.connection,
         }
-        with AirflowInstance(HOME, DAGS, connections, settings=_SETTINGS) as instance:
+        with AirflowInstance(HOME, DAGS, connections, settings={**_SETTINGS, **statsd.settings}) as instance:
             yield instance
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api.errors import (
@@ -14,6 +15,7 @@ from intercom_provider.api.errors import (
     UnreachableError,
 )
 from intercom_provider.ledger.ledger import NO_IDS, ids_of
+from intercom_provider.metrics import UNKNOWN_TYPE, report_messages, type_of
 
 if TYPE_CHECKING:
     from intercom_provider.api.errors import IntercomError, UnconfirmedError
@@ -45,6 +47,12 @@ class Recorder:
         self._results = results
         self._may_resend = may_resend
         self._warned_of_other_type = False
+        self._unreported: Counter[tuple[str, str]] = Counter()
+
+    def report(self) -> None:
+        """Report the outcomes since the last report as metrics."""
+        unreported, self._unreported = self._unreported, Counter()
+        report_messages(unreported)
 
     def add_receipt(self, item: Item, receipt: Receipt) -> None:
         """
@@ -132,6 +140,7 @@ class Recorder:
         if rest > 0:
             self._counts.transient += rest
             self._counts.add("not_sent", reason=STOPPED_BEFORE, count=rest)
+            self._unreported[UNKNOWN_TYPE, "not_sent"] += rest
 
     def add(
         self,
@@ -151,6 +160,7 @@ class Recorder:
         :param shared_reason: The reason in words that other messages share, for the counts (default ``reason``).
         :param ids: Intercom's ids.
         """
+        self._unreported[type_of(item.message), outcome] += 1
         is_counted_by_reason = outcome not in ("sent", "already_sent", "duplicate")
         self._counts.add(
             outcome,

@@ -47,6 +47,7 @@ from intercom_provider.api.errors import (
 from intercom_provider.api.flow import RetryLimits
 from intercom_provider.api.pacing import MAX_DELAY_SECONDS, Pacer
 from intercom_provider.ledger.ledger import Result, ids_of
+from intercom_provider.metrics import report_requests
 from intercom_provider.sending.batch.common_refusal import MAX_UNKNOWN_CONTACTS, CommonRefusal
 from intercom_provider.sending.batch.counts import Counts
 from intercom_provider.sending.batch.progress import ProgressLog
@@ -139,7 +140,7 @@ class BatchRun:
         self._delayed: list[tuple[float, int, MessageInFlight]] = []
         self._progress = ProgressLog(self.counts)
         self._recorder = Recorder(self.counts, results, may_resend=options.on_unconfirmed == "resend")
-        pacer = Pacer(options.budget)
+        self._pacer = pacer = Pacer(options.budget)
         self._threads = SenderThreads(
             lambda: IntercomClient(settings, pacer=pacer, stopped=self._must_stop), options.concurrency, pacer
         )
@@ -157,7 +158,10 @@ class BatchRun:
             self._send_all()
         finally:
             # Also when the ledger cannot be written: requests may have been made, whose answers are collected.
-            self._drain()
+            try:
+                self._drain()
+            finally:
+                self._report_metrics()
         if isinstance(self.fatal, CommonRefusalError):
             # What all messages have in common, a retry meets as well.
             self.counts.transient = 0
@@ -176,8 +180,13 @@ class BatchRun:
             self._collect_results(_MAX_TAKE_SECONDS)
             if self._is_time_to_commit():
                 self._commit()
+                self._report_metrics()
             if self._progress.is_due:
                 self._progress.write(delayed=len(self._delayed))
+
+    def _report_metrics(self) -> None:
+        self._recorder.report()
+        report_requests(self._pacer.usage)
 
     def _collect_results(self, timeout: float) -> None:
         if self._delayed:

@@ -18,6 +18,7 @@ from intercom_provider.api.errors import ForbiddenError, InvalidInputError, Unau
 from intercom_provider.api.flow import Flow, RetryLimits
 from intercom_provider.api.pacing import Pacer
 from intercom_provider.api.parallel import Parallel, ParallelFlow
+from intercom_provider.metrics import report_requests
 from intercom_provider.sending.batch.suppress_list import addresses_of
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class UnsubscribedContacts:
         :raises StoppedError: When the task was told to stop.
         :raises IntercomError: When Intercom does not answer or refuses.
         """
-        with IntercomClient(settings, pacer=Pacer(budget), stopped=stopped) as client:
+        with IntercomClient(settings, pacer=Pacer(budget), stopped=stopped, on_close=report_requests) as client:
             try:
                 client.run(self._searches(messages))
             except (ForbiddenError, UnauthorizedError) as error:

@@ -1,0 +1,22 @@
+"""What a StatsD server gets of a task in a process of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.support.airflow_instance import AirflowInstance
+    from tests.support.hostile import Hostile
+    from tests.support.statsd import StatsdServer
+
+
+def test_messages_and_requests_of_a_batch_arrive(
+    airflow: AirflowInstance, intercom: Hostile, statsd: StatsdServer
+) -> None:
+    before = statsd.totals().get("messages.in_app.sent", 0)
+    people = airflow.run("batch_of_a_task", "people")
+    assert people.in_same_run("send").end() == "success"
+    assert len(intercom.created) == 2
+    totals = statsd.wait_for(lambda totals: totals.get("messages.in_app.sent", 0) >= before + 2)
+    assert totals["messages.in_app.sent"] == before + 2
+    assert totals["requests.200"] >= 2

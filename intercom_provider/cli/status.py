@@ -8,11 +8,12 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.live import Live
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError
 from intercom_provider.cli.connection import open_hook
 from intercom_provider.cli.output import STDOUT, write_lines
+from intercom_provider.cli.status_bar import StatusBar
 from intercom_provider.fields import read_expected_count, read_seconds
 from intercom_provider.waiting.criteria import Criteria
 from intercom_provider.waiting.delivery_wait import DeliveryWait
@@ -96,27 +97,12 @@ def _wait(options: argparse.Namespace) -> DeliveryWait:
 def _progress_bar() -> Iterator[Callable[[DeliveryWait, str], None]]:
     """Yield a function that shows progress: as a bar in a terminal, else as lines."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         yield lambda _, line: print(line, file=sys.stderr, flush=True)  # noqa: T201 - the output of a command
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[counts]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("polling", total=None, counts="")
-
-        def show(wait: DeliveryWait, line: str) -> None:
-            if wait.summary is not None:
-                settled = wait.summary.total - wait.criteria.pending(wait.summary)
-                total = max(wait.summary.total, wait.criteria.expected_count or 0)
-                counts = line.partition(": ")[2]
-                bar.update(task, description=str(wait.target), completed=settled, total=total, counts=counts)
-
-        yield show
+    bar = StatusBar()
+    with Live(bar, console=console):
+        yield bar.update
 
 
 def _print_result(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import signal
 import threading
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from intercom_provider.__main__ import main
 from intercom_provider.hooks.intercom import IntercomHook
 from tests.support import hostile
 from tests.support.dags import connect
@@ -253,25 +251,6 @@ def test_status_goes_on_when_one_message_is_refused(run: Run, server: Hostile) -
     assert ended.code == 0
     assert "3 messages: 2 delivered, 0 read, 1 failed, 0 still pending" in ended.out
     assert "wamid.1: not known: Intercom answered 400 parameter_invalid" in ended.out
-
-
-def test_status_shows_a_bar_in_a_terminal(run: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "200")
-    sandbox.settings.speed = 10_000
-    sandbox.add_ruleset("4711", 7)
-    ended = run("status", "--ruleset-id", "4711", "--wait", "--expected-count", "7")
-    assert ended.code == 0
-    assert "WhatsApp ruleset 4711" in ended.err
-    assert "100%" in ended.err
-
-    terminal = io.StringIO()
-    monkeypatch.setattr("sys.stdout", terminal)
-    monkeypatch.setattr("sys.stderr", terminal)
-    assert main(["status", "--ruleset-id", "4711"]) == 0
-    bar, _, result = terminal.getvalue().partition("7 messages: ")
-    assert bar.rstrip("\x1b[?25h").endswith("\n")
-    assert "\x1b" not in result
 
 
 @pytest.mark.parametrize(

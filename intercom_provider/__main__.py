@@ -12,7 +12,7 @@ from intercom_provider.cli import COMMANDS, SUMMARY
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from intercom_provider.cli import Command
+    from intercom_provider.cli.command import Command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,72 +7,15 @@ only when the command runs.
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
-from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
+
+from intercom_provider.cli.command import Add, Command
 
 if TYPE_CHECKING:
-    import argparse
-
     from airflow.cli.cli_config import CLICommand
 
-Add: TypeAlias = Callable[..., object]
-"""Adds an option, with the arguments of ``ArgumentParser.add_argument``."""
-
 SUMMARY: Final = "Intercom: run a local sandbox, check a connection, send a message, show deliveries and the ledger"
-
-_EXIT_INTERRUPTED: Final = 130
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """
-    A command of the command line.
-
-    :param name: Its name.
-    :param help: One line for the list of commands.
-    :param description: The first paragraph of its own help.
-    :param module: The module of its ``run(options, out)``, which returns the exit status; "" for a group of commands.
-    :param add_options: Adds its options to a parser.
-    :param epilog: Returns the last paragraph of its help; None for no such paragraph.
-    :param commands: The commands of the group; none for a command.
-    """
-
-    name: str
-    help: str
-    description: str
-    module: str = ""
-    add_options: Callable[[Add], None] = lambda _: None
-    epilog: Callable[[], str | None] = lambda: None
-    commands: tuple[Command, ...] = ()
-
-    def run(self, options: argparse.Namespace) -> int:
-        """
-        Run the command. An error is printed as one line, and log lines go to the standard error.
-
-        :param options: Its options.
-        :return: The exit status.
-        """
-        from intercom_provider.api.errors import IntercomError  # noqa: PLC0415 - not for each of Airflow's own commands
-
-        out = sys.stdout
-        for handler in logging.getLogger().handlers:
-            if isinstance(handler, logging.StreamHandler) and handler.stream is out:
-                handler.setStream(sys.stderr)
-        try:
-            # Airflow's loggers write to the standard output that they find when they are made, but only the result
-            # may go there.
-            with redirect_stdout(sys.stderr):
-                return int(import_module(self.module).run(options, out))
-        except (IntercomError, OSError) as error:
-            sys.stderr.write(f"{error}\n")
-            return 1
-        except KeyboardInterrupt:
-            return _EXIT_INTERRUPTED
 
 
 def _connection(add: Add) -> None:
@@ -116,7 +59,11 @@ def _check(add: Add) -> None:
 
 def _send(add: Add) -> None:
     _connection(add)
-    add("--type", required=True, choices=("in_app", "email", "whatsapp", "sms"), help="the type of the message")
+    add(
+        "--type",
+        choices=("in_app", "email", "whatsapp", "sms"),
+        help="the type of the message; required without --messages",
+    )
     add(
         "--to",
         required=True,
@@ -136,7 +83,26 @@ def _send(add: Add) -> None:
     add("--locale", metavar="CODE", help="the language of a WhatsApp template")
     add("--from-admin-id", metavar="ID", help="the id of the sending admin (the connection's admin_id)")
     add("--key", metavar="KEY", help="your own id for the message, repeated in the receipt")
+    add("--messages", metavar="FILE", help="in place of these: the messages of a batch, as JSON Lines, by path or URI")
+    add("--line", type=int, metavar="NUMBER", help="with --messages: the line whose message is sent to RECIPIENT")
+    add("--defaults", metavar="JSON", help="with --messages: the batch's defaults, or a file with them")
     add("--yes", action="store_true", help="send without asking first")
+
+
+def _preview(add: Add) -> None:
+    add(
+        "messages",
+        metavar="MESSAGES",
+        help="the messages, as a batch takes them: JSON Lines, by path or URI, or a list",
+    )
+    add("--defaults", metavar="JSON", help="the batch's defaults, or a file with them")
+    add("--line", type=int, metavar="NUMBER", help="show the message of this line")
+    add("--sample", type=int, default=5, metavar="NUMBER", help="show so many messages (%(default)s)")
+    add("--campaign", metavar="NAME", help="count what the ledger knows as sent within this campaign")
+    add("--suppress", metavar="FILE", help="the batch's list of those who must not be messaged, by path or URI")
+    add("--output", choices=("text", "json", "html"), default="text", help="text, json or an html page (%(default)s)")
+    _ledger(add, "--ledger-conn-id")
+    _connection(add)
 
 
 def _status(add: Add) -> None:
@@ -314,6 +280,14 @@ COMMANDS: Final = (
         "twice, it sends twice.",
         module="intercom_provider.cli.send",
         add_options=_send,
+    ),
+    Command(
+        name="preview",
+        help="show what a batch would send",
+        description="Checks all messages as a batch would, counts what would be sent, lists every invalid row, and "
+        "shows messages as they go to Intercom. Sends nothing, and writes nothing to a ledger.",
+        module="intercom_provider.cli.preview",
+        add_options=_preview,
     ),
     Command(
         name="status",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.api import calls
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import TextIO
 
+    from intercom_provider.api.message import Message
     from intercom_provider.api.models import Me
     from intercom_provider.api.settings import Settings
 
@@ -35,14 +37,9 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     :raises IntercomError: When the message was not sent, or may not have been.
     """
     hook = open_hook(options.conn_id)
-    fields: dict[str, Any] = {name: getattr(options, name) for name in _FIELDS}
-    fields |= {
-        "message_type": options.type,
-        "to": read_recipient(options.to),
-        "components": _json("--components", options.components),
-    }
     # A mistake in the fields is reported before the question is asked.
-    send = SingleSend(parse_message(fields), hook.settings, SendOptions(contact_wait=0))
+    message = parse_message(_fields(options)) if options.messages is None else _of_line(options, hook.settings)
+    send = SingleSend(message, hook.settings, SendOptions(contact_wait=0))
     with hook.get_conn() as client:
         if not options.yes and not _confirm(options, hook.settings, client.run(calls.me())):
             sys.stderr.write("Nothing was sent.\n")
@@ -57,6 +54,41 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
         raise cause
     out.write(json.dumps(receipt.model_dump(), ensure_ascii=False) + "\n")
     return 0 if receipt.outcome in ("sent", "dry_run") else 1
+
+
+def _fields(options: argparse.Namespace) -> dict[str, Any]:
+    if options.type is None:
+        raise InvalidInputError.of("--type", "is missing: give it, or --messages and --line")
+    return {name: getattr(options, name) for name in _FIELDS} | {
+        "message_type": options.type,
+        "to": read_recipient(options.to),
+        "components": _json("--components", options.components),
+    }
+
+
+def _of_line(options: argparse.Namespace, settings: Settings) -> Message:
+    """Build the message of one line of a batch, for another recipient, and for nobody beside."""
+    from intercom_provider.cli.reconcile import read_defaults  # noqa: PLC0415 - only for the line of a batch
+    from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415
+    from intercom_provider.sending.batch.source import open_source  # noqa: PLC0415
+
+    if options.line is None:
+        raise InvalidInputError.of("--line", "is missing: --messages needs the line whose message is sent")
+    with closing(open_source(options.messages)) as source:
+        row = next((row for row in source if row.number == options.line), None)
+    if row is None or row.fields is None:
+        raise InvalidInputError.of("--line", f"{options.line} of the messages {row.problem if row else 'is missing'}")
+    alone = {"to": read_recipient(options.to), "cc": None, "bcc": None, "shared_conversation": None}
+    defaults = {name: value for name, value in (read_defaults(options.defaults) or {}).items() if name not in alone}
+    fields = {**row.fields, **alone}
+    with BatchInput([fields], defaults, duplicates="skip", salt="", settings=settings) as batch:
+        batch.check()
+        item = next(iter(batch))
+    if item.message is None:
+        raise InvalidInputError.of("--line", f"{options.line}: {item.refusal}")
+    # The question names them.
+    options.type, options.from_admin_id = item.message.message_type, item.message.from_admin_id
+    return item.message
 
 
 def read_recipient(text: str) -> object:

@@ -1,0 +1,122 @@
+"""The command ``preview``: what a batch would send, before it does. Nothing is sent, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.cli.connection import open_hook, open_ledger
+from intercom_provider.cli.preview_result import Preview, Shown
+from intercom_provider.cli.reconcile import read_defaults
+from intercom_provider.ledger.ledger import Attempt
+from intercom_provider.sending.batch.input import BatchInput
+from intercom_provider.sending.batch.screening import Screening
+from intercom_provider.sending.batch.suppression import Suppression
+from intercom_provider.sending.options import SendOptions
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from typing import TextIO
+
+    from intercom_provider.api.settings import Settings
+    from intercom_provider.ledger.sql import SqlLedger
+    from intercom_provider.sending.batch.input import Item
+
+
+def run(options: argparse.Namespace, out: TextIO) -> int:
+    """
+    Check the whole input as the batch would, and show messages as they would go out.
+
+    :param options: As the batch's fields, ``line`` or ``sample``, and ``output``.
+    :param out: The standard output.
+    :return: The exit status: 0; 1 when rows are invalid.
+    :raises InvalidInputError: When the input as a whole is wrong.
+    """
+    settings = open_hook(options.conn_id).settings
+    ledger = _open_campaign(options)
+    salt = "" if ledger is None else ledger.salt
+    defaults = read_defaults(options.defaults)
+    with BatchInput(
+        options.messages, defaults, duplicates="skip", salt=salt, settings=settings, invalid="reject"
+    ) as batch:
+        batch.check()
+        preview = Preview(batch.numbered_by)
+        suppression = Suppression(options.suppress)
+        screening = Screening(SendOptions(campaign=options.campaign), ledger)
+        for item in screening.looked_up(batch):
+            _add(preview, item, _judge(item, screening, suppression), options, settings)
+    if options.line is not None and not preview.shown:
+        raise InvalidInputError.of("--line", f"the input has no {preview.numbered_by} {options.line}")
+    if options.output == "json":
+        out.write(json.dumps(preview.values(), ensure_ascii=False) + "\n")
+    elif options.output == "html":
+        from intercom_provider.cli.preview_page import as_page  # noqa: PLC0415 - only where it is wanted
+
+        out.write(as_page(preview))
+    else:
+        out.writelines(f"{line}\n" for line in _as_text(preview))
+    if preview.invalid:
+        sys.stderr.write(f"{len(preview.invalid):,} rows are invalid\n")
+    return 1 if preview.invalid else 0
+
+
+def _open_campaign(options: argparse.Namespace) -> SqlLedger | None:
+    """Open the ledger of a campaign to read it; None without a campaign, and where no table has been made yet."""
+    if options.campaign is None:
+        return None
+    import sqlalchemy as sa  # noqa: PLC0415 - only where a ledger is read
+
+    from intercom_provider.ledger.database_thread import Transactions  # noqa: PLC0415
+    from intercom_provider.ledger.sql import Owner, SqlLedger  # noqa: PLC0415
+
+    database = open_ledger(options.ledger_conn_id, "--ledger-conn-id")
+    name = database.tables.messages.name
+    if not Transactions(database).call(lambda: sa.inspect(database.engine).has_table(name)):
+        return None
+    ledger = SqlLedger(database, Owner("", "", "", -1, 0, 0), Attempt(), campaign=options.campaign.strip())
+    ledger.begin_try(read_only=True)
+    return ledger
+
+
+def _judge(item: Item, screening: Screening, suppression: Suppression) -> tuple[str, str | None]:
+    """Return what would become of a message, in the order in which a batch decides it, and why."""
+    if item.duplicate_of is not None:
+        return "duplicates", f"the same as index {item.duplicate_of}"
+    if (found := screening.find_earlier(item)) is not None:
+        return "already_sent" if found.state == "sent" else "claimed", str(found)
+    if item.message is None:
+        return "invalid", item.refusal
+    reason = suppression.reason(item.message)
+    return ("to_send", None) if reason is None else ("suppressed", reason)
+
+
+def _add(
+    preview: Preview, item: Item, judged: tuple[str, str | None], options: argparse.Namespace, settings: Settings
+) -> None:
+    name, reason = judged
+    preview.counts["total"] += 1
+    preview.counts[name] += 1
+    if name == "invalid":
+        preview.invalid.append(Shown(item.number, None, reason))
+    is_wanted = item.number == options.line
+    if options.line is None:
+        is_wanted = name == "to_send" and len(preview.shown) < options.sample
+    if is_wanted:
+        wire = None if item.message is None else item.message.wire(settings.admin_id)
+        preview.shown.append(Shown(item.number, wire, reason))
+
+
+def _as_text(preview: Preview) -> Iterator[str]:
+    for name, count in preview.counts.items():
+        yield f"{name.replace('_', ' '):<14}{count:>10,}"
+    yield f"It would take about {preview.seconds:,.0f} s at the rate limit of one app."
+    for each in preview.invalid:
+        yield f"{preview.numbered_by} {each.number}: {each.reason}"
+    for each in preview.shown:
+        yield ""
+        yield f"{preview.numbered_by} {each.number}{f': {each.reason}' if each.reason else ''}"
+        if each.wire is not None:
+            yield json.dumps(each.wire, ensure_ascii=False, indent=2)

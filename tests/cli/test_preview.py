@@ -1,0 +1,167 @@
+"""The command `preview`, and `send` for the line of a batch."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from intercom_provider.sandbox import Sandbox
+
+    from .conftest import Ended
+
+    Run = Callable[..., Ended]
+
+DEFAULTS = {"message_type": "email", "subject": "News", "body": "<p>Hello ${first_name}</p>"}
+ROWS: list[Any] = [
+    {"to": {"type": "user", "user_id": "a"}, "params": {"first_name": "Ada"}},
+    {"to": {"type": "user", "user_id": "b"}, "params": {"first_name": "<script>alert(1)</script>"}},
+    {"to": {"type": "user", "user_id": "a"}, "params": {"first_name": "Ada"}},
+    {"to": {"type": "user", "user_id": "c"}, "params": {}},
+    {"user_id": "d"},
+    "not JSON",
+    {"to": {"type": "user", "user_id": "e"}, "params": {"first_name": "Eve"}},
+]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, str]:
+    messages, defaults = tmp_path / "messages.jsonl", tmp_path / "defaults.json"
+    messages.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in ROWS))
+    defaults.write_text(json.dumps(DEFAULTS))
+    return str(messages), str(defaults)
+
+
+def test_the_whole_input_is_counted_and_every_invalid_row_is_listed(
+    run: Run, sandbox: Sandbox, files: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "left_out.txt").write_text("user:e\n")
+    before = len(sandbox.requests)
+    ended = run(
+        "preview", files[0], "--defaults", files[1], "--suppress", str(tmp_path / "left_out.txt"), "--output", "json"
+    )
+    told = json.loads(ended.out)
+    assert ended.code == 1
+    names = ("total", "to_send", "already_sent", "claimed", "suppressed", "duplicates", "invalid")
+    assert {name: told[name] for name in names}["total"] == sum(told[name] for name in names[1:]) == 7
+    assert [told[name] for name in names[1:]] == [2, 0, 0, 1, 1, 3]
+    assert [row["line"] for row in told["invalid_rows"]] == [4, 5, 6]
+    assert all(row["reason"] for row in told["invalid_rows"])
+    shown = told["messages"][0]
+    assert (shown["line"], shown["message"]["body"]) == (1, "<p>Hello Ada</p>")
+    assert len(sandbox.requests) == before
+
+
+@pytest.mark.parametrize("output", ["text", "html"])
+def test_a_line_is_shown_as_it_goes_out(run: Run, sandbox: Sandbox, files: tuple[str, str], output: str) -> None:
+    ended = run("preview", files[0], "--defaults", files[1], "--line", "2", "--output", output)
+    assert ended.code == 1
+    assert "line 2" in ended.out
+    assert "line 1" not in ended.out
+    assert "line 4: " in ended.out
+    assert not sandbox.messages
+    if output == "html":
+        # The body stands in a frame without scripts, and is escaped twice: as an attribute, and as the param's value.
+        assert 'sandbox=""' in ended.out
+        assert "<script" not in ended.out
+
+
+def test_a_line_that_would_not_be_sent_says_why(run: Run, sandbox: Sandbox, files: tuple[str, str]) -> None:
+    told = json.loads(run("preview", files[0], "--defaults", files[1], "--line", "4", "--output", "json").out)
+    assert told["messages"] == [{"line": 4, "message": None, "reason": "params.first_name is missing"}]
+    ended = run("preview", files[0], "--defaults", files[1], "--line", "99")
+    assert (ended.code, ended.out) == (1, "")
+    assert "--line: the input has no line 99" in ended.err
+    assert not sandbox.messages
+
+
+def test_a_sample_is_no_longer_than_asked_for(run: Run, sandbox: Sandbox) -> None:
+    rows = [{"to": {"type": "user", "user_id": f"{n}"}} for n in range(20)]
+    ended = run("preview", json.dumps(rows), "--defaults", json.dumps({**DEFAULTS, "body": "Hi"}), "--sample", "3")
+    assert ended.code == 0
+    assert ended.out.count('"message_type"') == 3
+    assert not sandbox.messages
+
+
+def test_a_template_shows_its_parameters_in_their_order(run: Run, sandbox: Sandbox) -> None:
+    parameters = [{"type": "text", "text": "${first_name}"}, {"type": "text", "text": "<b>5</b>"}]
+    defaults = {
+        "message_type": "whatsapp",
+        "template": "hello",
+        "components": [{"type": "body", "parameters": parameters}],
+    }
+    rows = [{"to": {"phone": "+447900123456"}, "params": {"first_name": "Ada"}}]
+    page = run("preview", json.dumps(rows), "--defaults", json.dumps(defaults), "--output", "html").out
+    assert page.index("<li>Ada</li>") < page.index("<li>&lt;b&gt;5&lt;/b&gt;</li>")
+    assert not sandbox.messages
+
+
+def test_a_campaign_without_a_ledger_yet_is_read_and_nothing_is_written(
+    run: Run, sandbox: Sandbox, files: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger.db"
+    sqlite3.connect(path).close()
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    arguments = ("--campaign", "news/1", "--ledger-conn-id", "ledger", "--output", "json")
+    told = json.loads(run("preview", files[0], "--defaults", files[1], *arguments).out)
+    assert (told["already_sent"], told["to_send"]) == (0, 3)
+    with sqlite3.connect(path) as database:
+        assert database.execute("SELECT name FROM sqlite_master").fetchall() == []
+    database.close()
+    assert (
+        run(
+            "ledger", "mark", "news/1", json.dumps(ROWS[:1]), "--defaults", files[1], "--conn-id", "ledger", "--yes"
+        ).code
+        == 0
+    )
+    told = json.loads(run("preview", files[0], "--defaults", files[1], *arguments).out)
+    assert (told["already_sent"], told["to_send"]) == (1, 2)
+    assert not sandbox.messages
+
+
+def test_a_line_goes_to_yourself_alone(run: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    row = {**ROWS[0], "cc": {"type": "user", "user_id": "boss"}}
+    defaults = {**DEFAULTS, "bcc": {"type": "user", "user_id": "archive"}}
+    path = tmp_path / "m.jsonl"
+    path.write_text(f"{json.dumps(ROWS[6])}\n\n{json.dumps(row)}\n")
+    send = ("send", "--messages", str(path), "--line", "3", "--defaults", json.dumps(defaults), "--to", "user:me")
+    assert run(*send, stdin="n\n").code == 1
+    assert not sandbox.messages
+    ended = run(*send, stdin="y\n")
+    assert ended.code == 0
+    assert "email message to user:me" in ended.err
+    [message] = sandbox.messages
+    assert message.wire["to"] == {"type": "user", "id": "me"}
+    assert message.wire["body"] == "<p>Hello Ada</p>"
+    assert not {"cc", "bcc"} & message.wire.keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--line", "6"), "is not a JSON object"),
+        (("--line", "4"), "params.first_name is missing"),
+        (("--line", "99"), "99 of the messages is missing"),
+        ((), "--line: is missing"),
+    ],
+)
+def test_a_line_that_cannot_be_sent_says_why(
+    run: Run, sandbox: Sandbox, files: tuple[str, str], arguments: tuple[str, ...], words: str
+) -> None:
+    ended = run("send", "--messages", files[0], "--defaults", files[1], "--to", "user:me", "--yes", *arguments)
+    assert ended.code == 1
+    assert words in ended.err
+    assert not sandbox.messages
+
+
+def test_a_message_without_its_type_is_an_error(run: Run, sandbox: Sandbox) -> None:
+    ended = run("send", "--to", "user:me", "--body", "Hi", "--yes")
+    assert ended.code == 1
+    assert "--type: is missing" in ended.err
+    assert not sandbox.messages

@@ -22,7 +22,7 @@ from intercom_provider.templates import explain_native_numbers, explain_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime, time, timedelta
 
     import jinja2
     from airflow.sdk import Context
@@ -87,7 +87,9 @@ class SendMessageOperator(BaseOperator):
         None (default) for never. Whole days count calendar days (templated).
     :param ledger_conn_id: The connection of the database with the ledger, PostgreSQL or SQLite; None (default) for
         ``[intercom] ledger_conn_id``, else for Airflow's task state store (templated).
-    :param timezone: The time zone of whole days, an IANA name; None (default) for UTC (templated).
+    :param send_window: The local times between which the message goes out, such as ``("09:00", "20:00")``; None
+        (default) for any time. Outside of it the task waits, and holds no worker. Needs ``timezone``, and a ledger.
+    :param timezone: The time zone of the window and of whole days, an IANA name; None (default) for UTC (templated).
     :param api_version: Replaces the connection's API version (templated).
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
     :raises InvalidFieldError: When a field is wrong; nothing was sent. Literals are checked when the DAG is parsed.
@@ -152,6 +154,7 @@ class SendMessageOperator(BaseOperator):
         campaign: str | None = None,
         repeat_after: timedelta | str | None = None,
         ledger_conn_id: str | None = None,
+        send_window: Sequence[str | time] | None = None,
         timezone: str | None = None,
         api_version: str | None = None,
         intercom_conn_id: str = "intercom_default",
@@ -182,6 +185,7 @@ class SendMessageOperator(BaseOperator):
         self.campaign = campaign
         self.repeat_after = repeat_after
         self.ledger_conn_id = ledger_conn_id
+        self.send_window = send_window
         self.timezone = timezone
         self.api_version = api_version
         self.intercom_conn_id = intercom_conn_id
@@ -225,7 +229,7 @@ class SendMessageOperator(BaseOperator):
         """
         with as_airflow_errors():
             ledger, self._ledger = self._ledger or self._begin_try(context), None
-            receipt, error, *_ = self._send(context, ledger)
+            receipt, error, *_ = self._send_in_window(context, ledger)
             self._show_conversation(context, receipt)
             values = receipt.model_dump()
             if error is not None:
@@ -234,6 +238,16 @@ class SendMessageOperator(BaseOperator):
             reason = f" ({receipt.reason})" if receipt.reason else ""
             self.log.info("Message %s: %s%s", receipt.outcome, receipt.id or "no id", reason)
             return values
+
+    def execute_in_window(self, context: Context, event: object = None) -> dict[str, Any]:  # noqa: ARG002 - Airflow passes it
+        """
+        Go on once the window has opened, as :meth:`execute` does.
+
+        :param context: The task's context.
+        :param event: The trigger's event.
+        :return: The receipt, key by key.
+        """
+        return self.execute(context)
 
     def on_kill(self) -> None:
         """Prevent the next request."""
@@ -247,17 +261,35 @@ class SendMessageOperator(BaseOperator):
         ledger.begin_try()
         return ledger
 
+    def _send_in_window(self, context: Context, ledger: Ledger) -> SendResult:
+        from intercom_provider.sending.window import WindowClosedError, sleep_until  # noqa: PLC0415 - not when a DAG is parsed
+
+        while True:
+            try:
+                return self._send(context, ledger)
+            except WindowClosedError as closed:
+                self.log.info("The message is not sent yet: %s", closed)
+                if not sleep_until(closed.opens_at, lambda: self._killed):
+                    from airflow.providers.standard.triggers.temporal import DateTimeTrigger  # noqa: PLC0415
+
+                    self.defer(trigger=DateTimeTrigger(moment=closed.opens_at), method_name="execute_in_window")
+
     def _send(self, context: Context, ledger: Ledger) -> SendResult:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
         from intercom_provider.sending.single import SingleSend  # noqa: PLC0415
+        from intercom_provider.sending.window import check_outlives_deferral, read_window  # noqa: PLC0415
 
-        options = read_options(self, _CHOICES)._replace(on_rejected=self.on_rejected)
+        options = read_options(self, _CHOICES)._replace(
+            on_rejected=self.on_rejected, send_window=read_window(self.send_window, self.timezone)
+        )
         self._hook = hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
         if self._killed:
             hook.stop()
         show_link(context, inbox_url(hook.settings))
         if options.ledger_conn_id is not None and not hook.settings.dry_run:
             ledger = begin_in_table(context, options, lambda: self._killed)
+        elif options.send_window is not None and not hook.settings.dry_run:
+            check_outlives_deferral(ledger)
         send = SingleSend(self._parse_message(), hook.settings, options, ledger, salt=ledger.salt)
         with hook.get_conn() as client:
             return send.run(client)
@@ -298,6 +330,13 @@ class SendMessageOperator(BaseOperator):
                 check_version(message, parse_api_version(self.api_version))
         except InvalidInputError as error:
             problems += [problem for problem in error.problems if problem.field.partition(".")[0] not in unrendered]
+        if not is_missing(self.send_window) and "timezone" not in unrendered:
+            from intercom_provider.sending.window import read_window  # noqa: PLC0415 - only where there is one
+
+            try:
+                read_window(self.send_window, self.timezone)
+            except InvalidInputError as error:
+                problems += error.problems
         if problems := problems or list(find_problems(self, _CHOICES, unrendered)):
             raise InvalidFieldError(str(InvalidInputError(problems)))
 

@@ -16,6 +16,8 @@ from intercom_provider.ledger.repeat_after import RepeatAfter, read_repeat_after
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
+    from intercom_provider.sending.window import SendWindow
+
 OnRejected: TypeAlias = Literal["fail", "report"]
 
 Choices: TypeAlias = "Mapping[str, tuple[str, ...]]"
@@ -39,6 +41,7 @@ class SendOptions(NamedTuple):
     :param campaign: Within which a message goes out once, whoever sends it; None (default) for the task in its run.
     :param repeat_after: After what time a message of the campaign may go out again; None (default) for never.
     :param ledger_conn_id: The connection of the database with the ledger; None (default) for Airflow's own store.
+    :param send_window: The local times between which the message goes out; None (default) for any time.
     :param budget: The share of the rate limit that a batch may use (default 0.8).
     :param concurrency: The maximum number of requests of a batch in flight; None (default) for as many as needed.
     """
@@ -51,6 +54,7 @@ class SendOptions(NamedTuple):
     campaign: str | None = None
     repeat_after: RepeatAfter | None = None
     ledger_conn_id: str | None = None
+    send_window: SendWindow | None = None
     budget: float = 0.8
     concurrency: int | None = None
 

@@ -10,6 +10,7 @@ cancellation end a client from outside, and the flow that it runs does not get t
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from intercom_provider.api import calls
@@ -30,6 +31,7 @@ from intercom_provider.ledger.ledger import NO_IDS, Ids, Intent, LedgerUnavailab
 from intercom_provider.ledger.stateless import StatelessLedger
 from intercom_provider.metrics import report_messages, type_of
 from intercom_provider.sending.options import SendOptions
+from intercom_provider.sending.window import WindowClosedError
 
 if TYPE_CHECKING:
     from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
@@ -102,6 +104,7 @@ class SingleSend:
 
         :param client: Makes the requests.
         :return: The result.
+        :raises WindowClosedError: When the window of the message is closed; it was not sent.
         :raises AirflowTaskTimeout: When the task's time is up, and the message certainly was not sent.
         """
         result = self._run(client)
@@ -113,10 +116,15 @@ class SingleSend:
             known = self._begin()
         except LedgerUnavailableError as error:
             return SendResult(self._receipt("not_sent", str(error)), error, error)
+        except ExpiredError as error:
+            return SendResult(self._receipt("expired", str(error)), error, error)
         if known is not None:
             return known
         try:
             receipt = client.run(self._flow)
+        except WindowClosedError:
+            self._record(None)
+            raise
         except IntercomError as error:
             return self._end_with_error(error)
         except AirflowTaskTimeout:
@@ -160,10 +168,27 @@ class SingleSend:
         if entry is not None:
             before = entry.no_result if entry.state == "intent" else f"{entry} has sent it"
             log.warning("Sending again: %s; repeat is %s, on_unconfirmed %s", before, repeat, on_unconfirmed)
+        self._check_window()
         if self._ledger.commit({}, {self._digest: Intent(self._message.key, self._message.wire_type)}):
             entry = self._ledger.find(self._digest)
             return self._answer_from(entry) if entry else self._claimed("another run was sending it at the same moment")
         return None
+
+    def _check_window(self) -> None:
+        """Raise an error when the message must not go out at this moment."""
+        window = self._options.send_window
+        if window is None:
+            return
+        now = datetime.now(UTC)
+        opens_at = window.opens_at(now)
+        if opens_at <= now:
+            return
+        if self._options.not_after is not None and opens_at.timestamp() >= self._options.not_after:
+            raise ExpiredError(
+                f"not_after comes before the window opens ({opens_at.isoformat(timespec='minutes')}). The message was "
+                "not sent"
+            )
+        raise WindowClosedError(opens_at)
 
     def _while_it_holds(self, flow: Flow[Receipt]) -> Flow[Receipt]:
         """Make the requests of a call only as long as the ledger holds the message for this try."""
@@ -171,6 +196,8 @@ class SingleSend:
         while True:
             if self._ledger.wants_commit:
                 self._ledger.commit({}, {})
+            # A contact or the rate limit may have been waited for.
+            self._check_window()
             if not self._ledger.may_send_now:
                 raise UnreachableError("the ledger no longer holds the message for this try. The message was not sent")
             answer = yield request

@@ -134,7 +134,7 @@ class _Message(StrictModel):
         """
         fields: Json = {}
         for name in ("to", "cc", "bcc"):
-            if recipients := getattr(self, name, None):
+            if recipients := vars(self).get(name):
                 listed = [each.model_dump(exclude_none=True) for each in recipients]
                 fields[name] = listed if name in self.lists else listed[0]
         return fields
@@ -152,7 +152,8 @@ class _Message(StrictModel):
     @property
     def lists(self) -> list[str]:
         """The fields that are sent as a list of recipients."""
-        copied = [name for name in ("cc", "bcc") if len(getattr(self, name, None) or ()) > 1]
+        # Not getattr: for a field that a type lacks, a model raises and catches an error each time.
+        copied = [name for name in ("cc", "bcc") if len(vars(self).get(name) or ()) > 1]
         return ["to", *copied] if self.shared_conversation else copied
 
     @abstractmethod
@@ -308,7 +309,7 @@ def check_version(message: Message, api_version: str) -> None:
         )
     # An older version ignores a field that it does not know, and somebody is left out without a word.
     for name, needed in _VERSIONS_OF_FIELDS.items():
-        if getattr(message, name, None) is not None and not version_reaches(api_version, needed):
+        if vars(message).get(name) is not None and not version_reaches(api_version, needed):
             raise InvalidInputError.of(name, f"needs api_version {needed} or later (it is {api_version})")
 
 

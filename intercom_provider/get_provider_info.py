@@ -68,6 +68,13 @@ CONFIGURATION: dict[str, dict[str, object]] = {
         "example": None,
         "default": "intercom_messages",
     },
+    "ui": {
+        "description": "Whether Airflow shows the page Browse > Intercom messages and the button Delivery.",
+        "version_added": "0.1.0",
+        "type": "boolean",
+        "example": None,
+        "default": "True",
+    },
 }
 """The options of the section ``[intercom]`` in Airflow's configuration."""
 
@@ -121,7 +128,7 @@ def get_provider_info() -> dict[str, object]:
             }
         ],
         "cli": ["intercom_provider.cli.get_commands"],
-        "config": {"intercom": {"description": "The ledger of what was sent.", "options": CONFIGURATION}},
-        "extra-links": ["intercom_provider.links.IntercomLink"],
+        "config": {"intercom": {"description": "The ledger of what was sent, and the page.", "options": CONFIGURATION}},
+        "extra-links": ["intercom_provider.links.IntercomLink", "intercom_provider.links.DeliveryLink"],
         "notifications": ["intercom_provider.notifications.message.IntercomNotifier"],
     }

@@ -1,4 +1,4 @@
-"""The button "Open in Intercom" on a task. Its address is in XCom, so that Airflow's UI makes no request."""
+"""The buttons on a task. Their addresses are in XCom, so that Airflow's UI makes no request."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import quote
 from airflow.sdk import BaseOperatorLink
 
 from intercom_provider.api.errors import IntercomError
+from intercom_provider.compat import conf
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
@@ -48,15 +49,50 @@ class IntercomLink(BaseOperatorLink):
         return str(XCom.get_value(ti_key=ti_key, key=self.xcom_key) or "")
 
 
+class DeliveryLink(BaseOperatorLink):
+    """Links a task to its own run on the page *Intercom messages*."""
+
+    name = "Delivery"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's signature
+        """
+        Return the address. Airflow calls this after the task has run.
+
+        :param operator: The task.
+        :param ti_key: The task instance.
+        :return: The address, relative to Airflow's base URL; "" where the configuration turns the page off.
+        """
+        return delivery_url(ti_key.dag_id, ti_key.run_id, ti_key.task_id, ti_key.map_index)
+
+
+def delivery_url(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> str:
+    """
+    Return the address of a task instance on the page *Intercom messages*.
+
+    :param dag_id: The DAG.
+    :param run_id: The run.
+    :param task_id: The task.
+    :param map_index: The index of a mapped task instance; -1 or None for a task that is not mapped.
+    :return: The address, relative to Airflow's base URL; "" where the configuration turns the page off.
+    """
+    if not conf.getboolean("intercom", "ui", fallback=True):
+        return ""
+    parts = (dag_id, run_id, task_id, str(-1 if map_index is None else map_index))
+    return f"intercom/#/{'/'.join(quote(part, safe='') for part in parts)}"
+
+
 def show_link(context: Context, url: str) -> None:
     """
-    Store the button's address where Airflow's UI reads it, at once and not only when the task has ended.
+    Store the buttons' addresses where Airflow's UI reads them, at once and not only when the task has ended.
 
     :param context: The task's context.
-    :param url: The address.
+    :param url: The address in Intercom.
     """
     try:
-        context["ti"].xcom_push(key=IntercomLink().xcom_key, value=url)
+        instance = context["ti"]
+        instance.xcom_push(key=IntercomLink().xcom_key, value=url)
+        own = delivery_url(instance.dag_id, instance.run_id, instance.task_id, instance.map_index)
+        instance.xcom_push(key=DeliveryLink().xcom_key, value=own)
     except Exception as error:  # noqa: BLE001 - a task must not fail because of a button
         log.warning("the button's address could not be stored: %s", type(error).__name__)
 

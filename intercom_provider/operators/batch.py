@@ -30,7 +30,7 @@ from intercom_provider.fields import (
     parse_limit,
     replace_undefined,
 )
-from intercom_provider.links import IntercomLink, inbox_url, show_link
+from intercom_provider.links import DeliveryLink, IntercomLink, inbox_url, show_link
 from intercom_provider.operators.hidden_input import hide, is_list, reveal
 from intercom_provider.sending.held_timeout import HeldTimeout
 from intercom_provider.sending.options import SendOptions, find_problems, read_options
@@ -122,7 +122,7 @@ class SendMessageBatchOperator(BaseOperator):
         "intercom_conn_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"defaults": "json"}
-    operator_extra_links = (IntercomLink(),)
+    operator_extra_links = (IntercomLink(), DeliveryLink())
     ui_color = "#d3dff4"
 
     def __init__(

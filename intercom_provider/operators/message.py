@@ -14,7 +14,7 @@ from intercom_provider.api.version import parse_api_version
 from intercom_provider.compat import AirflowTaskTimeout, is_unmapped, push_before_raising
 from intercom_provider.exceptions import InvalidFieldError, as_airflow_errors
 from intercom_provider.fields import is_untemplated, replace_undefined
-from intercom_provider.links import IntercomLink, conversation_url, inbox_url, show_link
+from intercom_provider.links import DeliveryLink, IntercomLink, conversation_url, inbox_url, show_link
 from intercom_provider.operators.batch import SendMessageBatchOperator
 from intercom_provider.sending.options import OnRejected, find_problems, read_options
 from intercom_provider.sending.task_instance import begin_in_table, message_ledger
@@ -125,7 +125,7 @@ class SendMessageOperator(BaseOperator):
     # Only body and components may be files, and only by a path in the DAG: see _read_files.
     template_ext: ClassVar[Sequence[str]] = ()  # type: ignore[misc]
     template_fields_renderers: ClassVar[dict[str, str]] = {"body": "html", "to": "json", "components": "json"}
-    operator_extra_links = (IntercomLink(),)
+    operator_extra_links = (IntercomLink(), DeliveryLink())
     ui_color = "#e3eaf8"
 
     def __init__(

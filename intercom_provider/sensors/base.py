@@ -21,7 +21,7 @@ from intercom_provider.compat import (
 )
 from intercom_provider.exceptions import IntercomRefusedError, as_airflow_errors
 from intercom_provider.fields import MIN_INTERVAL_SECONDS, read_seconds, replace_undefined
-from intercom_provider.links import IntercomLink, inbox_url, show_link
+from intercom_provider.links import DeliveryLink, IntercomLink, inbox_url, show_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,7 +68,7 @@ class WaitingSensor(BaseSensorOperator, Generic[WaitT]):
     :param intercom_conn_id: The connection.
     """
 
-    operator_extra_links = (IntercomLink(),)
+    operator_extra_links = (IntercomLink(), DeliveryLink())
 
     def __init__(
         self,

@@ -101,6 +101,25 @@ class Browser:
         """Put the pointer over an element."""
         ActionChains(self._driver).move_to_element(element).perform()
 
+    @contextmanager
+    def inside(self, frame: Any) -> Iterator[None]:
+        """Look into a frame of the page."""
+        self._driver.switch_to.frame(frame)
+        try:
+            yield
+        finally:
+            self._driver.switch_to.default_content()
+
+    @contextmanager
+    def dark(self) -> Iterator[None]:
+        """Prefer dark colours."""
+        command = "Emulation.setEmulatedMedia"
+        self._driver.execute_cdp_cmd(command, {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+        try:
+            yield
+        finally:
+            self._driver.execute_cdp_cmd(command, {"features": []})
+
     @property
     def text(self) -> str:
         """The visible text of the page."""

@@ -31,6 +31,9 @@ def test_the_wheel_holds_the_package_and_no_tests(tmp_path: Path) -> None:
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     package = {str(path.relative_to(PROJECT)) for path in (PROJECT / "intercom_provider").rglob("*.py")}
     assert package <= names
+    static = {str(path.relative_to(PROJECT)) for path in (PROJECT / "intercom_provider" / "ui" / "static").iterdir()}
+    assert len(static) == 5
+    assert static <= names
 
 
 def test_the_source_distribution_holds_every_file_of_the_project(tmp_path: Path) -> None:
@@ -68,7 +71,10 @@ def test_airflow_discovers_the_provider_and_its_classes() -> None:
         ],
     }
     assert provider.data["cli"] == ["intercom_provider.cli.get_commands"]
-    assert provider.data["extra-links"] == ["intercom_provider.links.IntercomLink"]
+    assert provider.data["extra-links"] == [
+        "intercom_provider.links.IntercomLink",
+        "intercom_provider.links.DeliveryLink",
+    ]
     assert provider.data["notifications"] == ["intercom_provider.notifications.message.IntercomNotifier"]
     types = provider.data["connection-types"]
     assert [entry["connection-type"] for entry in types] == ["intercom"]

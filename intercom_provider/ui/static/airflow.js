@@ -1,0 +1,86 @@
+// Reads Airflow's REST API with the viewer's own session: whoever may not read a DAG gets nothing of it.
+
+// The API stands beside the folder of this page, whatever prefix Airflow's base URL has.
+const ROOT = new URL("../", import.meta.url);
+const OPERATORS = ["SendMessageBatchOperator", "SendMessageOperator", "MessageStatusSensor", "MessageReplySensor"];
+const PROBLEMS = {
+  401: "Your session has ended. Sign in to Airflow again, then reload this page.",
+  403: "Your role may not read this. Ask an administrator of Airflow for access to task instances and XComs.",
+  404: "Airflow does not know this task instance. It may have been deleted.",
+};
+
+export const PAGE_SIZE = 25;
+
+async function read(path) {
+  let reply;
+  try {
+    reply = await fetch(new URL(`api/v2/${path}`, ROOT), {
+      credentials: "same-origin",
+      headers: { Accept: "application/json" },
+    });
+  } catch {
+    throw new Error("Airflow cannot be reached. This page tries again by itself.");
+  }
+  if (!reply.ok) {
+    const error = new Error(PROBLEMS[reply.status] ?? `Airflow answered ${reply.status}. Its API server's log says why.`);
+    error.status = reply.status;
+    throw error;
+  }
+  return reply.json();
+}
+
+const enc = encodeURIComponent;
+const runPath = (row) => `dags/${enc(row.dag_id)}/dagRuns/${enc(row.dag_run_id)}`;
+
+function ofIntercom(parameters) {
+  const query = new URLSearchParams(parameters);
+  for (const operator of OPERATORS) query.append("operator", operator);
+  return query;
+}
+
+// One page of senders and waits over all DAGs, newest first.
+export function newest(offset) {
+  const query = ofIntercom({ limit: PAGE_SIZE, offset, order_by: "-run_after" });
+  return read(`dags/~/dagRuns/~/taskInstances?${query}`);
+}
+
+// The senders and waits of one run.
+export function ofRun(row) {
+  return read(`${runPath(row)}/taskInstances?${ofIntercom({ limit: 100 })}`);
+}
+
+export function one(row) {
+  const mapped = row.map_index >= 0 ? `/${row.map_index}` : "";
+  return read(`${runPath(row)}/taskInstances/${enc(row.task_id)}${mapped}`);
+}
+
+// The value of an XCom; null when there is none.
+export async function xcom(row, key) {
+  try {
+    const path = `${runPath(row)}/taskInstances/${enc(row.task_id)}/xcomEntries/${enc(key)}`;
+    const found = await read(`${path}?map_index=${row.map_index}`);
+    return found.value;
+  } catch (error) {
+    if (error.status === 404) return null;
+    throw error;
+  }
+}
+
+export const isLive = (row) =>
+  ["running", "deferred", "up_for_reschedule", "up_for_retry", "queued", "scheduled", "restarting"].includes(row.state);
+
+// The counts: what the task has pushed at its end, else its progress.
+export async function counts(row) {
+  const keys = isLive(row) ? ["progress", "return_value"] : ["return_value"];
+  for (const key of keys) {
+    const value = await xcom(row, key);
+    if (value !== null && typeof value === "object" && !Array.isArray(value)) return value;
+  }
+  return null;
+}
+
+export function taskUrl(row) {
+  const mapped = row.map_index >= 0 ? `/mapped/${row.map_index}` : "";
+  const path = `dags/${enc(row.dag_id)}/runs/${enc(row.dag_run_id)}/tasks/${enc(row.task_id)}${mapped}`;
+  return new URL(path, ROOT).href;
+}

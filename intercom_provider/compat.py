@@ -116,7 +116,11 @@ def add_to_outlet_events(operator: BaseOperator, context: Context, counts: dict[
 
     for outlet in operator.outlets or ():
         if isinstance(outlet, Asset):
-            context["outlet_events"][outlet].extra.update(counts)
+            try:
+                context["outlet_events"][outlet].extra.update(counts)
+            except Exception:
+                # What was sent must not fail for a count.
+                operator.log.warning("The counts could not be added to the event of %s", outlet.name, exc_info=True)
 
 
 async def set_trigger_xcom(task_instance: Any, key: str, value: object) -> None:

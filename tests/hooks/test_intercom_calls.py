@@ -161,7 +161,7 @@ def test_the_statuses_of_a_ruleset_are_read_to_the_last(sandbox: Sandbox, form: 
 
 @both_forms
 def test_a_ruleset_that_does_not_exist_has_no_statuses(form: str) -> None:
-    assert read_all(form, "none") == []
+    assert read_all(form, "unknown") == []
 
 
 @both_forms

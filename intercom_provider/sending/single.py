@@ -10,7 +10,7 @@ cancellation end a client from outside, and the flow that it runs does not get t
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from intercom_provider.api import calls
@@ -174,14 +174,14 @@ class SingleSend:
             return self._answer_from(entry) if entry else self._claimed("another run was sending it at the same moment")
         return None
 
-    def _check_window(self) -> None:
-        """Raise an error when the message must not go out at this moment."""
+    def _check_window(self, seconds: float = 0.0) -> None:
+        """Raise an error when the message must not go out now, or in so many seconds."""
         window = self._options.send_window
         if window is None:
             return
-        now = datetime.now(UTC)
-        opens_at = window.opens_at(now)
-        if opens_at <= now:
+        due = datetime.now(UTC) + timedelta(seconds=seconds)
+        opens_at = window.opens_at(due)
+        if opens_at <= due:
             return
         if self._options.not_after is not None and opens_at.timestamp() >= self._options.not_after:
             raise ExpiredError(
@@ -196,8 +196,8 @@ class SingleSend:
         while True:
             if self._ledger.wants_commit:
                 self._ledger.commit({}, {})
-            # A contact or the rate limit may have been waited for.
-            self._check_window()
+            # The client first waits for the contact or the rate limit, and that may end in the night.
+            self._check_window(request.after)
             if not self._ledger.may_send_now:
                 raise UnreachableError("the ledger no longer holds the message for this try. The message was not sent")
             answer = yield request

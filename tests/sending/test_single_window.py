@@ -91,6 +91,16 @@ def test_the_window_is_judged_again_before_each_request(server: Hostile) -> None
     assert not server.created
 
 
+def test_a_pause_that_ends_after_the_window_has_closed_is_not_waited_for(server: Hostile) -> None:
+    server.script(hostile.rate_limited(retry_after="5"))
+    settings = Settings("token", base_url=server.url, admin_id=1)
+    options = SendOptions(send_window=read_window((at(-3_600), at(3)), "UTC"))
+    message = parse_message({"message_type": "in_app", "to": USER, "body": "Hi"})
+    with IntercomClient(settings) as client, pytest.raises(WindowClosedError):
+        SingleSend(message, settings, options, StatelessLedger()).run(client)
+    assert not server.created
+
+
 def test_a_ledger_that_forgets_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="outlives a deferral"):
         check_outlives_deferral(StatelessLedger())

@@ -8,9 +8,10 @@ from airflow.sdk import BaseHook
 
 from intercom_provider.api import calls
 from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
-from intercom_provider.api.errors import IntercomError, UnauthorizedError
+from intercom_provider.api.errors import IntercomError, InvalidInputError, UnauthorizedError
 from intercom_provider.api.flow import RetryLimits
 from intercom_provider.api.message import parse_message
+from intercom_provider.api.values import is_missing
 from intercom_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from intercom_provider.hooks.connection import read_settings
 from intercom_provider.metrics import report_requests
@@ -33,6 +34,7 @@ class IntercomHook(BaseHook):
     :param intercom_conn_id: The connection's id (default ``intercom_default``).
     :param region: ``us``, ``eu`` or ``au``; None (default) for the connection's region.
     :param api_version: ``2.17``, ``Preview``, ...; None (default) for the connection's version.
+    :raises InvalidInputError: When there is no connection id.
     """
 
     conn_name_attr: ClassVar[str] = "intercom_conn_id"
@@ -48,6 +50,8 @@ class IntercomHook(BaseHook):
         api_version: str | None = None,
     ) -> None:
         super().__init__()
+        if is_missing(intercom_conn_id):
+            raise InvalidInputError.of("intercom_conn_id", "is missing, or rendered to nothing: name the connection")
         # A template may leave a line break at its end.
         self.intercom_conn_id = intercom_conn_id.strip()
         self.region = region

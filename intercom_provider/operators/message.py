@@ -298,7 +298,8 @@ class SendMessageOperator(BaseOperator):
         try:
             return parse_message(self._fields())
         except InvalidInputError as error:
-            if getattr(self.dag, "render_template_as_native_obj", False):
+            has_dag: bool = self.has_dag()  # type: ignore[no-untyped-call]  # Airflow gives it no types
+            if has_dag and self.dag.render_template_as_native_obj:
                 raise explain_native_numbers(error) from None
             raise
 

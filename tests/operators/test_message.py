@@ -174,6 +174,19 @@ def test_a_strict_environments_undefined_is_an_error_that_names_the_field(
     assert not sandbox.messages
 
 
+def test_a_connection_that_renders_to_nothing_is_named(run_dag: Any, sandbox: Sandbox) -> None:
+    failures: list[str] = []
+    with DAG("no_connection", render_template_as_native_obj=True) as dag:
+        in_app(
+            intercom_conn_id="{{ params.none }}",
+            params={"none": None},
+            on_failure_callback=lambda context: failures.append(str(context["exception"])),
+        )
+    assert run_dag(dag).states == {"send": "failed"}
+    assert failures[0].startswith("intercom_conn_id: is missing")
+    assert not sandbox.messages
+
+
 def test_templates_may_leave_white_space_around_choices_and_ids(run_dag: Any, sandbox: Sandbox) -> None:
     with DAG("trimmed") as dag:
         in_app(

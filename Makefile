@@ -22,7 +22,7 @@ define environment
 @touch $(1)/.installed
 endef
 
-.PHONY: help bootstrap setup demo test test-docs test-faults test-system test-matrix test-distributed test-browser test-clients pictures bench lint typecheck unit format reference lock build check-release test-wheel clean
+.PHONY: help bootstrap setup demo docs test test-docs test-faults test-system test-matrix test-distributed test-browser test-clients pictures bench lint typecheck unit format reference lock build check-release test-wheel clean
 .DEFAULT_GOAL := help
 
 help: ## List what there is to make
@@ -119,6 +119,16 @@ BENCH := .venv-bench/bin/python
 bench: .venv-bench/.installed ## Compare with what one would write instead (half an hour; make bench ARGS="send reading")
 	@$(BENCH) -m benchmarks $(ARGS)
 
+DOCS := .venv-docs/bin/python
+
+.venv-docs/.installed: requirements-docs.lock requirements-uv.lock pyproject.toml
+	@echo "Making a virtual environment with what builds the site (half a minute, once)"
+	$(call environment,.venv-docs,requirements-docs.lock)
+
+# All pages anew: a page that is taken from the last run brings no warning.
+docs: .venv-docs/.installed ## Build the documentation as a site, in build/site; a warning is an error (ten seconds)
+	@$(DOCS) -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet docs build/site
+
 format: setup ## Put the code into its form
 	@$(PYTHON) -m ruff check --fix-only .
 	@$(PYTHON) -m ruff format .
@@ -135,6 +145,7 @@ lock: setup ## Pin the newest versions that fit
 	@.venv/bin/uv pip compile pyproject.toml --group browser --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-browser.lock
 	@.venv/bin/uv pip compile pyproject.toml --group clients --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-clients.lock
 	@.venv/bin/uv pip compile pyproject.toml --group bench --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-bench.lock
+	@.venv/bin/uv pip compile pyproject.toml --group docs --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-docs.lock
 
 build: setup ## Build the wheel and the source distribution
 	@$(PYTHON) -m build --no-isolation
@@ -146,4 +157,4 @@ test-wheel: build ## Send with the built wheel, from a fresh environment
 	@$(PYTHON) -m tools.wheel
 
 clean: ## Remove all that was made
-	@rm -rf .venv .venv-matrix .venv-distributed .venv-browser .venv-clients .venv-bench .uv-cache .airflow build dist .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-matrix .venv-distributed .venv-browser .venv-clients .venv-bench .venv-docs .uv-cache .airflow build dist .mypy_cache .pytest_cache .ruff_cache

@@ -74,7 +74,7 @@ _AIRFLOWS_OWN: Final = {"get_ui_field_behaviour", "get_connection_form_widgets",
 _HEAD: Final = """# API reference
 
 Generated from the docstrings by `make reference`: change those, not this page. Explanations and examples are on
-[the other pages](README.md).
+the other pages.
 """
 
 

@@ -16,8 +16,12 @@ from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.json_text import parse_json_text
 from intercom_provider.api.message import MESSAGE_FIELDS
 from intercom_provider.api.values import is_missing, not_text
+from intercom_provider.ledger.repeat_after import read_timezone
 
 Params: TypeAlias = dict[str, str]
+
+BATCH_FIELDS: Final = frozenset({"params", "timezone"})
+"""The fields of a batch's message beside those of every message; Intercom is not sent them."""
 
 # Names of params are the columns of a table; where rows have names of their own, these are enough to tell of.
 _MAX_KEPT_NAMES: Final = 1_000
@@ -39,16 +43,18 @@ class CompletedMessage:
     """
     A message with all its fields.
 
-    :param fields: The fields by name, without ``params``.
+    :param fields: The fields by name, without ``params`` and ``timezone``.
     :param missing: The params that its texts name and that it does not have; with any missing it must not be sent.
     :param unfilled: The fields that name missing params.
     :param shared: The fields that are taken unchanged from the defaults.
+    :param timezone: The time zone of the person whom it is for, as it was given; None (default) for none.
     """
 
     fields: dict[str, Any]
     missing: tuple[str, ...]
     unfilled: frozenset[str]
     shared: frozenset[str]
+    timezone: object = None
 
 
 class Defaults:
@@ -65,7 +71,7 @@ class Defaults:
             raise InvalidInputError.of(
                 "defaults", "must be an object of a message's fields; in a template, end with | tojson"
             )
-        known = {*MESSAGE_FIELDS, "params"}
+        known = {*MESSAGE_FIELDS, *BATCH_FIELDS}
         unknown = [f"defaults.{name}" for name in data if name not in known]
         if unknown:
             raise InvalidInputError(Problem(name, "is not a field of a message: remove it") for name in unknown)
@@ -75,6 +81,8 @@ class Defaults:
             )
         try:
             self._params = _read_params(data.get("params"))
+            if not _has_placeholder(data.get("timezone")):
+                read_timezone(data.get("timezone"))
         except InvalidInputError as error:
             raise InvalidInputError(
                 Problem(f"defaults.{problem.field}", problem.text) for problem in error.problems
@@ -117,7 +125,7 @@ class Defaults:
         templates = fields.keys() - _NEVER_FILLED if has_params else self._templates - own.keys()
         shared = frozenset(self._fields.keys() - own.keys() - self._templates)
         if not templates:
-            return CompletedMessage(fields, (), frozenset(), shared)
+            return CompletedMessage(fields, (), frozenset(), shared, fields.pop("timezone", None))
         message_type, body_format = (
             strip_invisible(str(fields.get(name, "html"))) for name in ("message_type", "body_format")
         )
@@ -133,7 +141,7 @@ class Defaults:
             if missing_params:
                 unfilled.add(name)
                 missing |= missing_params
-        return CompletedMessage(fields, tuple(missing), frozenset(unfilled), shared)
+        return CompletedMessage(fields, tuple(missing), frozenset(unfilled), shared, fields.pop("timezone", None))
 
 
 @dataclass(frozen=True, slots=True)

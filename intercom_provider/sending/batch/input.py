@@ -18,7 +18,7 @@ from intercom_provider.api.message import MESSAGE_FIELDS, parse_message
 from intercom_provider.api.values import is_missing
 from intercom_provider.fields import Duplicates, Invalid, is_untemplated
 from intercom_provider.ledger.ledger import message_digest
-from intercom_provider.sending.batch.defaults import CompletedMessage, Defaults
+from intercom_provider.sending.batch.defaults import BATCH_FIELDS, CompletedMessage, Defaults
 from intercom_provider.sending.batch.source import InputRow, ListSource, open_source
 from intercom_provider.sending.batch.validation import (
     Findings,
@@ -26,6 +26,7 @@ from intercom_provider.sending.batch.validation import (
     RowFindings,
     apply_defaults,
     build_message,
+    read_message_timezone,
 )
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Item:
     :param refusal: Why it cannot be built; else None.
     :param key: The user's own id for it.
     :param duplicate_of: The index of the first message with the same identity, when this one is not to be sent.
+    :param timezone: The time zone of the person whom it is for; None (default) where the message has none.
     """
 
     index: int
@@ -64,6 +66,7 @@ class Item:
     refusal: str | None
     key: str | int | None
     duplicate_of: int | None = None
+    timezone: str | None = None
 
 
 class BatchInput:
@@ -78,6 +81,7 @@ class BatchInput:
     :param settings: The API version and the default sender.
     :param invalid: What happens to rows that are wrong: they keep back all others (``fail``, the default), or are
         refused alone (``reject``).
+    :param needs_timezone: Whether each message has to have a time zone of its own (default False).
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class BatchInput:
         salt: str,
         settings: Settings,
         invalid: Invalid | str = "fail",
+        needs_timezone: bool = False,
     ) -> None:
         self._messages = messages
         self._given_defaults = defaults
@@ -96,6 +101,7 @@ class BatchInput:
         self._salt = salt
         self._settings = settings
         self._invalid = invalid
+        self._needs_timezone = needs_timezone
         self._source: MessageSource | None = None
         self._defaults = Defaults(None)
         self._repeated: set[bytes] = set()
@@ -207,6 +213,7 @@ class BatchInput:
 
     def _build(self, index: int, row: InputRow, completed: CompletedMessage, findings: RowFindings) -> Item | None:
         message = build_message(completed, findings, settings=self._settings)
+        timezone = read_message_timezone(completed, findings, is_needed=self._needs_timezone)
         if findings.own:
             return None
         if completed.missing:
@@ -217,7 +224,7 @@ class BatchInput:
             return self._refused(index, row.number, completed.fields, message)
         if message is None:
             return None
-        return Item(index, row.number, self._identity(message), message, None, message.key)
+        return Item(index, row.number, self._identity(message), message, None, message.key, timezone=timezone)
 
     def _refused(self, index: int, number: int, fields: Mapping[str, Any], refused: RefusedMessage) -> Item:
         message, refusal = None, refused.reason
@@ -295,6 +302,8 @@ def check_literals(messages: object, defaults: object, *, invalid: str = "fail")
         unsure = unknown | (lazy - {name for name, value in own.items() if not is_missing(value)})
         if completed is not None and "message_type" not in unsure:
             build_message(completed, of_row, unsure=unsure)
+        if completed is not None and "timezone" not in unsure:
+            read_message_timezone(completed, of_row, is_needed=False)
         if invalid == "reject":
             of_row.own = []
         findings.add(row.number, of_row)
@@ -315,7 +324,7 @@ def _known_defaults(value: object) -> tuple[Defaults, set[str]]:
     """Return the defaults that are known when a DAG is parsed, and the fields that are not known yet."""
     is_template = isinstance(value, str) and not is_untemplated(value)
     if is_template or not isinstance(value, str | bytes | int | float | list | tuple | Mapping | None):
-        return Defaults({"params": {}}), {*MESSAGE_FIELDS, "params"}
+        return Defaults({"params": {}}), {*MESSAGE_FIELDS, *BATCH_FIELDS}
     data = parse_json_text("defaults", value)
     if not isinstance(data, Mapping):
         return Defaults(data), set()

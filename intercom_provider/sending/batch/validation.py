@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.message import MESSAGE_FIELDS, check_version, parse_message
 from intercom_provider.api.message_problems import squeeze
 from intercom_provider.api.values import is_missing
+from intercom_provider.ledger.repeat_after import read_timezone
+from intercom_provider.sending.batch.defaults import BATCH_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -24,14 +27,18 @@ _MAX_KEPT_CAUSES: Final = 1_000
 _MAX_PLACES: Final = 3
 _MAX_NAMES: Final = 5
 _MAX_NAME_CHARS: Final = 40
-_KNOWN_FIELDS: Final = frozenset({*MESSAGE_FIELDS, "params"})
+_KNOWN_FIELDS: Final = BATCH_FIELDS.union(MESSAGE_FIELDS)
 _RECIPIENT_FIELDS: Final = frozenset({"phone", "email", "user_id", "external_id", "id", "type", "role", "name"})
 _ADDRESSES: Final = _RECIPIENT_FIELDS - {"type", "role", "name"}
 _SPELLINGS: Final = {squeeze(name): name for name in (*_KNOWN_FIELDS, *_RECIPIENT_FIELDS)}
 _NO_SENDER: Final = (
     "is missing: set it in the message or the defaults, or the default sender admin_id in the connection's extra"
 )
+# There are about 600 time zones, and a table may hold as many wrong names as it has rows.
+_MAX_KEPT_ZONES: Final = 1_000
+_MAX_ZONE_CHARS: Final = 100
 _TOO_DEEP: Final = "is nested too deeply"
+_NO_TIMEZONE: Final = "is needed with send_window: set it in the message, in the defaults or as the operator's timezone"
 
 
 @dataclass(slots=True)
@@ -259,6 +266,36 @@ def build_message(
     if settings is not None:
         _check_against(settings, message, findings)
     return message
+
+
+def read_message_timezone(completed: CompletedMessage, findings: RowFindings, *, is_needed: bool) -> str | None:
+    """
+    Read the time zone of the person whom a message is for, and add what is wrong with it to the findings.
+
+    :param completed: The message with all its fields.
+    :param findings: The findings.
+    :param is_needed: Whether there is a window, and no time zone for messages that have none.
+    :return: The name of the zone; None where the message has none.
+    """
+    if "timezone" in completed.unfilled:
+        return None
+    if is_missing(completed.timezone):
+        if is_needed:
+            findings.add("timezone", _NO_TIMEZONE)
+        return None
+    name = str(completed.timezone).strip()
+    if problem := _zone_problem(name[:_MAX_ZONE_CHARS]):
+        findings.add("timezone", problem)
+    return name
+
+
+@lru_cache(maxsize=_MAX_KEPT_ZONES)
+def _zone_problem(name: str) -> str:
+    try:
+        read_timezone(name)
+    except InvalidInputError as error:
+        return error.problems[0].text
+    return ""
 
 
 def _is_of_message_alone(problem: Problem, completed: CompletedMessage) -> bool:

@@ -99,6 +99,7 @@ class SendMessageBatchOperator(BaseOperator):
     :param timezone: The time zone of whole days, an IANA name; None (default) for UTC (templated).
     :param api_version: Replaces the connection's API version (templated).
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
+    :param multiple_outputs: Whether each XCom key is pushed on its own (default True).
     :raises InvalidFieldError: When a field or a message is wrong; nothing was sent.
     :raises DeliveryFailedError: When more than ``max_failed`` failed, for good.
     :raises AirflowException: When more than ``max_failed`` failed, and a retry may send some of them.

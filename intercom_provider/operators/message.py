@@ -92,6 +92,7 @@ class SendMessageOperator(BaseOperator):
     :param timezone: The time zone of the window and of whole days, an IANA name; None (default) for UTC (templated).
     :param api_version: Replaces the connection's API version (templated).
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
+    :param multiple_outputs: Whether each XCom key is pushed on its own (default True).
     :raises InvalidFieldError: When a field is wrong; nothing was sent. Literals are checked when the DAG is parsed.
     :raises IntercomRefusedError: When Intercom or WhatsApp refused the message; not retried.
     :raises MessageUnconfirmedError: When it may have been sent or not; not retried.

@@ -46,6 +46,7 @@ class MessageReplySensor(WaitingSensor["ReplyWait"]):
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
     :param timeout: Seconds until the wait times out (default 86400).
     :param poke_interval: Seconds between two polls (default 60).
+    :param multiple_outputs: Whether each XCom key is pushed on its own (default True).
     :raises AirflowSensorTimeout: When the wait times out; not retried.
     :raises InvalidFieldError: When a field is wrong; no request was made.
     :raises IntercomRefusedError: When Intercom refuses (400, 401, 403); not retried.

@@ -98,6 +98,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
     :param timeout: Seconds until the wait times out (default 86400).
     :param poke_interval: Seconds between two polls (default 60).
+    :param multiple_outputs: Whether each XCom key is pushed on its own (default True).
     :raises DeliveryFailedError: When more failed than ``max_failed`` allows; not retried.
     :raises AirflowSensorTimeout: When the wait times out; not retried.
     :raises InvalidFieldError: When a field is wrong; no request was made.

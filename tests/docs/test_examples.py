@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import html
 import json
 import re
@@ -186,15 +185,11 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_every_page_stands_in_the_index_once() -> None:
     index = ROOT / "docs" / "README.md"
     listed = [link for cell, _ in table(index.read_text(encoding="utf-8"), "page") for link in find_links(cell)]
-    assert sorted(listed) == sorted(page.name for page in PAGES if page.parent == index.parent and page != index)
+    pages = {path.name for path in index.parent.iterdir() if path.suffix in (".md", ".rst")}
+    assert sorted(listed) == sorted(pages - {index.name, "index.rst"})
 
 
-def test_every_dag_to_copy_is_listed_in_its_own_words() -> None:
-    listed = {
-        find_links(cell)[0].removeprefix("../example_dags/"): text
-        for cell, text in table((ROOT / "docs" / "README.md").read_text(encoding="utf-8"), "DAG")
-    }
-    assert listed == {
-        path.name: (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").splitlines()[0].rstrip(".")
-        for path in (ROOT / "example_dags").glob("*.py")
-    }
+def test_every_dag_to_copy_is_listed() -> None:
+    rows = table((ROOT / "docs" / "README.md").read_text(encoding="utf-8"), "DAG")
+    listed = {find_links(cell)[0].removeprefix("../example_dags/") for cell, _ in rows}
+    assert listed == {path.name for path in (ROOT / "example_dags").glob("*.py")}

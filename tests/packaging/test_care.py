@@ -57,11 +57,11 @@ def test_every_target_that_a_workflow_makes_exists(path: Path) -> None:
 def test_the_tests_run_on_the_lowest_and_the_highest_python() -> None:
     lowest, *_, highest = declared_pythons()
     assert metadata()["requires-python"] == f">={lowest}"
-    ci, release = (jobs(PROJECT / ".github" / "workflows" / name) for name in ("ci.yml", "release.yml"))
+    ci, docs, release = (jobs(path) for path in WORKFLOWS)
     assert ci["test"]["strategy"]["matrix"]["python"] == [lowest, highest]
     fixed = {
         step["with"]["python-version"].split()[-1]
-        for job in (ci["airflow"], release["build"])
+        for job in (ci["airflow"], docs["build"], release["build"])
         for step in job["steps"]
         if "setup-python" in step.get("uses", "")
     }
@@ -72,8 +72,9 @@ def test_the_tests_run_on_the_lowest_and_the_highest_python() -> None:
 def test_a_workflow_has_only_the_permissions_it_needs(path: Path) -> None:
     assert read(path)["permissions"] == {"contents": "read"}
     asked = {name: job["permissions"] for name, job in jobs(path).items() if "permissions" in job}
+    needed = {"docs": {"id-token": "write", "pages": "write"}, "release": {"id-token": "write"}}
     # The publishing job proves its identity with a token, so it must not run code of ours.
-    assert asked == ({"publish": {"id-token": "write"}} if path.stem == "release" else {})
+    assert asked == ({"publish": needed[path.stem]} if path.stem in needed else {})
     assert all("run" not in step for step in jobs(path).get("publish", {}).get("steps", ()))
 
 

@@ -184,9 +184,9 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_every_page_stands_in_the_index_once() -> None:
     index = ROOT / "docs" / "README.md"
-    listed = [link for cell, _ in table(index.read_text(encoding="utf-8"), "page") for link in find_links(cell)]
+    entries = re.findall(r"^- \[.+?\]\(([^)]+)\)", index.read_text(encoding="utf-8"), re.MULTILINE)
     pages = {path.name for path in index.parent.iterdir() if path.suffix in (".md", ".rst")}
-    assert sorted(listed) == sorted(pages - {index.name, "index.rst"})
+    assert sorted(entries) == sorted(pages - {index.name, "index.rst"})
 
 
 def test_every_dag_to_copy_is_listed() -> None:

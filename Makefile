@@ -87,7 +87,7 @@ BROWSER := .venv-browser/bin/python
 	$(call environment,.venv-browser,requirements-browser.lock)
 
 # The browser is Debian's Chromium; where this machine lacks it, it is fetched and not installed.
-test-browser: .venv-browser/.installed ## Airflow's own pages in a browser: the connection's form and test, tasks (two minutes)
+test-browser: .venv-browser/.installed ## Airflow's own pages in a browser: the connection's form and test, tasks, the page (four minutes)
 	@$(BROWSER) -m pytest tests/browser $(ARGS)
 
 pictures: .venv-browser/.installed ## The same, and take the documentation's pictures anew
@@ -138,7 +138,7 @@ lock: setup ## Pin the newest versions that fit
 	@.venv/bin/uv pip compile pyproject.toml --group airflow-3.1 --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-3.1.lock
 	@.venv/bin/uv pip compile pyproject.toml --group airflow-3.2 --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-3.2.lock
 	@.venv/bin/uv pip compile pyproject.toml --group distributed --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-distributed.lock
-	@.venv/bin/uv pip compile pyproject.toml --group browser --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-browser.lock
+	@.venv/bin/uv pip compile pyproject.toml --group browser --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package playwright --no-emit-package pyee --upgrade --quiet --output-file requirements-browser.lock
 	@.venv/bin/uv pip compile pyproject.toml --group clients --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-clients.lock
 	@.venv/bin/uv pip compile pyproject.toml --group bench --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-bench.lock
 	@.venv/bin/uv pip compile pyproject.toml --group docs --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-docs.lock

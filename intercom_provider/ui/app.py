@@ -18,6 +18,8 @@ FILES: Final = {
     "page.js": ("page.js", "text/javascript; charset=utf-8"),
     "airflow.js": ("airflow.js", "text/javascript; charset=utf-8"),
     "drawing.js": ("drawing.js", "text/javascript; charset=utf-8"),
+    "list.js": ("list.js", "text/javascript; charset=utf-8"),
+    "task.js": ("task.js", "text/javascript; charset=utf-8"),
 }
 """The name and the type of each file, by its path below the prefix. No path of a request ever names a file itself."""
 

@@ -60,7 +60,7 @@ class Browser:
     def open(self, path: str) -> None:
         """Open one of Airflow's pages, or that of a whole URL, in a view of the default size."""
         self.resize(HEIGHT)
-        self._driver.get(path if "://" in path else f"{self._url}{path}")
+        self._driver.get(path if path.startswith("http") else f"{self._url}{path}")
 
     @property
     def title(self) -> str:
@@ -137,6 +137,10 @@ class Browser:
     def source(self) -> str:
         """The HTML of the page as it is drawn, with the values of its fields."""
         return str(self._driver.page_source)
+
+    def evaluate(self, script: str, *arguments: Any) -> Any:
+        """Run JavaScript in the page, and return what it returns or what its promise becomes."""
+        return self._driver.execute_script(script, *arguments)
 
     def picture(self, name: str, element: Any = None) -> None:
         """Take a picture of an element, or of the visible part of the page."""

@@ -10,7 +10,7 @@ import pytest
 
 from intercom_provider.sandbox import Sandbox
 from tests.browser.chromium import Browser, browser
-from tests.support.airflow_instance import AirflowInstance, end_on_signals
+from tests.support.airflow_instance import AirflowInstance, Task, end_on_signals
 from tests.support.debian import MissingError, Packages
 from tests.support.project import PROJECT
 
@@ -48,6 +48,29 @@ def airflow(sandbox: Sandbox) -> Iterator[AirflowInstance]:
     settings = {"AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
     with AirflowInstance(HOME / "airflow", DAGS, {"intercom_shop": connection}, settings=settings) as instance:
         yield instance
+
+
+@pytest.fixture(scope="session")
+def runs(airflow: AirflowInstance) -> dict[str, Task]:
+    """Run DAGs that end well, that fail, and that wait."""
+    tasks = {
+        "refused": Task(airflow, "order_refunded", "order-1002", "tell_customer"),
+        "campaign": Task(airflow, "autumn_offer", "first-customers", "wait"),
+        "sale": Task(airflow, "summer_sale", "july", "wait"),
+        "deferred": Task(airflow, "appointments", "tomorrow", "wait"),
+        "sent": Task(airflow, "order_shipped", "order-1001", "tell_customer"),
+    }
+    for task in tasks.values():
+        task.start_run()
+    states = {name: task.reach("success", "failed", "deferred", within=180) for name, task in tasks.items()}
+    assert states == {
+        "refused": "failed",
+        "campaign": "success",
+        "sale": "success",
+        "deferred": "deferred",
+        "sent": "success",
+    }
+    return {**tasks, "batch": tasks["campaign"].in_same_run("send"), "offer": tasks["sale"].in_same_run("send")}
 
 
 @pytest.fixture(scope="session")

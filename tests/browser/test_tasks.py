@@ -4,45 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import pytest
-
 from tests.browser.people import BODY, CODE, NAME, PHONE
-from tests.support.airflow_instance import Task
 from tests.support.eventually import until
 
 if TYPE_CHECKING:
     from intercom_provider.sandbox import Sandbox
     from tests.browser.chromium import Browser
-    from tests.support.airflow_instance import AirflowInstance
+    from tests.support.airflow_instance import Task
 
 BUTTON: Final = "//a[.='Open in Intercom']"
-
-
-@pytest.fixture(scope="module")
-def ended(airflow: AirflowInstance) -> dict[str, Task]:
-    """Run all DAGs at the same time."""
-    tasks = {
-        "sent": Task(airflow, "order_shipped", "order-1001", "tell_customer"),
-        "refused": Task(airflow, "order_refunded", "order-1002", "tell_customer"),
-        "waited": Task(airflow, "autumn_offer", "first-customers", "wait"),
-        "waiting": Task(airflow, "appointments", "tomorrow", "wait"),
-    }
-    for task in tasks.values():
-        task.start_run()
-    over = ("success", "failed", "upstream_failed", "deferred")
-    states = {name: task.reach(*over, within=180) for name, task in tasks.items()}
-    assert states == {"sent": "success", "refused": "failed", "waited": "success", "waiting": "deferred"}
-    return {**tasks, "batch": tasks["waited"].in_same_run("send")}
 
 
 def open_task(page: Browser, task: Task, tab: str = "") -> None:
     page.open(f"/dags/{task.dag_id}/runs/{task.run_id}/tasks/{task.task_id}/{tab}")
 
 
-def test_the_button_leads_to_the_conversation(page: Browser, ended: dict[str, Task], sandbox: Sandbox) -> None:
-    open_task(page, ended["sent"], "details")
+def test_the_button_leads_to_the_conversation(page: Browser, runs: dict[str, Task], sandbox: Sandbox) -> None:
+    open_task(page, runs["sent"], "details")
     button = page.see(BUTTON)
-    (message,) = [each for each in sandbox.messages if each.id == ended["sent"].xcom("id")]
+    (message,) = [each for each in sandbox.messages if each.id == runs["sent"].xcom("id")]
     assert message.conversation_id
     assert button.get_attribute("href") == (
         f"https://app.eu.intercom.com/a/inbox/sandbox1/inbox/conversation/{message.conversation_id}"
@@ -52,39 +32,39 @@ def test_the_button_leads_to_the_conversation(page: Browser, ended: dict[str, Ta
     page.picture("task-button")
 
 
-def test_the_log_of_a_message_shows_its_id_and_not_its_body(page: Browser, ended: dict[str, Task]) -> None:
-    open_task(page, ended["sent"])
-    assert BODY not in page.read(f"Message sent: {ended['sent'].xcom('id')}")
+def test_the_log_of_a_message_shows_its_id_and_not_its_body(page: Browser, runs: dict[str, Task]) -> None:
+    open_task(page, runs["sent"])
+    assert BODY not in page.read(f"Message sent: {runs['sent'].xcom('id')}")
 
 
-def test_the_log_of_a_failed_task_shows_the_cause_and_the_remedy(page: Browser, ended: dict[str, Task]) -> None:
-    open_task(page, ended["refused"])
+def test_the_log_of_a_failed_task_shows_the_cause_and_the_remedy(page: Browser, runs: dict[str, Task]) -> None:
+    open_task(page, runs["refused"])
     text = page.read("ContactNotFoundError: Intercom answered 404")
     assert "Check that the recipient is a contact of this workspace with this role" in text
     assert BODY not in text
-    open_task(page, ended["refused"], "details")
+    open_task(page, runs["refused"], "details")
     assert page.see(BUTTON).get_attribute("href") == "https://app.intercom.com/a/inbox"
 
 
-def test_the_pages_of_a_batch_show_no_personal_data(page: Browser, ended: dict[str, Task]) -> None:
+def test_the_pages_of_a_batch_show_no_personal_data(page: Browser, runs: dict[str, Task]) -> None:
     tabs = {"": "20 of 20: 20 sent", "rendered_templates": "20 messages", "xcom": "whatsapp_message_ids"}
     for tab, words in tabs.items():
-        open_task(page, ended["batch"], tab)
+        open_task(page, runs["batch"], tab)
         text = page.read(words)
         assert [private for private in (NAME, PHONE, f"{CODE}-") if private in text] == []
-    open_task(page, ended["batch"])
+    open_task(page, runs["batch"])
     page.resize(480)
     page.read("20 of 20: 20 sent")
     page.picture("batch-log")
 
 
-def test_the_log_of_a_deferred_wait_shows_its_progress(page: Browser, ended: dict[str, Task]) -> None:
+def test_the_log_of_a_deferred_wait_shows_its_progress(page: Browser, runs: dict[str, Task]) -> None:
     # Logged by the worker first, then by the triggerer.
     progress = "5 WhatsApp messages: 4 of 5 settled"
-    until(lambda: shown(page, ended["waiting"]).count(progress) > 1, "the triggerer's poll", within=60, every=3)
+    until(lambda: shown(page, runs["deferred"]).count(progress) > 1, "the triggerer's poll", within=60, every=3)
     page.read("Deferred")
     page.picture("wait-deferred")
-    open_task(page, ended["waiting"], "details")
+    open_task(page, runs["deferred"], "details")
     assert page.see(BUTTON).get_attribute("href") == "https://app.intercom.com/a/inbox"
 
 
@@ -94,6 +74,6 @@ def shown(page: Browser, task: Task) -> str:
     return page.read("trigger", "starting")
 
 
-def test_the_log_of_a_wait_shows_the_counts(page: Browser, ended: dict[str, Task]) -> None:
-    open_task(page, ended["waited"])
+def test_the_log_of_a_wait_shows_the_counts(page: Browser, runs: dict[str, Task]) -> None:
+    open_task(page, runs["campaign"])
     page.read("20 WhatsApp messages: 20 of 20 settled")

@@ -78,7 +78,7 @@ class AirflowInstance:
         shutil.rmtree(self._home, ignore_errors=True)
         self.logs.mkdir(parents=True)
         try:
-            migrate = self._launch("db-migrate", "db", "migrate")
+            migrate = self.launch("db-migrate", "airflow", "db", "migrate")
             assert migrate.wait(timeout=300) == 0, "Airflow could not create its database"
             for name in self._commands:
                 self.start(name)
@@ -104,7 +104,7 @@ class AirflowInstance:
 
     def start(self, name: str) -> None:
         """Start one of the processes."""
-        self._launch(name, *self._commands[name])
+        self.launch(name, "airflow", *self._commands[name])
 
     def is_started(self, name: str) -> bool:
         """Check whether one of the processes was started, and not killed since."""
@@ -162,9 +162,14 @@ class AirflowInstance:
         else:
             self.call("POST", "/variables", {"key": key, "value": value})
 
+    @property
+    def database(self) -> Path:
+        """The file of Airflow's SQLite database, which it has unless `settings` name another one."""
+        return self._home / "airflow.db"
+
     def select(self, query: str) -> list[tuple[Any, ...]]:
-        """Query Airflow's SQLite database, which it has unless `settings` name another one."""
-        with closing(sqlite3.connect(f"file:{self._home / 'airflow.db'}?mode=ro", uri=True)) as database:
+        """Query Airflow's SQLite database."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
             return database.execute(query).fetchall()
 
     def _is_ready(self) -> bool:
@@ -178,11 +183,14 @@ class AirflowInstance:
         parts = ("scheduler", "triggerer", "dag_processor")
         return bool(dags) and all(health[part]["status"] == "healthy" for part in parts)
 
-    def _launch(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def launch(
+        self, name: str, module: str, *arguments: str, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.Popen[bytes]:
+        """Start one more process, which runs a module with Airflow's environment and settings of its own."""
         with self.logs.joinpath(f"{name}.log").open("ab") as log:
             self._processes[name] = process = subprocess.Popen(  # noqa: S603 - our own commands
-                [sys.executable, "-m", "airflow", *arguments],
-                env=self._env,
+                [sys.executable, "-m", module, *arguments],
+                env={**self._env, **settings},
                 cwd=PROJECT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -4,12 +4,13 @@
 const ROOT = new URL("../", import.meta.url);
 const OPERATORS = ["SendMessageBatchOperator", "SendMessageOperator", "MessageStatusSensor", "MessageReplySensor"];
 const PROBLEMS = {
-  401: "Your session has ended. Sign in to Airflow again, then reload this page.",
+  401: "You are not signed in to Airflow, or your session has ended.",
   403: "Your role may not read this. Ask an administrator of Airflow for access to task instances and XComs.",
   404: "Airflow does not know this task instance. It may have been deleted.",
 };
 
 export const PAGE_SIZE = 25;
+export const MAX_PAGE_SIZE = 100;
 
 async function read(path) {
   let reply;
@@ -38,9 +39,9 @@ function ofIntercom(parameters) {
   return query;
 }
 
-// One page of senders and waits over all DAGs, newest first.
-export function newest(offset) {
-  const query = ofIntercom({ limit: PAGE_SIZE, offset, order_by: "-run_after" });
+// Senders and waits over all DAGs, newest first.
+export function newest(offset, limit) {
+  const query = ofIntercom({ limit, offset, order_by: "-run_after" });
   return read(`dags/~/dagRuns/~/taskInstances?${query}`);
 }
 
@@ -69,14 +70,28 @@ export async function xcom(row, key) {
 export const isLive = (row) =>
   ["running", "deferred", "up_for_reschedule", "up_for_retry", "queued", "scheduled", "restarting"].includes(row.state);
 
-// The counts: what the task has pushed at its end, else its progress.
+// Where a task keeps its counts in each state. A request for what cannot be there yet would be one for nothing.
+const COUNTS = {
+  running: "progress",
+  deferred: "progress",
+  up_for_reschedule: "progress",
+  up_for_retry: "return_value",
+  success: "return_value",
+  failed: "return_value",
+};
+
+// The counts of a task, with one request at most; null when it has none.
 export async function counts(row) {
-  const keys = isLive(row) ? ["progress", "return_value"] : ["return_value"];
-  for (const key of keys) {
-    const value = await xcom(row, key);
-    if (value !== null && typeof value === "object" && !Array.isArray(value)) return value;
-  }
-  return null;
+  const key = COUNTS[row.state];
+  if (key === undefined || (key === "progress" && row.operator === "SendMessageOperator")) return null;
+  const value = await xcom(row, key);
+  return value !== null && typeof value === "object" && !Array.isArray(value) ? value : null;
+}
+
+// Where the viewer signs in, to come back to where this page is shown.
+export function signInUrl() {
+  const back = encodeURIComponent(window.parent.location.href);
+  return new URL(`api/v2/auth/login?next=${back}`, ROOT).href;
 }
 
 export function taskUrl(row) {

@@ -20,6 +20,7 @@ const KINDS = {
 };
 const number = new Intl.NumberFormat("en");
 const time = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const timeOfDay = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
 export function el(name, { text, ...attributes } = {}, ...children) {
   const element = document.createElement(name);
@@ -27,6 +28,26 @@ export function el(name, { text, ...attributes } = {}, ...children) {
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   element.append(...children);
   return element;
+}
+
+// Give an element these children and keep those of its own that are alike, so that bars move and the focus stays.
+export function update(shown, children) {
+  children.forEach((wanted, index) => {
+    const there = shown.childNodes[index];
+    if (there === undefined) shown.append(wanted);
+    else if (there.isEqualNode(wanted)) return;
+    else if (there.nodeName !== wanted.nodeName || there.nodeType !== Node.ELEMENT_NODE) there.replaceWith(wanted);
+    else {
+      for (const name of there.getAttributeNames()) if (!wanted.hasAttribute(name)) there.removeAttribute(name);
+      for (const name of wanted.getAttributeNames()) {
+        // The policy blocks the attribute, not the property.
+        if (name === "style") there.style.cssText = wanted.style.cssText;
+        else there.setAttribute(name, wanted.getAttribute(name));
+      }
+      update(there, [...wanted.childNodes]);
+    }
+  });
+  while (shown.childNodes.length > children.length) shown.lastChild.remove();
 }
 
 const count = (value) => (Number.isFinite(value) && value > 0 ? value : 0);
@@ -88,6 +109,8 @@ export const when = (row) => {
   return at ? time.format(new Date(at)) : "";
 };
 
+export const clock = (seconds) => timeOfDay.format(new Date(seconds * 1000));
+
 export function hash(row) {
   return `#/${[row.dag_id, row.dag_run_id, row.task_id, row.map_index].map(encodeURIComponent).join("/")}`;
 }
@@ -120,9 +143,9 @@ export function link(words, url) {
     if (window.parent === window) return;
     event.preventDefault();
     const outside = window.parent.document.createElement("a");
-    outside.href = url;
+    outside.href = drawn.href;
     outside.rel = "noopener";
-    outside.target = new URL(url).origin === window.location.origin ? "_self" : "_blank";
+    outside.target = new URL(drawn.href).origin === window.location.origin ? "_self" : "_blank";
     outside.click();
   });
   return drawn;

@@ -57,3 +57,19 @@ with DAG("autumn_offer", schedule=None, tags=["intercom"], default_args=ARGS):
         },
     )
     MessageStatusSensor(task_id="wait", sent=send.output, poke_interval=1)
+
+with DAG("summer_sale", schedule=None, tags=["intercom"], default_args=ARGS):
+    # Most arrive. Others fail, are not accepted by WhatsApp, are in the list twice or must not be messaged.
+    endings = [*range(30), 99901, 199901, 299901, 99903, 199903, 0, 1, 29]
+    offer = SendMessageBatchOperator(
+        task_id="send",
+        messages=[
+            *({"to": {"phone": f"+4479{number:08}"}, "key": f"customer-{number}"} for number in endings),
+            {"to": {"phone": "07900"}, "key": "customer-30"},
+        ],
+        defaults={"message_type": "whatsapp", "template": "summer_sale"},
+        suppress=["customer-29"],
+        invalid="reject",
+        max_failed=None,
+    )
+    MessageStatusSensor(task_id="wait", sent=offer.output, poke_interval=1, max_failed=None)

@@ -18,10 +18,8 @@ from intercom_provider.sending.options import SendOptions
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
     from typing import TextIO
 
-    from intercom_provider.api.settings import Settings
     from intercom_provider.ledger.sql import SqlLedger
     from intercom_provider.sending.batch.input import Item
 
@@ -39,28 +37,31 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     ledger = _open_campaign(options)
     salt = "" if ledger is None else ledger.salt
     defaults = read_defaults(options.defaults)
+    suppression = Suppression(options.suppress)
+    screening = Screening(SendOptions(campaign=options.campaign), ledger)
+    preview = Preview()
+    wanted: list[tuple[Item, str | None]] = []
     with BatchInput(
         options.messages, defaults, duplicates="skip", salt=salt, settings=settings, invalid="reject"
     ) as batch:
-        batch.check()
-        preview = Preview(batch.numbered_by)
-        suppression = Suppression(options.suppress)
-        screening = Screening(SendOptions(campaign=options.campaign), ledger)
-        for item in screening.looked_up(batch):
-            _add(preview, item, _judge(item, screening, suppression), options, settings)
-    if options.line is not None and not preview.shown:
+        for item in screening.looked_up(batch.preview()):
+            name, reason = _judge(item, screening, suppression)
+            preview.add(item.number, name, reason)
+            if item.number == options.line or (
+                options.line is None and name == "to_send" and len(wanted) < options.sample
+            ):
+                wanted.append((item, reason))
+        preview.numbered_by = batch.numbered_by
+    if options.line is not None and not wanted:
         raise InvalidInputError.of("--line", f"the input has no {preview.numbered_by} {options.line}")
-    if options.output == "json":
-        out.write(json.dumps(preview.values(), ensure_ascii=False) + "\n")
-    elif options.output == "html":
-        from intercom_provider.cli.preview_page import as_page  # noqa: PLC0415 - only where it is wanted
-
-        out.write(as_page(preview))
-    else:
-        out.writelines(f"{line}\n" for line in _as_text(preview))
-    if preview.invalid:
-        sys.stderr.write(f"{len(preview.invalid):,} rows are invalid\n")
-    return 1 if preview.invalid else 0
+    for item, reason in wanted:
+        wire = None if item.message is None else item.message.wire(settings.admin_id)
+        preview.shown.append(Shown(item.number, wire, reason))
+    _write(preview, options.output, out)
+    if invalid := preview.counts["invalid"]:
+        # The standard output may be a file.
+        sys.stderr.write(f"{invalid:,} of {preview.counts['total']:,} rows are invalid\n")
+    return 1 if invalid else 0
 
 
 def _open_campaign(options: argparse.Namespace) -> SqlLedger | None:
@@ -93,30 +94,12 @@ def _judge(item: Item, screening: Screening, suppression: Suppression) -> tuple[
     return ("to_send", None) if reason is None else ("suppressed", reason)
 
 
-def _add(
-    preview: Preview, item: Item, judged: tuple[str, str | None], options: argparse.Namespace, settings: Settings
-) -> None:
-    name, reason = judged
-    preview.counts["total"] += 1
-    preview.counts[name] += 1
-    if name == "invalid":
-        preview.invalid.append(Shown(item.number, None, reason))
-    is_wanted = item.number == options.line
-    if options.line is None:
-        is_wanted = name == "to_send" and len(preview.shown) < options.sample
-    if is_wanted:
-        wire = None if item.message is None else item.message.wire(settings.admin_id)
-        preview.shown.append(Shown(item.number, wire, reason))
-
-
-def _as_text(preview: Preview) -> Iterator[str]:
-    for name, count in preview.counts.items():
-        yield f"{name.replace('_', ' '):<14}{count:>10,}"
-    yield f"It would take about {preview.seconds:,.0f} s at the rate limit of one app."
-    for each in preview.invalid:
-        yield f"{preview.numbered_by} {each.number}: {each.reason}"
-    for each in preview.shown:
-        yield ""
-        yield f"{preview.numbered_by} {each.number}{f': {each.reason}' if each.reason else ''}"
-        if each.wire is not None:
-            yield json.dumps(each.wire, ensure_ascii=False, indent=2)
+def _write(preview: Preview, output: str, out: TextIO) -> None:
+    if output == "json":
+        out.write(json.dumps(preview.values(), ensure_ascii=False) + "\n")
+        return
+    if output == "html":
+        from intercom_provider.cli.preview_page import as_lines  # noqa: PLC0415 - only where it is wanted
+    else:
+        from intercom_provider.cli.preview_text import as_lines  # noqa: PLC0415 - as above
+    out.writelines(f"{line}\n" for line in as_lines(preview))

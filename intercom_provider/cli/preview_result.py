@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from intercom_provider.sending.options import SendOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _COUNTS: Final = ("total", "to_send", "already_sent", "claimed", "suppressed", "duplicates", "invalid")
 # What Intercom allows an app, and a batch's share of it by default.
 _CALLS_PER_SECOND: Final = 10_000 / 60
+_SAID_IN_SECONDS: Final = 120
 
 
 class Shown(NamedTuple):
@@ -26,36 +31,78 @@ class Shown(NamedTuple):
 
 
 class Preview:
-    """
-    What became of each message of a batch.
+    """What would become of each message of a batch."""
 
-    :param numbered_by: The meaning of the numbers: ``line`` or ``index``.
-    """
+    def __init__(self) -> None:
+        self.numbered_by = "line"
+        """The meaning of the numbers: ``line`` or ``index``."""
 
-    def __init__(self, numbered_by: str) -> None:
-        self.numbered_by = numbered_by
-        self.counts = dict.fromkeys(
-            ("total", "to_send", "already_sent", "claimed", "suppressed", "duplicates", "invalid"), 0
-        )
-        self.invalid: list[Shown] = []
+        self.counts = dict.fromkeys(_COUNTS, 0)
         self.shown: list[Shown] = []
+        # A text for each row would be most of the memory, where all of them are invalid.
+        self._invalid: dict[str, list[int]] = {}
+
+    def add(self, number: int, name: str, reason: str | None) -> None:
+        """
+        Count a message.
+
+        :param number: Its line or index.
+        :param name: The count to which it belongs.
+        :param reason: Why it would not be sent; else None.
+        """
+        self.counts["total"] += 1
+        self.counts[name] += 1
+        if name == "invalid":
+            self._invalid.setdefault(reason or "", []).append(number)
 
     @property
     def seconds(self) -> float:
         """How long the batch would take at the rate limit of one app."""
         return self.counts["to_send"] / (_CALLS_PER_SECOND * SendOptions().budget)
 
+    @property
+    def duration(self) -> str:
+        """The same as a sentence."""
+        seconds = round(self.seconds)
+        if not seconds:
+            return "It would take less than a second."
+        hours, minutes = divmod(round(seconds / 60), 60)
+        text = f"{hours} h {minutes} min" if hours else f"{minutes} min"
+        if seconds <= _SAID_IN_SECONDS:
+            text = f"{seconds} s"
+        return f"It would take about {text} at the rate limit of one app."
+
+    @property
+    def causes(self) -> list[tuple[str, list[int]]]:
+        """Why rows are invalid, and which ones, the most frequent cause first."""
+        return sorted(self._invalid.items(), key=lambda each: (-len(each[1]), each[1]))
+
     def values(self) -> dict[str, Any]:
         """
         Return the preview as JSON has it.
 
-        :return: The counts, the seconds, every invalid row, and the messages.
+        :return: The counts, the seconds, the causes, every invalid row, and the messages.
         """
+        by = self.numbered_by
+        rows = sorted((number, reason) for reason, numbers in self._invalid.items() for number in numbers)
         return {
             **self.counts,
             "seconds": round(self.seconds, 1),
-            "invalid_rows": [{self.numbered_by: each.number, "reason": each.reason} for each in self.invalid],
-            "messages": [
-                {self.numbered_by: each.number, "message": each.wire, "reason": each.reason} for each in self.shown
+            "reasons": [
+                {"reason": reason, "count": len(numbers), "first": numbers[:3]} for reason, numbers in self.causes
             ],
+            "invalid_rows": [{by: number, "reason": reason} for number, reason in rows],
+            "messages": [{by: each.number, "message": each.wire, "reason": each.reason} for each in self.shown],
         }
+
+
+def write_numbers(numbers: Sequence[int]) -> str:
+    """
+    Write numbers in a short form.
+
+    :param numbers: The numbers, in their order.
+    :return: The numbers, three or more in a row as the first and the last one.
+    """
+    breaks = [0, *(at for at, (one, other) in enumerate(pairwise(numbers), 1) if other != one + 1), len(numbers)]
+    runs = [numbers[start:end] for start, end in pairwise(breaks)]
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)  # noqa: PLR2004 - two are as short

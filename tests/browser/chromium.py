@@ -60,7 +60,7 @@ class Browser:
     def open(self, path: str) -> None:
         """Open one of Airflow's pages, or that of a whole URL, in a view of the default size."""
         self.resize(HEIGHT)
-        self._driver.get(path if path.startswith("http") else f"{self._url}{path}")
+        self._driver.get(path if "://" in path else f"{self._url}{path}")
 
     @property
     def title(self) -> str:

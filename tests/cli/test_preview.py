@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ def test_the_whole_input_is_counted_and_every_invalid_row_is_listed(
     assert [told[name] for name in names[1:]] == [2, 0, 0, 1, 1, 3]
     assert [row["line"] for row in told["invalid_rows"]] == [4, 5, 6]
     assert all(row["reason"] for row in told["invalid_rows"])
+    assert {(reason["count"], *reason["first"]) for reason in told["reasons"]} == {(1, 4), (1, 5), (1, 6)}
     shown = told["messages"][0]
     assert (shown["line"], shown["message"]["body"]) == (1, "<p>Hello Ada</p>")
     assert len(sandbox.requests) == before
@@ -64,12 +66,45 @@ def test_a_line_is_shown_as_it_goes_out(run: Run, sandbox: Sandbox, files: tuple
     assert ended.code == 1
     assert "line 2" in ended.out
     assert "line 1" not in ended.out
-    assert "line 4: " in ended.out
+    assert re.search(r"params\.first_name is missing\W.*line 4\b", ended.out, re.DOTALL)
+    assert ended.err == "3 of 7 rows are invalid\n"
     assert not sandbox.messages
     if output == "html":
         # The body stands in a frame without scripts, and is escaped twice: as an attribute, and as the param's value.
         assert 'sandbox=""' in ended.out
         assert "<script" not in ended.out
+
+
+def test_equal_reasons_are_told_once_with_every_row(run: Run, sandbox: Sandbox) -> None:
+    right = {"to": {"type": "user", "user_id": "a"}, "body": "Hi"}
+    rows = [{**right, "to": {"phone": "+44"}}, {**right, "key": "b"}, *({**right, "colour": n} for n in range(4))]
+    rows += [right, {**right, "colour": 4}, {**right, "colour": 5}]
+    options = ("--defaults", json.dumps(DEFAULTS), "--sample", "0")
+    ended = run("preview", json.dumps(rows), *options)
+    assert "(6 times)\n  index 2 to 5, 7, 8\n" in ended.out
+    assert ended.out.index("(6 times)") < ended.out.index("  index 0\n")
+    assert ended.err == "7 of 9 rows are invalid\n"
+    told = json.loads(run("preview", json.dumps(rows), *options, "--output", "json").out)
+    assert [row["index"] for row in told["invalid_rows"]] == [0, 2, 3, 4, 5, 7, 8]
+    assert told["reasons"][0]["first"] == [2, 3, 4]
+    assert not sandbox.messages
+
+
+def test_a_list_of_which_every_row_is_wrong_is_shown_in_full(run: Run, sandbox: Sandbox) -> None:
+    rows = [{"phone": f"+4479001234{n:02}", "first_name": "Ada"} for n in range(50)]
+    ended = run("preview", json.dumps(rows), "--defaults", json.dumps(DEFAULTS))
+    assert ended.code == 1
+    assert ended.out.count("is a flat row: put phone into to") == 1
+    assert "(50 times)\n  index 0 to 49\n" in ended.out
+    assert ended.err == "50 of 50 rows are invalid\n"
+    assert not sandbox.messages
+
+
+def test_what_is_wrong_for_all_messages_is_an_error(run: Run, sandbox: Sandbox, files: tuple[str, str]) -> None:
+    ended = run("preview", files[0], "--defaults", json.dumps({**DEFAULTS, "template": "colourful"}))
+    assert (ended.code, ended.out) == (1, "")
+    assert "defaults.template" in ended.err
+    assert not sandbox.messages
 
 
 def test_a_line_that_would_not_be_sent_says_why(run: Run, sandbox: Sandbox, files: tuple[str, str]) -> None:

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from intercom_provider.api.cells import write_id
-from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.api.json_text import parse_json_text
 from intercom_provider.api.message import MESSAGE_FIELDS, parse_message
 from intercom_provider.api.values import is_missing
@@ -40,6 +40,7 @@ MAX_SENDERS_LOOKED_UP: Final = 5
 _MAX_LITERALS: Final = 100
 _MAX_NAMED: Final = 10
 _WITH_REJECT: Final = 'With invalid="reject" they would be rejected, each with its reason, and the others sent'
+_WITH_REJECT_NONE: Final = 'With invalid="reject" all of them would be rejected, so mend them where they come from'
 
 log = logging.getLogger(__name__)
 
@@ -132,9 +133,38 @@ class BatchInput:
         :raises InvalidInputError: With ten causes, how often each of them came up and where first, and how many rows
             are wrong.
         """
+        count = sum(1 for _ in self._check_rows())
+        rejected, self._rejected = self._rejected, None
+        if rejected is not None and rejected.bad_rows and self._invalid == "reject":
+            log.warning("%d of %d messages are wrong and will be rejected:", rejected.bad_rows, count)
+            for cause in rejected.describe():
+                log.warning("  %s", cause)
+        self._log_unused_params()
+        return count
+
+    def preview(self) -> Iterator[Item]:
+        """
+        Read and check every message as a batch that skips duplicates does, and yield each of them at once.
+
+        Building each message only once takes half the time. So the input may turn out to be wrong as a whole at the
+        end, and nothing must be sent meanwhile.
+
+        :return: The messages.
+        :raises InvalidInputError: As :meth:`check`, at the end.
+        """
+        first: dict[bytes, int] = {}
+        for item in self._check_rows():
+            if item is None:
+                continue
+            index = item.index if item.refusal is not None else first.setdefault(bytes.fromhex(item.digest), item.index)
+            yield item if index == item.index else replace(item, duplicate_of=index)
+        self._log_unused_params()
+
+    def _check_rows(self) -> Iterator[Item | None]:
         self._defaults = Defaults(self._given_defaults)
         self._source = source = open_source(self._messages)
-        findings, self._rejected = Findings(source), Findings(source)
+        findings = Findings(source)
+        self._rejected = rejected = Findings(source)
         seen: set[bytes] = set()
         count = 0
         for index, row in enumerate(source):
@@ -146,20 +176,20 @@ class BatchInput:
             if item is not None and self._may_repeat_another(item):
                 digest = bytes.fromhex(item.digest)
                 (self._repeated if digest in seen else seen).add(digest)
+            yield item
         del seen
-        bad = findings.bad_rows
-        rejected, self._rejected = self._rejected, None
+        hint = ""
+        if findings.bad_rows:
+            findings.include(rejected)
+            bad = findings.bad_rows
+            if bad < count:
+                hint = f"{bad:,} of {count:,} are wrong, and nothing was sent. {_WITH_REJECT}"
+            elif count > 1:
+                hint = f"all {count:,} are wrong, and nothing was sent. {_WITH_REJECT_NONE}"
         if self._duplicates == "fail" and self._repeated:
             self._add_repeated(source, findings)
-        may_reject = f"{bad:,} of {count:,} are wrong, and nothing was sent. {_WITH_REJECT}"
-        findings.raise_any(may_reject if 0 < bad < count else "")
-        if rejected.bad_rows:
-            log.warning("%d of %d messages are wrong and will be rejected:", rejected.bad_rows, count)
-            for cause in rejected.describe():
-                log.warning("  %s", cause)
-        self._log_unused_params()
+        findings.raise_any(hint)
         self._checked = True
-        return count
 
     def _log_unused_params(self) -> None:
         if unused := self._defaults.unused_params:
@@ -205,9 +235,9 @@ class BatchInput:
         if of_row.own and self._invalid == "reject":
             fields = (row.fields or {}) if completed is None else completed.fields
             item = self._refused(index, row.number, fields, RefusedMessage(of_row.reason, of_row.fields))
-            if self._rejected is not None:
-                self._rejected.add(row.number, RowFindings(of_row.own))
             of_row.own = []
+        if self._rejected is not None and item is not None and item.refusal is not None:
+            self._rejected.add(row.number, RowFindings([Problem("", item.refusal)]))
         findings.add(row.number, of_row)
         return item
 

@@ -126,6 +126,16 @@ class Findings:
         for problem, of_some in row.shared:
             self._shared.setdefault((problem.field, problem.text), number if of_some else None)
 
+    def include(self, other: Findings) -> None:
+        """
+        Add what is wrong with other rows of the same source.
+
+        :param other: The findings about rows of which these have none.
+        """
+        self.bad_rows += other.bad_rows
+        self._more += other._more
+        self._causes |= other._causes
+
     def describe(self) -> list[str]:
         """
         Describe what is wrong with the rows.

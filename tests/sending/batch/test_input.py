@@ -275,6 +275,32 @@ def test_ten_causes_are_named_and_the_others_counted() -> None:
     assert last.text.startswith("1,200 of 1,201 are wrong, and nothing was sent")
 
 
+def test_the_number_of_wrong_rows_includes_those_that_lack_a_param() -> None:
+    rows = [in_app(), in_app(colour="red"), in_app(body="Hi ${name}", params={"x": "y"}), in_app(to={"email": "a"})]
+    with given(rows) as batch, pytest.raises(InvalidInputError) as caught:
+        batch.check()
+    assert "messages[2]: params.name is missing" in map(str, caught.value.problems)
+    assert caught.value.problems[-1].text.startswith("3 of 4 are wrong, and nothing was sent")
+
+
+def test_where_every_row_is_wrong_rejecting_them_is_no_way_on() -> None:
+    with given([in_app(colour="red") for _ in range(1_200)]) as batch, pytest.raises(InvalidInputError) as caught:
+        batch.check()
+    cause, hint = caught.value.problems
+    assert cause.text.endswith("(1,200 times: index 0, 1, 2, ...)")
+    assert hint.text.startswith('all 1,200 are wrong, and nothing was sent. With invalid="reject" all of them')
+
+
+@pytest.mark.parametrize("invalid", ["fail", "reject"])
+def test_a_preview_is_what_the_batch_would_send(invalid: str) -> None:
+    rows = [in_app(), in_app(to=BOB), in_app(), in_app(body="${name}", params={"x": "y"}), in_app(to=BOB), in_app()]
+    rows += [in_app(colour="red")] if invalid == "reject" else []
+    with given(rows, invalid=invalid) as batch:
+        previewed = list(batch.preview())
+    assert previewed == items(rows, invalid=invalid)
+    assert [item.duplicate_of for item in previewed][:6] == [None, None, 0, None, 1, 0]
+
+
 def test_rows_that_are_wrong_may_be_rejected_and_the_others_sent(tmp_path: Path) -> None:
     rows = [*WRONG, in_app(to=BOB), 5, {"PHONE": "x"}]
     for messages in (rows, write(tmp_path / "messages.jsonl", [*rows, "{broken"])):

@@ -164,10 +164,8 @@ def test_every_target_that_a_page_names_exists() -> None:
     assert named <= TARGETS
 
 
-def test_contributing_names_four_commands_and_folders_that_exist() -> None:
+def test_contributing_names_files_and_folders_that_exist() -> None:
     page = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^\$ make ([a-z-]+) ", page, re.MULTILINE)
-    assert len(commands) == 4
     named = re.findall(r"`((?:\w+/)+(?:\w+\.\w+)?)`", page)
     assert named
     for name in named:

@@ -44,6 +44,8 @@ maximum_signature_line_length = 100
 
 html_theme = "furo"
 html_title = f"{project} {release}"
+html_static_path = ["style"]
+html_css_files = ["tables.css"]
 html_show_copyright = False
 html_theme_options = {
     "source_repository": f"{_REPOSITORY}/",

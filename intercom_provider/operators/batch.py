@@ -34,20 +34,21 @@ from intercom_provider.links import DeliveryLink, IntercomLink, inbox_url, show_
 from intercom_provider.operators.hidden_input import hide, is_list, reveal
 from intercom_provider.sending.held_timeout import HeldTimeout
 from intercom_provider.sending.options import SendOptions, find_problems, read_options
-from intercom_provider.sending.task_instance import batch_ledger, begin_in_table, read_attempt
+from intercom_provider.sending.task_instance import begin_in_store, begin_in_table, defer_until, read_attempt
+from intercom_provider.sending.window import check_outlives_deferral, read_hours
 from intercom_provider.templates import explain_templates, find_foreign_placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime, time, timedelta
 
     import jinja2
     from airflow.sdk import Context
 
-    from intercom_provider.api.settings import Settings
     from intercom_provider.ledger.ledger import Ledger, OnUnconfirmed, Repeat
     from intercom_provider.results.reader import Owner
-    from intercom_provider.sending.batch.input import BatchInput
+    from intercom_provider.sending.batch.legs import Legs
+    from intercom_provider.sending.batch.summary import BatchSummary
 
 # The fields that hold people, and what their entries are.
 _PEOPLE: Final = {"messages": "messages", "suppress": "keys and recipients"}
@@ -96,7 +97,11 @@ class SendMessageBatchOperator(BaseOperator):
         None (default) for never. Whole days count calendar days (templated).
     :param ledger_conn_id: The connection of the database with the ledger, PostgreSQL or SQLite; None (default) for
         ``[intercom] ledger_conn_id``, else for Airflow's task state store (templated).
-    :param timezone: The time zone of whole days, an IANA name; None (default) for UTC (templated).
+    :param send_window: The local times between which messages go out, such as ``("09:00", "20:00")``, in the
+        ``timezone`` of each message; None (default) for any time. The others wait, and no worker with them. Needs a
+        ledger.
+    :param timezone: The time zone of messages that have none, and of whole days, an IANA name; None (default) for UTC,
+        and for no message without one where there is a window (templated).
     :param api_version: Replaces the connection's API version (templated).
     :param intercom_conn_id: The connection (default ``intercom_default``; templated).
     :param multiple_outputs: Whether each XCom key is pushed on its own (default True).
@@ -147,6 +152,7 @@ class SendMessageBatchOperator(BaseOperator):
         campaign: str | None = None,
         repeat_after: timedelta | str | None = None,
         ledger_conn_id: str | None = None,
+        send_window: Sequence[str | time] | None = None,
         timezone: str | None = None,
         api_version: str | None = None,
         intercom_conn_id: str = "intercom_default",
@@ -172,12 +178,13 @@ class SendMessageBatchOperator(BaseOperator):
         self.campaign = campaign
         self.repeat_after = repeat_after
         self.ledger_conn_id = ledger_conn_id
+        self.send_window = send_window
         self.timezone = timezone
         self.api_version = api_version
         self.intercom_conn_id = intercom_conn_id
         # A template that renders to nothing must not let everybody through.
         self._has_suppress = suppress is not None
-        self._killed = False
+        self._killed = self._is_resumed = False
         self._ledger: Ledger | None = None
         if not is_unmapped(self):
             self._check_literals()
@@ -192,7 +199,8 @@ class SendMessageBatchOperator(BaseOperator):
     ) -> None:
         """Render the fields that the DAG author wrote; lists of people are customers' data, not code."""
         if parent is self:
-            self._ledger = self._begin_try(context)
+            # Before anything else can go wrong in this try.
+            self._ledger = begin_in_store(context, self.log)
             lists = {name for name in _PEOPLE if is_list(getattr(self, name))}
             template_fields = [name for name in template_fields if name not in lists]
         if parent is not self:
@@ -216,22 +224,34 @@ class SendMessageBatchOperator(BaseOperator):
         :return: The batch's XCom, key by key.
         """
         with as_airflow_errors():
-            ledger, self._ledger = self._ledger or self._begin_try(context), None
+            ledger, self._ledger = self._ledger or begin_in_store(context, self.log), None
             return self._send(context, ledger)
+
+    def execute_in_window(self, context: Context, event: object = None) -> dict[str, Any]:  # noqa: ARG002 - Airflow passes it
+        """
+        Go on once a window has opened, where the try was deferred.
+
+        :param context: The task's context.
+        :param event: The trigger's event.
+        :return: The batch's XCom, key by key.
+        """
+        self._is_resumed = True
+        return self.execute(context)
 
     def on_kill(self) -> None:
         """Stop the batch before its next request."""
         self._killed = True
 
     def _send(self, context: Context, ledger: Ledger) -> dict[str, Any]:
-        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
+        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
         from intercom_provider.results.reader import Owner  # noqa: PLC0415
         from intercom_provider.results.writer import ResultsWriter  # noqa: PLC0415
-        from intercom_provider.sending.batch.counts import COUNT_NAMES  # noqa: PLC0415 - not when a DAG is parsed
         from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415
-        from intercom_provider.sending.batch.run import BatchRun  # noqa: PLC0415
+        from intercom_provider.sending.batch.legs import Legs  # noqa: PLC0415
         from intercom_provider.sending.batch.summary import BatchSummary  # noqa: PLC0415
         from intercom_provider.sending.batch.suppression import Suppression  # noqa: PLC0415
+        from intercom_provider.sending.batch.window import read_batch_window  # noqa: PLC0415
+        from intercom_provider.sending.sender import check_senders  # noqa: PLC0415
 
         self._check()
         options = read_options(self)._replace(budget=self.budget, concurrency=self.concurrency)
@@ -247,6 +267,9 @@ class SendMessageBatchOperator(BaseOperator):
 
         if options.ledger_conn_id is not None and not settings.dry_run:
             ledger = begin_in_table(context, options, stopped)
+        window = None if settings.dry_run else read_batch_window(self.send_window, self.timezone)
+        if window is not None:
+            check_outlives_deferral(ledger)
         with (
             self._ask_others(ledger, options, dry_run=settings.dry_run),
             BatchInput(
@@ -256,6 +279,7 @@ class SendMessageBatchOperator(BaseOperator):
                 invalid=self.invalid,
                 salt=ledger.salt,
                 settings=settings,
+                needs_timezone=not is_missing(self.send_window) and is_missing(self.timezone),
             ) as batch,
         ):
             total = batch.check()
@@ -266,57 +290,58 @@ class SendMessageBatchOperator(BaseOperator):
             if settings.dry_run:
                 self.log.warning("The connection has dry_run set: everything is checked, nothing is sent")
             elif total:
-                self._check_senders(batch, settings)
-            results.open()
-            if total and strip_invisible(self.unsubscribed) == "skip":
-                suppression.look_up_contacts(
-                    batch, settings=settings, options=options, ledger=ledger, stopped=lambda: self._killed
-                )
-            run = BatchRun(
+                check_senders(settings, batch.senders, stopped)
+            legs = Legs(
+                context,
                 batch,
                 total,
+                is_resumed=self._is_resumed,
+                results=results,
                 settings=settings,
                 options=options,
                 ledger=ledger,
-                results=results,
                 stopped=stopped,
                 reason_to_suppress=suppression.reason,
+                window=window,
             )
+            if total and strip_invisible(self.unsubscribed) == "skip":
+                suppression.look_up_contacts(
+                    legs.rest, settings=settings, options=options, ledger=ledger, stopped=lambda: self._killed
+                )
             summary = BatchSummary(
-                run.counts,
+                legs.record.counts,
                 results,
                 max_failed=parse_limit("max_failed", self.max_failed),
                 on_unconfirmed=options.on_unconfirmed,
                 numbered_by=batch.numbered_by,
             )
-            try:
-                with held_timeout:
-                    run.run()
-                summary.raise_failure(run.fatal)
-            except BaseException as error:
-                # A try that Airflow took for dead, but that lives, must not overwrite the XCom of the next one.
-                if ledger.is_current():
-                    summary.log_failure(error)
-                    push_before_raising(self, context, summary.values())
-                raise
-            values = summary.values()
-            add_to_outlet_events(self, context, {name: values[name] for name in ("total", *COUNT_NAMES)})
-            return values
+            return self._run_legs(context, legs, summary, ledger, held_timeout)
 
-    def _check_senders(self, batch: BatchInput, settings: Settings) -> None:
-        from intercom_provider.api.client import IntercomClient  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.metrics import report_requests  # noqa: PLC0415
-        from intercom_provider.sending.sender import check_senders  # noqa: PLC0415
+    def _run_legs(
+        self, context: Context, legs: Legs, summary: BatchSummary, ledger: Ledger, held_timeout: HeldTimeout
+    ) -> dict[str, Any]:
+        """Send what may go out; defer while the rest waits for a window, and judge the batch at its end."""
+        from intercom_provider.sending.batch.counts import COUNT_NAMES  # noqa: PLC0415
 
-        default = None if settings.admin_id is None else str(settings.admin_id)
-        with IntercomClient(settings, stopped=lambda: self._killed, on_close=report_requests) as client:
-            check_senders(client, batch.senders, default)
-
-    def _begin_try(self, context: Context) -> Ledger:
-        """Open the ledger and record that this try has begun, before anything else can go wrong in it."""
-        ledger = batch_ledger(context, self.log)
-        ledger.begin_try()
-        return ledger
+        try:
+            with held_timeout:
+                opens_at = legs.run()
+            if opens_at is None:
+                summary.raise_failure(legs.fatal)
+        except BaseException as error:
+            legs.end()
+            # A try that Airflow took for dead, but that lives, must not overwrite the XCom of the next one.
+            if ledger.is_current():
+                summary.log_failure(error)
+                push_before_raising(self, context, summary.values())
+            raise
+        values = summary.values()
+        if opens_at is not None:
+            legs.suspend(opens_at)
+            push_before_raising(self, context, values)
+            defer_until(self, opens_at)
+        add_to_outlet_events(self, context, {name: values[name] for name in ("total", *COUNT_NAMES)})
+        return values
 
     @contextmanager
     def _ask_others(self, ledger: Ledger, options: SendOptions, *, dry_run: bool) -> Iterator[None]:
@@ -362,6 +387,7 @@ class SendMessageBatchOperator(BaseOperator):
             lambda: check_concurrency(self.concurrency),
             lambda: parse_limit("max_failed", self.max_failed),
             lambda: check_max_messages(self.max_messages),
+            lambda: read_hours(self.send_window),
         ]
         if "api_version" not in lazy and not is_missing(self.api_version):
             checks.append(lambda: parse_api_version(self.api_version))

@@ -17,7 +17,8 @@ from intercom_provider.fields import is_untemplated, replace_undefined
 from intercom_provider.links import DeliveryLink, IntercomLink, conversation_url, inbox_url, show_link
 from intercom_provider.operators.batch import SendMessageBatchOperator
 from intercom_provider.sending.options import OnRejected, find_problems, read_options
-from intercom_provider.sending.task_instance import begin_in_table, message_ledger
+from intercom_provider.sending.task_instance import begin_in_table, defer_until, message_ledger
+from intercom_provider.sending.window import WindowClosedError, check_outlives_deferral, read_window, sleep_until
 from intercom_provider.templates import explain_native_numbers, explain_templates, find_foreign_placeholders
 
 if TYPE_CHECKING:
@@ -263,22 +264,17 @@ class SendMessageOperator(BaseOperator):
         return ledger
 
     def _send_in_window(self, context: Context, ledger: Ledger) -> SendResult:
-        from intercom_provider.sending.window import WindowClosedError, sleep_until  # noqa: PLC0415 - not when a DAG is parsed
-
         while True:
             try:
                 return self._send(context, ledger)
             except WindowClosedError as closed:
                 self.log.info("The message is not sent yet: %s", closed)
                 if not sleep_until(closed.opens_at, lambda: self._killed):
-                    from airflow.providers.standard.triggers.temporal import DateTimeTrigger  # noqa: PLC0415
-
-                    self.defer(trigger=DateTimeTrigger(moment=closed.opens_at), method_name="execute_in_window")
+                    defer_until(self, closed.opens_at)
 
     def _send(self, context: Context, ledger: Ledger) -> SendResult:
         from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
         from intercom_provider.sending.single import SingleSend  # noqa: PLC0415
-        from intercom_provider.sending.window import check_outlives_deferral, read_window  # noqa: PLC0415
 
         options = read_options(self, _CHOICES)._replace(
             on_rejected=self.on_rejected, send_window=read_window(self.send_window, self.timezone)
@@ -333,8 +329,6 @@ class SendMessageOperator(BaseOperator):
         except InvalidInputError as error:
             problems += [problem for problem in error.problems if problem.field.partition(".")[0] not in unrendered]
         if not is_missing(self.send_window) and "timezone" not in unrendered:
-            from intercom_provider.sending.window import read_window  # noqa: PLC0415 - only where there is one
-
             try:
                 read_window(self.send_window, self.timezone)
             except InvalidInputError as error:

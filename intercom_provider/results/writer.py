@@ -24,7 +24,7 @@ from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.results.reader import last_try
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from airflow.sdk import ObjectStoragePath
 
@@ -71,6 +71,7 @@ class ResultsWriter:
         self.failed = False
         """Whether a file could not be written."""
 
+        self._is_suspended = False
         self._owner = owner
         self._part_lines = part_lines
         self._lines: list[str] = []
@@ -102,9 +103,40 @@ class ResultsWriter:
             while not _create(folder / f"try-{self.try_number}.begin.json", self._claim()):
                 self.try_number += 1
         except Exception as error:  # noqa: BLE001 - storage libraries fail in many ways
-            raise InvalidInputError.of(
-                "results_path", f"{self.folder} cannot be used ({type(error).__name__}: {error})"
-            ) from None
+            raise self._unusable(error) from None
+
+    def resume(self, suspended: Mapping[str, Any]) -> None:
+        """
+        Go on with the parts of a try that was deferred.
+
+        :param suspended: What :meth:`suspend` has returned.
+        :raises InvalidInputError: When the folder cannot be used any more.
+        """
+        if self.folder is None:
+            return
+        try:
+            self._path().exists()
+        except Exception as error:  # noqa: BLE001 - as in open
+            raise self._unusable(error) from None
+        self.try_number = suspended["try"]
+        self.failed = suspended["failed"]
+        self._written_parts, self._written_lines = suspended["parts"], suspended["lines"]
+
+    def suspend(self, stopped: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+        """
+        Write the rest before the task is deferred, and leave the try open.
+
+        :param stopped: Returns True when the task was told to stop.
+        :return: What :meth:`resume` needs to go on, as JSON values.
+        """
+        self._is_suspended = True
+        self.close(stopped)
+        return {
+            "try": self.try_number,
+            "failed": self.failed,
+            "parts": self._written_parts,
+            "lines": self._written_lines,
+        }
 
     def add(self, line: dict[str, Any]) -> None:
         """
@@ -191,7 +223,7 @@ class ResultsWriter:
         self._mark_end()
 
     def _mark_end(self) -> None:
-        if self.failed:
+        if self.failed or self._is_suspended:
             return
         self._writing_since = time.monotonic()
         try:
@@ -205,6 +237,9 @@ class ResultsWriter:
     def _lose(self, lines: int, why: str) -> None:
         self.failed = True
         log.error("%s results could not be written to %s: %s", f"{lines:,}", self.folder, why)
+
+    def _unusable(self, error: Exception) -> InvalidInputError:
+        return InvalidInputError.of("results_path", f"{self.folder} cannot be used ({type(error).__name__}: {error})")
 
     def _claim(self) -> str:
         owner = {} if self._owner is None else self._owner._asdict()

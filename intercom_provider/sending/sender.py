@@ -12,28 +12,36 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api import calls
+from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.errors import IntercomError, InvalidInputError
 from intercom_provider.api.flow import RetryLimits
+from intercom_provider.metrics import report_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from intercom_provider.api.client import IntercomClient
+    from intercom_provider.api.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _LIMITS: Final = RetryLimits(attempts=2, timeout=10.0)
 
 
-def check_senders(client: IntercomClient, senders: Iterable[str], default: str | None) -> None:
+def check_senders(settings: Settings, senders: Iterable[str], stopped: Callable[[], bool]) -> None:
     """
     Check that the senders are admins of the workspace; a warning says when one has no inbox seat.
 
-    :param client: Makes the requests.
+    :param settings: The connection's settings.
     :param senders: The ids of the admins.
-    :param default: The connection's ``admin_id``; None when it has none.
+    :param stopped: Returns True when the task was told to stop.
     :raises InvalidInputError: When Intercom does not know one of them; nothing was sent.
     """
+    default = None if settings.admin_id is None else str(settings.admin_id)
+    with IntercomClient(settings, stopped=stopped, on_close=report_requests) as client:
+        _check_all(client, senders, default)
+
+
+def _check_all(client: IntercomClient, senders: Iterable[str], default: str | None) -> None:
     for sender in senders:
         try:
             admin = client.run(calls.find_admin(sender, _LIMITS))

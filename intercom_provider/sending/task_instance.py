@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from intercom_provider.compat import conf, task_state_store
 from intercom_provider.ledger.ledger import Attempt
@@ -10,8 +10,9 @@ from intercom_provider.ledger.stateless import StatelessLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperator, Context
 
     from intercom_provider.compat import TaskStateStore
     from intercom_provider.ledger.ledger import Ledger
@@ -81,20 +82,35 @@ def message_ledger(context: Context, log: Any) -> Ledger:
     return MessageLedger(store, attempt, _mapped_instances(context), salt=salt)
 
 
-def batch_ledger(context: Context, log: Any) -> Ledger:
+def begin_in_store(context: Context, log: Any) -> Ledger:
     """
-    Make the ledger of a task instance that sends a batch, in Airflow's own store where there is one.
+    Open the ledger of a task instance that sends a batch, in Airflow's own store where there is one, and begin the try.
 
     :param context: The task's context.
     :param log: The task's log.
-    :return: The ledger; its try has not begun.
+    :return: The ledger.
     """
     attempt, store, salt = read_attempt(context), _open_store(context, log), scope_salt(context)
     if store is None:
         return StatelessLedger(attempt, salt=salt)
     from intercom_provider.ledger.task_state_batch import BatchLedger  # noqa: PLC0415 - not when a DAG is parsed
 
-    return BatchLedger(store, attempt, _mapped_instances(context), salt=salt)
+    ledger = BatchLedger(store, attempt, _mapped_instances(context), salt=salt)
+    ledger.begin_try()
+    return ledger
+
+
+def defer_until(operator: BaseOperator, opens_at: datetime) -> NoReturn:
+    """
+    Let a task go on in its ``execute_in_window`` when a window opens, and hold no worker until then.
+
+    :param operator: The task.
+    :param opens_at: When the window opens.
+    :raises TaskDeferred: Always; it is how Airflow defers.
+    """
+    from airflow.providers.standard.triggers.temporal import DateTimeTrigger  # noqa: PLC0415 - not when a DAG is parsed
+
+    operator.defer(trigger=DateTimeTrigger(moment=opens_at), method_name="execute_in_window")
 
 
 def read_owner(context: Context) -> Owner:

@@ -4,7 +4,7 @@ The local times between which messages go out.
 A window is judged by the wall clock of a zone, so the nights of the clock change need care. Where the clock jumps
 forward over the opening, the window opens with the jump; where it jumps back, a window may open a second time. So the
 next opening is not computed from the date alone: of the moments at which the window can open, which are its opening
-time in either reading and the jumps themselves, the first one at which it really is open counts.
+time in either reading and the jumps themselves, the first one at which it really is open counts. It closes likewise.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def sleep_until(moment: datetime, stopped: Callable[[], bool]) -> bool:
     end = monotonic() + seconds
     while (left := end - monotonic()) > 0:
         if stopped():
-            raise StoppedError("the task was told to stop before the window opened; the message was not sent")
+            raise StoppedError("the task was told to stop before the window opened; what waits for it was not sent")
         sleep(min(left, _STOP_CHECK_SECONDS))
     return True
 
@@ -118,17 +118,25 @@ class SendWindow(NamedTuple):
         :param moment: The moment from which on, with a time zone.
         :return: The moment itself when the window is open, else when it opens next, in UTC.
         """
-        if self.is_open(moment):
-            return moment.astimezone(UTC)
-        start = moment.astimezone(UTC)
-        return min(each for each in self._candidates(start) if each > start and self.is_open(each))
+        return moment.astimezone(UTC) if self.is_open(moment) else self.changes_at(moment)
+
+    def changes_at(self, moment: datetime) -> datetime:
+        """
+        Return when an open window closes next, or a closed one opens.
+
+        :param moment: The moment from which on, with a time zone.
+        :return: The moment, in UTC.
+        """
+        start, is_open = moment.astimezone(UTC), self.is_open(moment)
+        return min(each for each in self._candidates(start) if each > start and self.is_open(each) != is_open)
 
     def _candidates(self, start: datetime) -> Iterator[datetime]:
         first = start.astimezone(self.zone).date()
         for day in range(-1, _MAX_DAYS):
             on: date = first + timedelta(days=day)
-            for fold in (0, 1):
-                yield datetime.combine(on, self.opens, self.zone).replace(fold=fold).astimezone(UTC)
+            for at in (self.opens, self.closes):
+                for fold in (0, 1):
+                    yield datetime.combine(on, at, self.zone).replace(fold=fold).astimezone(UTC)
         for hour in range(24 * _MAX_DAYS):
             before = start + hour * _HOUR
             if self._offset(before) != self._offset(before + _HOUR):
@@ -160,6 +168,22 @@ def read_window(value: object, timezone: object) -> SendWindow | None:
     :return: The window; None when there is none.
     :raises InvalidInputError: When one of them cannot be read, or there is a window without a time zone.
     """
+    hours = read_hours(value)
+    if hours is None:
+        return None
+    if is_missing(timezone):
+        raise InvalidInputError.of("timezone", "is needed with send_window: set it to a zone such as Europe/Dublin")
+    return SendWindow(*hours, read_timezone(timezone))
+
+
+def read_hours(value: object) -> tuple[time, time] | None:
+    """
+    Read ``send_window`` where the time zone is each message's own.
+
+    :param value: Two times, as :func:`read_window` reads them; None for no window.
+    :return: When it opens and closes; None when there is no window.
+    :raises InvalidInputError: When it cannot be read.
+    """
     if is_missing(value):
         return None
     if not isinstance(value, list | tuple) or len(value) != _PAIR:
@@ -167,9 +191,7 @@ def read_window(value: object, timezone: object) -> SendWindow | None:
     opens, closes = map(_read_time, value)
     if opens == closes:
         raise InvalidInputError.of("send_window", f"opens and closes at the same time: it {_NOT_A_WINDOW}")
-    if is_missing(timezone):
-        raise InvalidInputError.of("timezone", "is needed with send_window: set it to a zone such as Europe/Dublin")
-    return SendWindow(opens, closes, read_timezone(timezone))
+    return opens, closes
 
 
 def _read_time(value: object) -> time:

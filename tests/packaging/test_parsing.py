@@ -40,6 +40,7 @@ OPERATORS = {
     "operators.batch",
     "operators.hidden_input",
     "sending.held_timeout",
+    "sending.window",
 }
 MESSAGE = {
     "api.components",

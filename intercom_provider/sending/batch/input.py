@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -107,6 +108,9 @@ class BatchInput:
         self._defaults = Defaults(None)
         self._repeated: set[bytes] = set()
         self._checked = False
+        self.fingerprint = ""
+        """Tells whether two inputs have the same messages in the same order, once they were checked."""
+
         self._rejected: Findings | None = None
         self.senders: dict[str, None] = {}
         """The ids of the first few admins from whom messages come, once they were checked."""
@@ -166,10 +170,13 @@ class BatchInput:
         findings = Findings(source)
         self._rejected = rejected = Findings(source)
         seen: set[bytes] = set()
+        fingerprint = blake2b(digest_size=16)
         count = 0
         for index, row in enumerate(source):
             count += 1
             item = self._item(index, row, findings)
+            if item is not None:
+                fingerprint.update(item.digest.encode())
             if item is not None and item.message is not None and len(self.senders) < MAX_SENDERS_LOOKED_UP:
                 sender = item.message.from_admin_id
                 self.senders[str(self._settings.admin_id if sender is None else sender)] = None
@@ -189,7 +196,7 @@ class BatchInput:
         if self._duplicates == "fail" and self._repeated:
             self._add_repeated(source, findings)
         findings.raise_any(hint)
-        self._checked = True
+        self.fingerprint, self._checked = fingerprint.hexdigest(), True
 
     def _log_unused_params(self) -> None:
         if unused := self._defaults.unused_params:

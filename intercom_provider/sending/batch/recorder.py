@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from intercom_provider.api.models import Outcome, Receipt
     from intercom_provider.ledger.ledger import Entry, Ids
     from intercom_provider.results.writer import ResultsWriter
-    from intercom_provider.sending.batch.counts import Counts
     from intercom_provider.sending.batch.input import Item
+    from intercom_provider.sending.batch.try_record import TryRecord
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +37,14 @@ class Recorder:
     """
     Records outcomes.
 
-    :param counts: The batch's counts.
+    :param record: What the try has done so far.
     :param results: The writer of its results.
     :param may_resend: Whether a retry sends unconfirmed messages again.
     """
 
-    def __init__(self, counts: Counts, results: ResultsWriter, *, may_resend: bool) -> None:
-        self._counts = counts
+    def __init__(self, record: TryRecord, results: ResultsWriter, *, may_resend: bool) -> None:
+        self._record = record
+        self._counts = record.counts
         self._results = results
         self._may_resend = may_resend
         self._warned_of_other_type = False
@@ -160,6 +161,7 @@ class Recorder:
         :param shared_reason: The reason in words that other messages share, for the counts (default ``reason``).
         :param ids: Intercom's ids.
         """
+        self._record.add(item.index)
         self._unreported[type_of(item.message), outcome] += 1
         is_counted_by_reason = outcome not in ("sent", "already_sent", "duplicate")
         self._counts.add(

@@ -27,17 +27,16 @@ no async methods, and an async client takes more CPU per request than one client
 
 from __future__ import annotations
 
-import heapq
 import logging
 import time
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api import calls
 from intercom_provider.api.client import IntercomClient
 from intercom_provider.api.errors import (
     CommonRefusalError,
+    ExpiredError,
     IntercomError,
     RateLimitedError,
     StoppedError,
@@ -49,20 +48,25 @@ from intercom_provider.api.pacing import MAX_DELAY_SECONDS, Pacer
 from intercom_provider.ledger.ledger import Result, ids_of
 from intercom_provider.metrics import report_requests
 from intercom_provider.sending.batch.common_refusal import MAX_UNKNOWN_CONTACTS, CommonRefusal
-from intercom_provider.sending.batch.counts import Counts
+from intercom_provider.sending.batch.delayed import DelayedMessages
 from intercom_provider.sending.batch.progress import ProgressLog
 from intercom_provider.sending.batch.recorder import Recorder
 from intercom_provider.sending.batch.screening import Screening
 from intercom_provider.sending.batch.threads import MAX_CONSECUTIVE_UNANSWERED, MessageInFlight, SenderThreads
+from intercom_provider.sending.batch.try_record import TryRecord
+from intercom_provider.sending.batch.window import HeldMessages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from intercom_provider.api.message import Message
     from intercom_provider.api.settings import Settings
     from intercom_provider.ledger.ledger import Ledger
     from intercom_provider.results.writer import ResultsWriter
+    from intercom_provider.sending.batch.counts import Counts
     from intercom_provider.sending.batch.input import BatchInput, Item
+    from intercom_provider.sending.batch.window import BatchWindow
     from intercom_provider.sending.options import SendOptions
 
 log = logging.getLogger(__name__)
@@ -102,6 +106,8 @@ class BatchRun:
     :param results: The writer of one line per message, open; it is closed at the end.
     :param stopped: Returns True when the task was told to stop.
     :param reason_to_suppress: Returns why a message must not be sent; None when it may be.
+    :param window: The local times between which messages go out; None (default) for any time.
+    :param record: What this try has done before it waited for the window; None (default) when it begins.
     """
 
     def __init__(
@@ -115,14 +121,20 @@ class BatchRun:
         results: ResultsWriter,
         stopped: Callable[[], bool] = lambda: False,
         reason_to_suppress: Callable[[Message], str | None] = lambda _: None,
+        window: BatchWindow | None = None,
+        record: TryRecord | None = None,
     ) -> None:
-        self.counts = Counts(total=total)
+        record = record or TryRecord(total)
+        self.counts = record.counts
+        self.opens_at: datetime | None = None
+        """When the first message that waits for its window may go out; None when the batch has ended."""
+
         self.fatal: IntercomError | None = None
         """The error that stopped the batch before its end; None when it came to its end."""
 
         self._broken: Exception | None = None
         self._screening = Screening(options, None if settings.dry_run else ledger, reason_to_suppress)
-        self._messages: Iterator[Item] = self._screening.looked_up(messages)
+        self._messages = self._screening.looked_up(item for item in messages if not record.has(item.index))
         self._settings = settings
         self._options = options
         self._ledger = ledger
@@ -136,10 +148,10 @@ class BatchRun:
         self._pace, self._answered_since_commit, self._commit_took = 0.0, 0, 0.0
         self._consecutive_unanswered = 0
         self._common_refusal = CommonRefusal()
-        # Messages that wait for their next request. They hold no thread, and certainly were not sent.
-        self._delayed: list[tuple[float, int, MessageInFlight]] = []
+        self._delayed = DelayedMessages()
         self._progress = ProgressLog(self.counts)
-        self._recorder = Recorder(self.counts, results, may_resend=options.on_unconfirmed == "resend")
+        self._recorder = Recorder(record, results, may_resend=options.on_unconfirmed == "resend")
+        self._held = HeldMessages(window, options.not_after, self._recorder)
         self._pacer = pacer = Pacer(options.budget)
         self._threads = SenderThreads(
             lambda: IntercomClient(settings, pacer=pacer, stopped=self._must_stop), options.concurrency, pacer
@@ -172,6 +184,11 @@ class BatchRun:
             raise StoppedError("the task was told to stop; the rest of the batch was not sent")
         return self.counts
 
+    @property
+    def waiting(self) -> int:
+        """How many messages wait for their window."""
+        return self._held.count
+
     def _send_all(self) -> None:
         self._commit()
         while self._threads.under_way or self._delayed or not self._exhausted:
@@ -190,7 +207,7 @@ class BatchRun:
 
     def _collect_results(self, timeout: float) -> None:
         if self._delayed:
-            timeout = max(_MIN_TAKE_SECONDS, min(timeout, self._delayed[0][0] - time.monotonic()))
+            timeout = max(_MIN_TAKE_SECONDS, min(timeout, self._delayed.seconds_until_due))
         in_flight = self._threads.take(timeout)
         while in_flight is not None:
             self._answered_since_commit += 1
@@ -199,22 +216,9 @@ class BatchRun:
             if in_flight.is_over:
                 self._record_result(in_flight)
             else:
-                self._delay(in_flight)
+                self._delayed.add(in_flight)
+                self._uncommitted[in_flight.item.digest] = None
             in_flight = self._threads.take(0.0)
-
-    def _delay(self, in_flight: MessageInFlight) -> None:
-        due = in_flight.request.after
-        if in_flight.request.deadline is not None:
-            # A client would not wait past the deadline either.
-            due = min(due, in_flight.request.deadline - time.time())
-        due += time.monotonic()
-        heapq.heappush(self._delayed, (due, in_flight.item.index, in_flight))
-        in_flight.request = replace(in_flight.request, after=0.0)
-        self._uncommitted[in_flight.item.digest] = None
-
-    @property
-    def _has_due_message(self) -> bool:
-        return bool(self._delayed) and self._delayed[0][0] <= time.monotonic()
 
     def _is_time_to_commit(self) -> bool:
         waited = time.monotonic() - self._committed_at
@@ -223,7 +227,7 @@ class BatchRun:
         # Never for each single message, where so many are under way that only few may be added.
         may_add_several = self._room >= min(quarter, self._ledger.max_open // 8)
         few = self._may_begin and may_add_several and self._threads.waiting < max(quarter, last_ahead)
-        due = waited >= _DUE_COMMIT_INTERVAL_SECONDS and self._has_due_message
+        due = waited >= _DUE_COMMIT_INTERVAL_SECONDS and self._delayed.has_due
         late = waited >= _COMMIT_INTERVAL_SECONDS and (bool(self._uncommitted) or self._ledger.wants_commit)
         return few or due or late or len(self._uncommitted) >= MAX_UNCOMMITTED
 
@@ -243,6 +247,7 @@ class BatchRun:
                 if in_flight.item.digest in refused:
                     self._recorder.add_earlier(in_flight.item, self._ledger.find(in_flight.item.digest))
                 else:
+                    in_flight.request = self._held.limit(in_flight.item, in_flight.request)
                     self._threads.put(in_flight)
         finally:
             # An error of the store or Airflow's time-out leaves intents that no thread has got: they were not sent.
@@ -265,26 +270,28 @@ class BatchRun:
 
     def _next_messages(self) -> Iterator[MessageInFlight]:
         room = self._room
-        while room > 0 and self._has_due_message:
-            room -= 1
-            yield heapq.heappop(self._delayed)[2]
-        while room > 0 and self._may_begin:
+        while room > 0 and self._delayed.has_due:
+            in_flight = self._delayed.pop()
+            if not self._held.hold(in_flight.item):
+                room -= 1
+                yield in_flight
+        while room > 0 and self._may_begin and not self._stopped():
             item = next(self._messages, None)
             if item is None:
                 self._exhausted = True
                 return
-            if self._screening.record_known_outcome(item, self._recorder):
+            if self._screening.record_known_outcome(item, self._recorder) or self._held.hold(item):
                 continue
-            in_flight = self._begin(item)
-            if in_flight is not None:
+            begun = self._begin(item)
+            if begun is not None:
                 room -= 1
-                yield in_flight
+                yield begun
 
     @property
     def _may_begin(self) -> bool:
         is_silent = self._consecutive_unanswered >= _MAX_UNANSWERED_BEFORE_PAUSE
         # While nobody was accepted, a few contacts show whether they are new or the sender is wrong.
-        has_unknown = any(in_flight.waits_for_contact for *_, in_flight in self._delayed)
+        has_unknown = any(in_flight.waits_for_contact for in_flight in self._delayed)
         is_doubtful = has_unknown and not self._common_refusal.is_any_accepted
         open_messages = len(self._delayed) + len(self._threads.under_way)
         waits = is_silent or (is_doubtful and open_messages >= MAX_UNKNOWN_CONTACTS)
@@ -319,6 +326,8 @@ class BatchRun:
         elif isinstance(error, UnconfirmedError):
             self._uncommitted[item.digest] = Result("unconfirmed", error.why)
             self._recorder.add_unconfirmed(item, error)
+        elif isinstance(error, ExpiredError) and self._held.hold_expired(item, in_flight.request):
+            self._uncommitted[item.digest] = None
         elif not isinstance(error, IntercomError):
             # An error of this machine, before anything was written: nothing more can be sent.
             self._broken = self._broken or error
@@ -359,21 +368,23 @@ class BatchRun:
                 if time.monotonic() - self._committed_at >= _MAX_TAKE_SECONDS:
                     self._commit(more=False)
             self._commit(more=False)
+            if self._exhausted and not (self._delayed or self.fatal or self._broken or self._stopped()):
+                self.opens_at = self._held.opens_at
         finally:
             try:
-                self._add_rest()
+                if self.opens_at is None:
+                    self.end()
             finally:
-                self._results.close(self._stopped)
                 self._threads.close(_MAX_TAKE_SECONDS)
 
-    def _add_rest(self) -> None:
-        """Record an outcome for every message that has none yet, so that the counts add up to the total."""
+    def end(self) -> None:
+        """Record an outcome for every message that has none yet, so that the counts add up, and end the results."""
+        self.opens_at = None
         try:
             for in_flight in self._threads.under_way:
                 self._recorder.add_unanswered(in_flight.item)
-            for _, _, in_flight in self._delayed:
-                self._recorder.add_not_sent(in_flight.item)
-            self._delayed.clear()
+            while self._delayed:
+                self._recorder.add_not_sent(self._delayed.pop().item)
             # A task that was told to stop has no time for this: its remaining messages are only counted.
             give_up = time.monotonic() + _MAX_REST_SECONDS
             while self.fatal is not None and not self._stopped() and time.monotonic() < give_up:
@@ -384,3 +395,4 @@ class BatchRun:
                     self._recorder.add_not_sent(item)
         finally:
             self._recorder.count_rest()
+            self._results.close(self._stopped)

@@ -20,9 +20,9 @@ from intercom_provider.api.errors import (
 )
 from intercom_provider.api.models import Receipt
 from intercom_provider.results.writer import ResultsWriter
-from intercom_provider.sending.batch.counts import Counts
 from intercom_provider.sending.batch.input import Item
 from intercom_provider.sending.batch.recorder import STOPPED_BEFORE, Recorder
+from intercom_provider.sending.batch.try_record import TryRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,8 +44,9 @@ ITEM = Item(index=17, number=18, digest="d", message=None, refusal=None, key="k1
     ],
 )
 def test_an_error_makes_an_outcome_and_may_pass(error: IntercomError, outcome: str, transient: int) -> None:
-    counts = Counts(total=1)
-    Recorder(counts, ResultsWriter(None, 1), may_resend=False).add_error(ITEM, error)
+    record = TryRecord(18)
+    counts = record.counts
+    Recorder(record, ResultsWriter(None, 1), may_resend=False).add_error(ITEM, error)
     assert (getattr(counts, outcome), counts.done, counts.transient) == (1, 1, transient)
     (reason,) = counts.reasons
     assert counts.first_numbers == {reason: [18]}
@@ -57,7 +58,7 @@ def test_a_line_has_all_ids_of_the_receipt(tmp_path: Path) -> None:
     receipt = Receipt(
         outcome="sent", id="4039", conversation_id="2159", whatsapp_message_id="wamid.1", message_type="whatsapp"
     )
-    Recorder(Counts(total=1), results, may_resend=False).add_receipt(ITEM, receipt)
+    Recorder(TryRecord(18), results, may_resend=False).add_receipt(ITEM, receipt)
     results.close()
     assert json.loads((tmp_path / "try-1-part-1.jsonl").read_text()) == {
         "index": 17,
@@ -71,8 +72,10 @@ def test_a_line_has_all_ids_of_the_receipt(tmp_path: Path) -> None:
 
 
 def test_the_rest_is_counted_so_that_the_counts_add_up() -> None:
-    counts = Counts(total=10, sent=4)
-    recorder = Recorder(counts, ResultsWriter(None, 1), may_resend=False)
+    record = TryRecord(10)
+    counts = record.counts
+    counts.sent = 4
+    recorder = Recorder(record, ResultsWriter(None, 1), may_resend=False)
     recorder.count_rest()
     recorder.count_rest()
     assert (counts.not_sent, counts.done, counts.reasons[STOPPED_BEFORE]) == (6, 10, 6)

@@ -1,0 +1,149 @@
+"""
+Run a try of a batch whose messages wait for their windows: in legs, between which the task sleeps or is deferred.
+
+A leg sends what may go out now. What the try has done so far stands in XCom while no worker holds it: Airflow keeps it
+over a deferral and deletes it with a new try, which begins anew and goes by the ledger. An input that has become
+another one in the meantime ends the try, because its counts and results would mix two lists; so does a lost record.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
+
+from intercom_provider.compat import AirflowException
+from intercom_provider.sending.batch.run import BatchRun
+from intercom_provider.sending.batch.try_record import TryRecord
+from intercom_provider.sending.window import sleep_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from airflow.sdk import Context
+
+    from intercom_provider.api.message import Message
+    from intercom_provider.api.settings import Settings
+    from intercom_provider.ledger.ledger import Ledger
+    from intercom_provider.results.writer import ResultsWriter
+    from intercom_provider.sending.batch.input import BatchInput, Item
+    from intercom_provider.sending.batch.window import BatchWindow
+    from intercom_provider.sending.options import SendOptions
+
+log = logging.getLogger(__name__)
+
+XCOM_KEY: Final = "waiting"
+"""The XCom with what a deferred try has done so far, and when it goes on."""
+
+
+class BatchRunOptions(TypedDict):
+    """What all legs of a try have in common; see :class:`BatchRun`."""
+
+    settings: Settings
+    options: SendOptions
+    ledger: Ledger
+    stopped: Callable[[], bool]
+    reason_to_suppress: Callable[[Message], str | None]
+    window: BatchWindow | None
+
+
+class Legs:
+    """
+    The legs of one try, from its begin or from where it was deferred.
+
+    :param context: The task's context.
+    :param batch: The messages, checked.
+    :param total: How many there are.
+    :param is_resumed: Whether the try was deferred before.
+    :param results: The writer of the results; it is opened here.
+    :param send: As :class:`BatchRun` takes it: settings, options, ledger, stopped, reason_to_suppress, window.
+    :raises AirflowException: When the try cannot go on where it was deferred; a new one can.
+    :raises InvalidInputError: When the folder of the results cannot be used.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        batch: BatchInput,
+        total: int,
+        *,
+        is_resumed: bool,
+        results: ResultsWriter,
+        **send: Unpack[BatchRunOptions],
+    ) -> None:
+        self._ti: Any = context["ti"]
+        self._batch = batch
+        self._is_resumed = is_resumed
+        self._results = results
+        self._send = send
+        self._run: BatchRun | None = None
+        self.record = TryRecord(total, batch.fingerprint)
+        """What the try has done so far."""
+
+        if not is_resumed:
+            results.open()
+            return
+        kept = self._ti.xcom_pull(task_ids=self._ti.task_id, key=XCOM_KEY, map_indexes=self._ti.map_index)
+        try:
+            if not isinstance(kept, dict) or kept.get("try") != self._ti.try_number:
+                raise ValueError(f"its XCom {XCOM_KEY} is gone")  # noqa: TRY301 - one sentence for all three causes
+            self.record = TryRecord.unpack(kept.get("record"), total, batch.fingerprint)
+        except ValueError as error:
+            raise AirflowException(
+                f"The try cannot go on where it waited for its window: {error}. Nothing more was sent. A retry, or the "
+                "task cleared, goes on from the ledger and sends nothing twice"
+            ) from None
+        results.resume(kept["results"])
+
+    @property
+    def fatal(self) -> Exception | None:
+        """The error that stopped the batch before its end; None when it came to its end."""
+        return None if self._run is None else self._run.fatal
+
+    @property
+    def rest(self) -> Iterator[Item]:
+        """The messages that have no outcome yet."""
+        return (item for item in self._batch if not self.record.has(item.index))
+
+    def run(self) -> datetime | None:
+        """
+        Send what may go out, and sleep where a window opens within a minute.
+
+        :return: When the task should go on; None when the batch has ended.
+        :raises StoppedError: When the task was told to stop.
+        :raises SupersededError: When another attempt of the same task has taken over.
+        """
+        while True:
+            run = BatchRun(
+                self._batch, self.record.counts.total, results=self._results, record=self.record, **self._send
+            )
+            self._run = run
+            run.run()
+            if run.opens_at is None:
+                if self._is_resumed:
+                    self._ti.xcom_push(key=XCOM_KEY, value=None)
+                return None
+            opens_at = run.opens_at.isoformat(timespec="seconds")
+            log.info("%d messages wait for their window, which opens at %s", run.waiting, opens_at)
+            if not sleep_until(run.opens_at, self._send["stopped"]):
+                return run.opens_at
+
+    def end(self) -> None:
+        """Count what still waits as not sent, after an error."""
+        if self._run is not None and self._run.opens_at is not None:
+            self._run.end()
+
+    def suspend(self, opens_at: datetime) -> None:
+        """
+        Keep what the try has done so far, before the task is deferred.
+
+        :param opens_at: When it goes on.
+        """
+        value = {
+            "opens_at": opens_at.isoformat(timespec="seconds"),
+            "messages": self.record.counts.total - self.record.counts.done,
+            "try": self._ti.try_number,
+            "results": self._results.suspend(self._send["stopped"]),
+            "record": self.record.pack(),
+        }
+        self._ti.xcom_push(key=XCOM_KEY, value=value)

@@ -14,6 +14,7 @@ from tests.support.airflow_instance import AirflowInstance, end_on_signals
 from tests.support.hostile import Hostile, connection_to, event, never_accepting
 from tests.support.project import PROJECT
 from tests.support.statsd import StatsdServer
+from tests.support.timezones import search_path, write_zone
 
 from .campaign import KilledCampaign, SandboxProcess, kill_again_and_again
 from .ledgers import SystemLedger
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 HOME: Final = PROJECT / ".airflow" / "system"
 DAGS: Final = Path(__file__).parent / "dags"
+# Beside the home, which Airflow begins with an empty one.
+_ZONES_FOLDER: Final = HOME.with_name("system-zones")
+ZONES: Final = {"Test/Here": 0, "Test/Behind": -100, "Test/FurtherBehind": -200}
+"""Time zones of the tests, and by how many seconds each is ahead of UTC: so windows open seconds apart."""
 
 _SETTINGS: Final = {
     # For the campaign, a suspended task, its next try, and the task of a test; or for five runs at once.
@@ -85,13 +90,16 @@ def statsd() -> Iterator[StatsdServer]:
 @pytest.fixture(scope="session")
 def _airflow(_intercom: Hostile, campaign: Sandbox, statsd: StatsdServer) -> Iterator[AirflowInstance]:
     end_on_signals()
+    for name, seconds in ZONES.items():
+        write_zone(_ZONES_FOLDER, name, seconds)
+    zones = {"PYTHONTZPATH": search_path(_ZONES_FOLDER)}
     with never_accepting() as silent:
         connections = {
             "intercom_default": _intercom.connection,
             "intercom_silent": connection_to(silent),
             "intercom_with_a_campaign": campaign.connection,
         }
-        with AirflowInstance(HOME, DAGS, connections, settings={**_SETTINGS, **statsd.settings}) as instance:
+        with AirflowInstance(HOME, DAGS, connections, settings={**_SETTINGS, **statsd.settings, **zones}) as instance:
             yield instance
 
 

@@ -1,10 +1,13 @@
-"""Check 100,000 rows of a file of which 3 % are wrong in six ways, and count the others."""
+"""Check 100,000 rows of a file of which 3 % are wrong in six ways, and count the others: a batch, and a preview."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -34,7 +37,7 @@ _DEFAULTS: Final = {
 
 def run() -> list[Row]:
     """
-    Check such a file, and count what would be sent, as a connection with ``dry_run`` does.
+    Check such a file, and count what would be sent: a batch with ``dry_run``, and ``airflow intercom preview``.
 
     :return: The rows.
     """
@@ -56,8 +59,10 @@ def run() -> list[Row]:
                 batch, total, settings=settings, options=SendOptions(), ledger=ledger, results=results
             ).run()
         memory = _megabytes() - before
+        told, preview_seconds, preview_memory = _preview(Path(file.name))
     named = sum(count == _BAD_OF_A_KIND for count in counts.reasons.values())
     bad = 6 * _BAD_OF_A_KIND
+    previewed = sum(reason["count"] == _BAD_OF_A_KIND for reason in told["reasons"])
     return [
         Row(what="kinds of wrong rows that are named with their number", ours=f"{named}", other="6", ratio=named / 6,
             at_least=1, at_most=1),
@@ -67,7 +72,29 @@ def run() -> list[Row]:
             ratio=counts.dry_run / (_ROWS - bad), at_least=1, at_most=1),
         allowed("CPU to check 100,000 rows", Sample((seconds,)), _MAX_SECONDS, "{:.1f} s"),
         allowed("memory for it", Sample((memory,)), _MAX_MEGABYTES, "{:.0f} MB"),
+        Row(what="preview: kinds of wrong rows that are named with their number", ours=f"{previewed}", other="6",
+            ratio=previewed / 6, at_least=1, at_most=1),
+        Row(what="preview: rows that would be sent", ours=f"{told['to_send']:,}", other=f"{_ROWS - bad:,}",
+            ratio=told["to_send"] / (_ROWS - bad), at_least=1, at_most=1),
+        allowed("preview: CPU of the command", Sample((preview_seconds,)), _MAX_SECONDS, "{:.1f} s"),
+        allowed("preview: memory of the command, with Airflow", Sample((preview_memory,)), _MAX_MEGABYTES, "{:.0f} MB"),
     ]  # fmt: skip
+
+
+def _preview(messages: Path) -> tuple[dict[str, Any], float, float]:
+    """Run the command, and return what it prints, its seconds of CPU and the most memory it used, in MB."""
+    command = [sys.executable, "-m", "intercom_provider", "preview", str(messages), "--output", "json"]
+    connection = {"conn_type": "intercom", "password": "token-of-nobody"}
+    env = {**os.environ, "AIRFLOW_CONN_INTERCOM_DEFAULT": json.dumps(connection)}
+    with subprocess.Popen(  # noqa: S603 - a fixed command
+        [*command, "--defaults", json.dumps(_DEFAULTS)], env=env, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        told = json.load(process.stdout)
+        _, status, used = os.wait4(process.pid, 0)
+        # Rows are wrong, so the exit status is 1.
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return told, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 def _kind(number: int) -> int | None:

@@ -144,8 +144,8 @@ class _Message(StrictModel):
         """The recipients by their ids alone, because another name or role does not make another person."""
         found = []
         for each in self.to:
-            fields = each.model_dump(exclude_none=True)
-            name = next(name for name in ("phone", "id", "user_id", "email") if name in fields)
+            fields = vars(each)
+            name = next(name for name in ("phone", "id", "user_id", "email") if fields.get(name) is not None)
             found.append([name, str(fields[name]).lower() if name == "email" else str(fields[name])])
         return sorted(found)
 

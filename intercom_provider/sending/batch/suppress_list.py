@@ -101,9 +101,11 @@ def addresses_of(message: Message) -> Iterator[tuple[str, str]]:
     :return: The field and the value by which each recipient is addressed, those in copy included.
     """
     for name in ("to", "cc", "bcc"):
-        for person in getattr(message, name, None) or ():
+        # Not getattr: for a field that a type lacks, a model raises and catches an error each time.
+        for person in vars(message).get(name) or ():
+            fields = vars(person)
             for field in _ADDRESSES:
-                if (value := getattr(person, field, None)) is not None:
+                if (value := fields.get(field)) is not None:
                     yield field, str(value)
 
 

@@ -56,6 +56,8 @@ class UnsubscribedContacts:
         :param message: The message.
         :return: The name of the contact's field; None when nothing is known against it.
         """
+        if not self._reasons:
+            return None
         found = (self._reasons.get((message.wire_type, *address)) for address in addresses_of(message))
         return next((f"the contact has {flag}" for flag in found if flag is not None), None)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote
 
@@ -52,7 +51,6 @@ _MAX_SAME_PAGES: Final = 10
 _MAX_CURSOR_CHARS: Final = 4_000
 # Intercom requires a sender, a recipient and a body. Without them it cannot create a message.
 _INCOMPLETE_MESSAGE: Final = {"message_type": "inapp"}
-_MESSAGE_ID: Final = attrgetter("whatsapp_message_id")
 _WHATSAPP_ID_PREFIX: Final = "wamid"
 _NOT_ACCEPTED: Final = "WhatsApp did not accept the message: Intercom's answer has no whatsapp_message_id"
 _DRY_RUN: Final = "the connection has dry_run set"
@@ -218,13 +216,13 @@ class Pages:
 
     def _why_endless(self, page: StatusPage, following: str) -> str:
         """Record a page that is not the last; return why there is no end to the list, or ""."""
-        cursor, content = hash(following), hash(tuple(map(_MESSAGE_ID, page.events)))
+        cursor, content = hash(following), hash(tuple(page.ids))
         leads_back = cursor in self._cursors
         self._cursors.add(cursor)
-        self._empty = 0 if page.events else self._empty + 1
-        self._same += bool(page.events) and content in self._contents
+        self._empty = 0 if page.ids else self._empty + 1
+        self._same += bool(page.ids) and content in self._contents
         self._contents.add(content)
-        self._events += len(page.events) + page.unreadable
+        self._events += len(page.ids) + page.unreadable
         total, most = page.total_count, _MAX_PAGES
         if total is None:
             total, most = MAX_STATUSES_PER_PAGE * _MAX_PAGES, _MAX_PAGES_UNANNOUNCED

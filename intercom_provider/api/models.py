@@ -6,9 +6,10 @@ See https://developers.intercom.com/docs/references/rest-api/api.intercom.io/mes
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic_core import from_json
 
 from intercom_provider.api.redaction import mask_contact_details
 from intercom_provider.api.tolerant import (
@@ -17,6 +18,7 @@ from intercom_provider.api.tolerant import (
     Count,
     Detail,
     Empty,
+    MessageId,
     Missing,
     Moment,
     Seconds,
@@ -24,10 +26,17 @@ from intercom_provider.api.tolerant import (
     Tolerant,
     TolerantList,
     Words,
+    as_utf8,
     join_words,
+    parse_json,
+    read_entries,
 )
 from intercom_provider.api.values import Identifier  # noqa: TC001 - pydantic reads it
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_TIMES: Final[TypeAdapter[list[int | None]]] = TypeAdapter(list[Seconds])
 _IDS = ("whatsapp_message_id", "id", "conversation_id", "user_id")
 
 
@@ -66,7 +75,7 @@ class StatusEvent(Tolerant):
     :param template_name: The WhatsApp template.
     """
 
-    whatsapp_message_id: str = Field(min_length=1, max_length=MAX_ID_CHARS, validation_alias=AliasChoices(*_IDS))
+    whatsapp_message_id: MessageId = Field(validation_alias=AliasChoices(*_IDS))
     status: StatusWord = ""
     id: Detail = None
     conversation_id: Detail = None
@@ -98,22 +107,31 @@ class _Pages(Tolerant):
     next: _Next | Empty | None = Field(default=None, union_mode="left_to_right")
 
 
-class StatusPage(TolerantList):
+_EVENTS: Final = TypeAdapter(list[StatusEvent])
+
+
+class StatusPage(Tolerant):
     """
     One page of ``GET /messages/status``.
 
-    :param events: The events that can be read.
+    A list may have a hundred thousand events, of which most polls only count the statuses. So a page has these as
+    columns, and reads events whole when somebody wants them.
+
+    :param ids: The ids of the events' messages, as ``whatsapp_message_id`` of :class:`StatusEvent`.
+    :param statuses: The statuses of the events, in lower case.
+    :param entries: The events as Intercom wrote them.
+    :param unreadable: How many entries cannot be read. They are in none of the columns.
     :param ruleset_id: The ruleset, where the page names it.
     :param total_count: How many messages Intercom announces; None when it does not.
     """
 
-    entries: ClassVar[str] = "events"
-    kind: ClassVar[type[Tolerant]] = StatusEvent
-
-    events: list[StatusEvent]
+    ids: list[MessageId]
+    statuses: list[StatusWord]
+    unreadable: int
     ruleset_id: Detail = None
     total_count: Count = None
     pages: _Pages | Empty | None = Field(default=None, union_mode="left_to_right")
+    entries: list[Any] = Field(exclude=True, repr=False)
 
     @classmethod
     def read(cls, body: bytes) -> Self:
@@ -124,10 +142,56 @@ class StatusPage(TolerantList):
         :return: The page.
         :raises ValueError: When nothing of it can be read.
         """
-        page = super().read(body)
-        if page.events and not any(event.status for event in page.events):
+        try:
+            # Remembering every text, in case it comes again, takes longer than reading it: most are ids.
+            return cls._read_columns(from_json(body, cache_strings="keys"))
+        except (ValueError, TypeError, LookupError):
+            return cls.read_parsed(parse_json(body))
+
+    @classmethod
+    def read_parsed(cls, value: Any) -> Self:
+        """
+        Read a page of which some entries cannot be read as they are.
+
+        :param value: The parsed JSON.
+        :return: The page.
+        :raises ValueError: When it is not a list, or when none of its entries can be read.
+        """
+        found, unreadable = read_entries(StatusEvent, value, "events")
+        readable = {**value, "events": [each.model_dump() for each in found]}
+        return cls._read_columns(from_json(as_utf8(readable)), unreadable)
+
+    @classmethod
+    def _read_columns(cls, value: Any, unreadable: int = 0) -> Self:
+        entries = value["events"]
+        if not isinstance(entries, list):
+            raise TypeError("not a list")
+        ids = [each["whatsapp_message_id"] for each in entries]
+        statuses = [each["status"] for each in entries]
+        columns = {"ids": ids, "statuses": statuses, "entries": entries, "unreadable": unreadable}
+        page = cls.model_validate({**value, **columns})
+        if page.statuses and not any(page.statuses):
             raise ValueError("no event has a status")
         return page
+
+    @property
+    def created_at(self) -> list[int | None]:
+        """When the messages were sent, in epoch seconds."""
+        return _TIMES.validate_python([each.get("created_at") for each in self.entries])
+
+    @property
+    def events(self) -> list[StatusEvent]:
+        """The events."""
+        return _EVENTS.validate_python(self.entries)
+
+    def read_events(self, indexes: Iterable[int]) -> list[StatusEvent]:
+        """
+        Read some events.
+
+        :param indexes: Their indexes in the columns.
+        :return: The events.
+        """
+        return _EVENTS.validate_python([self.entries[index] for index in indexes])
 
     @property
     def starting_after(self) -> str | None:

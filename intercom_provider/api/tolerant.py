@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from itertools import islice
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, Strict, ValidationError
 
@@ -106,6 +106,10 @@ StatusWord = Annotated[
 """A status in lower case; "" for one that is not a text."""
 
 
+MessageId = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)]
+"""An id by which messages are counted."""
+
+
 class Tolerant(BaseModel):
     """A part of a reply."""
 
@@ -123,7 +127,7 @@ class Tolerant(BaseModel):
         try:
             return cls.model_validate_json(body)
         except ValidationError:
-            return cls.read_parsed(_parse(body))
+            return cls.read_parsed(parse_json(body))
 
     @classmethod
     def read_parsed(cls, value: Any) -> Self:
@@ -134,7 +138,10 @@ class Tolerant(BaseModel):
         :return: The model.
         :raises ValueError: When what the model needs is missing.
         """
-        return cls.model_validate_json(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
+        return cls.model_validate_json(as_utf8(value))
+
+
+T = TypeVar("T", bound=Tolerant)
 
 
 class TolerantList(Tolerant):
@@ -163,23 +170,54 @@ class TolerantList(Tolerant):
         :return: The list.
         :raises ValueError: When it is not a list, or when none of its entries can be read.
         """
-        listed = value.get(cls.entries) if isinstance(value, dict) else None
-        if not isinstance(listed, list):
-            raise ValueError("not a list")  # noqa: TRY004 - an unreadable reply, whatever stands there
-        found = []
-        for each in listed:
-            if isinstance(each, dict):
-                with suppress(ValueError):
-                    found.append(cls.kind.read_parsed(each))
-        if listed and not found:
-            raise ValueError("no entry can be read")
+        found, unreadable = read_entries(cls.kind, value, cls.entries)
         read = super().read_parsed({**value, cls.entries: []})
         getattr(read, cls.entries).extend(found)
-        read._unreadable = len(listed) - len(found)  # noqa: SLF001 - its own
+        read._unreadable = unreadable  # noqa: SLF001 - its own
         return read
 
 
-def _parse(body: bytes) -> object:
+def read_entries(kind: type[T], value: Any, name: str) -> tuple[list[T], int]:
+    """
+    Read the entries of a list one by one.
+
+    :param kind: What an entry is.
+    :param value: The parsed JSON of a reply.
+    :param name: The field that holds the entries.
+    :return: The entries that can be read, and how many cannot.
+    :raises ValueError: When it is not a list, or when none of its entries can be read.
+    """
+    listed = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(listed, list):
+        raise ValueError("not a list")  # noqa: TRY004 - an unreadable reply, whatever stands there
+    found = []
+    for each in listed:
+        if isinstance(each, dict):
+            with suppress(ValueError):
+                found.append(kind.read_parsed(each))
+    if listed and not found:
+        raise ValueError("no entry can be read")
+    return found, len(listed) - len(found)
+
+
+def as_utf8(value: object) -> bytes:
+    """
+    Write JSON, in which half characters are replaced.
+
+    :param value: What the JSON holds.
+    :return: The JSON.
+    """
+    return json.dumps(value, ensure_ascii=False).encode(errors="replace")
+
+
+def parse_json(body: bytes) -> object:
+    """
+    Parse JSON that pydantic's parser refuses, because it holds half characters, say.
+
+    :param body: The JSON.
+    :return: What it holds.
+    :raises ValueError: When it is not JSON.
+    """
     try:
         return json.loads(body.decode(errors="replace"), parse_int=_int)
     except RecursionError:

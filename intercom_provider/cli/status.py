@@ -47,9 +47,7 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
             started = time.time()
             with Report(wait_for=options.wait_for, results="all" if options.output else None, keys={}) as report:
                 try:
-                    found = client.run(
-                        wait.poll(started, report.add, needs_details=report.includes, full=not options.wait)
-                    )
+                    found = client.run(wait.poll(started, report, full=not options.wait))
                 except IntercomError as error:
                     if not options.wait or wait.poll_failed(error, time.time()) == "deadline":
                         raise

@@ -222,7 +222,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
             if self._must_pause(wait, started):
                 return None
             try:
-                found = client.run(wait.poll(started, report.add, needs_details=report.needs_details, full=full))
+                found = client.run(wait.poll(started, report, full=full))
             except IntercomError as error:
                 verdict = wait.poll_failed(error, time.time(), self._max_failed_polls)
             else:

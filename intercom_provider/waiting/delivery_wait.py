@@ -7,14 +7,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.waiting.criteria import Criteria, Growth
-from intercom_provider.waiting.poll import FullPoll, Observe, PartialPoll, PollOptions
+from intercom_provider.waiting.poll import FullPoll, PartialPoll, PollOptions
 from intercom_provider.waiting.statuses import Summary
 from intercom_provider.waiting.wait import Verdict, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from intercom_provider.api.parallel import ParallelFlow
+    from intercom_provider.waiting.poll import Observer
     from intercom_provider.waiting.target import Target
 
 log = logging.getLogger(__name__)
@@ -80,9 +79,8 @@ class DeliveryWait(Wait[FullPoll | PartialPoll]):
     def poll(
         self,
         now: float,
-        observe: Observe = lambda _: None,
+        observer: Observer | None = None,
         *,
-        needs_details: Callable[[str], bool] = lambda _: False,
         full: bool = False,
         may_stop_early: bool = False,
     ) -> ParallelFlow[FullPoll | PartialPoll]:
@@ -90,8 +88,7 @@ class DeliveryWait(Wait[FullPoll | PartialPoll]):
         Ask Intercom once for the statuses; at the deadline for all of them.
 
         :param now: Epoch seconds.
-        :param observe: Is called with every status that a full poll sees.
-        :param needs_details: Returns of which single messages more than the status is wanted in the end.
+        :param observer: Records the statuses that a full poll sees; None (default) when nobody does.
         :param full: Whether to poll all messages in any case (default False).
         :param may_stop_early: Whether the poll may end where a full poll is needed (default False).
         :return: The result, for :meth:`update`.
@@ -106,8 +103,7 @@ class DeliveryWait(Wait[FullPoll | PartialPoll]):
                 first=first,
                 others=others,
                 unknown_is_pending=now < self.started + UNKNOWN_ID_SECONDS,
-                observe=observe,
-                needs_details=needs_details,
+                observer=observer,
                 full=full or self.deadline_passed(now),
                 may_stop_early=may_stop_early,
             )

@@ -29,16 +29,17 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import asdict, dataclass
+from itertools import compress
 from typing import TYPE_CHECKING, Final, Self
 
 from intercom_provider.api import calls
 from intercom_provider.waiting.poll import FullPoll, PartialPoll, SeenStatus
-from intercom_provider.waiting.statuses import StatusCounter, read_status, settled_statuses
+from intercom_provider.waiting.statuses import StatusCounter, read_status, read_statuses, settled_statuses
 
 if TYPE_CHECKING:
     from intercom_provider.api.flow import Flow
-    from intercom_provider.api.models import StatusPage
-    from intercom_provider.waiting.poll import Observe, PollOptions
+    from intercom_provider.api.models import StatusEvent, StatusPage
+    from intercom_provider.waiting.poll import Observer, PollOptions
 
 MAX_PAGES_READ_IN_FULL: Final = 20
 """Lists of up to so many pages are read in full by every poll."""
@@ -163,40 +164,46 @@ class _PageCounter:
 
     :param settled: The statuses of settled messages.
     :param created_after: Epoch seconds from which on events count; None for all.
-    :param observe: Is called with every status that counts.
+    :param observer: Records the statuses that it wants; None (default) when nobody does.
     """
 
-    def __init__(self, settled: frozenset[str], created_after: float | None, observe: Observe) -> None:
+    def __init__(self, settled: frozenset[str], created_after: float | None, observer: Observer | None = None) -> None:
         self.counter, self.earlier = StatusCounter(), StatusCounter()
         self._settled = settled
         # Intercom counts in whole seconds, so a fraction would leave out what came in the same second.
         self._created_after = None if created_after is None else math.floor(created_after)
-        self._observe = observe
+        self._observer = observer
 
     def add(self, page: StatusPage) -> int:
         """Count the messages on a page; return how many of them are pending."""
-        pending = 0
         self.counter.unreadable += page.unreadable
-        for event in page.events:
-            status, reason = read_status(event.status)
-            since, created_at = self._created_after, event.created_at
-            if since is not None and created_at is not None and created_at < since:
-                self.earlier.add(event.whatsapp_message_id, status)
-                continue
-            self.counter.add(event.whatsapp_message_id, status)
-            pending += status not in self._settled
-            self._observe(
-                SeenStatus(
-                    event.whatsapp_message_id,
-                    status,
-                    event.conversation_id,
-                    event.user_id,
-                    reason,
-                    event.template_name,
-                    event.updated_at,
-                )
-            )
-        return pending
+        ids, statuses, indexes = page.ids, read_statuses(page.statuses), list(range(len(page.ids)))
+        if (since := self._created_after) is not None:
+            is_earlier = [moment is not None and moment < since for moment in page.created_at]
+            is_counted = [not each for each in is_earlier]
+            self.earlier.add_all(compress(ids, is_earlier), compress(statuses, is_earlier))
+            ids, statuses = list(compress(ids, is_counted)), list(compress(statuses, is_counted))
+            indexes = list(compress(indexes, is_counted))
+        self.counter.add_all(ids, statuses)
+        if self._observer is not None:
+            wanted = {status for status in set(statuses) if self._observer.wants(status)}
+            chosen = [index for index, status in zip(indexes, statuses, strict=True) if status in wanted]
+            for event in page.read_events(chosen):
+                self._observer.add(_seen(event))
+        return len(statuses) - sum(map(statuses.count, self._settled))
+
+
+def _seen(event: StatusEvent) -> SeenStatus:
+    status, reason = read_status(event.status)
+    return SeenStatus(
+        event.whatsapp_message_id,
+        status,
+        event.conversation_id,
+        event.user_id,
+        reason,
+        event.template_name,
+        event.updated_at,
+    )
 
 
 def read_list(
@@ -212,7 +219,7 @@ def read_list(
     :raises IntercomError: When a page could not be read.
     """
     window, pages = _Window(), calls.Pages(ruleset_id)
-    counted = _PageCounter(settled_statuses(options.criteria.wait_for), created_after, options.observe)
+    counted = _PageCounter(settled_statuses(options.criteria.wait_for), created_after, options.observer)
     announced, always_announced, entries = 0, True, 0
     while not pages.done:
         cursor = pages.after
@@ -256,7 +263,7 @@ def read_part_of_list(
     :raises IntercomError: When a page could not be read.
     """
     criteria = options.criteria
-    counted = _PageCounter(settled_statuses(criteria.wait_for), created_after, lambda _: None)
+    counted = _PageCounter(settled_statuses(criteria.wait_for), created_after)
     position.partial_polls += 1
     window, pages = _Window(), calls.Pages(ruleset_id, position.cursor or None)
     total, number = position.total, max(1, position.page)

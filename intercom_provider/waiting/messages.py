@@ -192,16 +192,20 @@ class SinglePoll:
 
     def rest(self) -> Iterator[Flow[_SeenMessage]]:
         """See the messages that were not asked for yet; settled ones cause a request only where details are needed."""
+        observer = self._options.observer
         for index, asked in enumerate(self._asked):
             if not asked:
-                ask = self._is_pending(index) or self._options.needs_details(self._last_statuses.status(index))
+                needs_details = observer is not None and observer.needs_details(self._last_statuses.status(index))
+                ask = self._is_pending(index) or needs_details
                 yield self._see(index, ask=ask)
 
     def record(self, seen: _SeenMessage) -> None:
         """Count the status of a message, and pass it on."""
         if seen.status is not None:
             self.counter.add(seen.status.whatsapp_message_id, seen.status.status)
-            self._options.observe(seen.status)
+            observer = self._options.observer
+            if observer is not None and observer.wants(seen.status.status):
+                observer.add(seen.status)
 
     def record_unanswered(self) -> None:
         """Record the messages whose requests failed before any was answered; raise their error when none was."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from intercom_provider.api.flow import RetryLimits
@@ -24,7 +23,31 @@ class SeenStatus(NamedTuple):
     updated_at: int | None = None
 
 
-Observe: TypeAlias = Callable[[SeenStatus], None]
+class Observer(Protocol):
+    """Records the statuses that a full poll sees."""
+
+    def wants(self, status: str) -> bool:
+        """
+        Check whether messages with a status are recorded; the poll may leave the others out.
+
+        :param status: The status as Intercom spells it.
+        :return: Whether they are.
+        """
+
+    def needs_details(self, status: str) -> bool:
+        """
+        Check whether settled single messages with a status are asked for again, because more than it is wanted.
+
+        :param status: The status as Intercom spells it.
+        :return: Whether they are.
+        """
+
+    def add(self, seen: SeenStatus) -> None:
+        """
+        Record a status.
+
+        :param seen: The status.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +100,7 @@ class PollOptions:
     :param first: The retry limits of its first request: when that fails, the next poll is soon enough.
     :param others: The retry limits of the other requests: when one fails, the earlier ones were in vain.
     :param unknown_is_pending: Whether a message that Intercom does not know counts as pending; else it has failed.
-    :param observe: Is called with every status that a full poll sees.
-    :param needs_details: Returns whether a settled single message with that status is asked for again by a full poll,
-        because more than its status is wanted.
+    :param observer: Records what a full poll sees; None when nobody does.
     :param full: Whether all messages are polled, even if some show that the wait goes on.
     :param may_stop_early: Whether the poll may end where a full poll is needed, and leave that to another process.
     """
@@ -90,7 +111,6 @@ class PollOptions:
     first: RetryLimits
     others: RetryLimits
     unknown_is_pending: bool
-    observe: Observe
-    needs_details: Callable[[str], bool]
+    observer: Observer | None
     full: bool
     may_stop_early: bool

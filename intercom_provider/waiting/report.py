@@ -100,8 +100,7 @@ class Report:
             "template_name": seen.template_name,
             "updated_at": seen.updated_at,
         }
-        # Keep more than will be reported, because a message that is listed as failed may be listed as delivered, too.
-        if failed and len(self._failed) <= 2 * MAX_IDS:
+        if failed and self._has_room_for_failed:
             self._failed.setdefault(seen.whatsapp_message_id, row)
         if wanted:
             self._rows.write(json.dumps(row) + "\n")
@@ -149,6 +148,21 @@ class Report:
         """Write the statuses into the delivery log, if there is one."""
         if self._delivery_log is not None:
             self._delivery_log.write()
+
+    def wants(self, status: str) -> bool:
+        """
+        Check whether messages with a status are recorded.
+
+        :param status: The status as Intercom spells it.
+        :return: True for those that get a row or may be reported as failed, and for all that the delivery log keeps.
+        """
+        is_kept = status == "failed" and self._has_room_for_failed
+        return is_kept or self.includes(status) or self._delivery_log is not None
+
+    @property
+    def _has_room_for_failed(self) -> bool:
+        # More than will be reported, because a message that is listed as failed may be listed as delivered, too.
+        return len(self._failed) <= 2 * MAX_IDS
 
     def needs_details(self, status: str) -> bool:
         """

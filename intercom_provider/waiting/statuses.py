@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from intercom_provider.fields import WaitFor
 
 Status: TypeAlias = Literal["sent", "failed", "delivered", "read"]
@@ -55,6 +57,17 @@ def read_status(word: str) -> tuple[str, str | None]:
     :return: The status, ``failed`` for words that say that a message never arrives, and then the reason; else None.
     """
     return ("failed", f"the status is {word!r}") if word in _NEVER_ARRIVES else (word, None)
+
+
+def read_statuses(words: list[str]) -> list[str]:
+    """
+    Return the statuses that words mean.
+
+    :param words: The words, in lower case.
+    :return: Their statuses, as :func:`read_status` returns them.
+    """
+    # Nearly every page has known words only, and a set shows it at once.
+    return words if _RANKS.keys() >= set(words) else [read_status(word)[0] for word in words]
 
 
 def status_of(rank: int) -> Status:
@@ -110,15 +123,26 @@ class StatusCounter:
         :param message_id: An id that no other message has.
         :param status: Its status as Intercom spells it.
         """
-        rank = _RANKS.get(status)
-        if rank is None:
-            rank = 0
-            if len(self.unknown) < _MAX_UNKNOWN_STATUSES:
-                self.unknown.add(status[:_MAX_STATUS_CHARS])
-        digest = _digest(message_id)
-        part = self._parts[digest >> self._shift]
-        part.append(digest | rank)
-        if len(part) == _MAX_UNDIVIDED and len(self._parts) == 1:
+        self.add_all((message_id,), (status,))
+
+    def add_all(self, message_ids: Iterable[str], statuses: Iterable[str]) -> None:
+        """
+        Count messages; see :meth:`add`.
+
+        :param message_ids: Their ids.
+        :param statuses: Their statuses, in the same order.
+        """
+        parts, shift, rank_for, digest_bits = self._parts, self._shift, _RANKS.get, _DIGEST_BITS
+        for message_id, status in zip(message_ids, statuses, strict=True):
+            rank = rank_for(status)
+            if rank is None:
+                rank = 0
+                if len(self.unknown) < _MAX_UNKNOWN_STATUSES:
+                    self.unknown.add(status[:_MAX_STATUS_CHARS])
+            # Python salts the hash of a text per process. That is fine, because a counter never leaves its process.
+            digest = hash(message_id) & digest_bits
+            parts[digest >> shift].append(digest | rank)
+        if len(parts) == 1 and len(parts[0]) >= _MAX_UNDIVIDED:
             self._divide()
 
     def summarize(self) -> Summary:
@@ -129,15 +153,11 @@ class StatusCounter:
         """
         counts = [0, 0, 0, 0]
         for index, part in enumerate(self._parts):
-            kept = array("Q")
-            for entry in sorted(part):
-                if kept and kept[-1] & ~_RANK_BITS == entry & ~_RANK_BITS:
-                    kept[-1] = entry
-                else:
-                    kept.append(entry)
-            for entry in kept:
-                counts[entry & _RANK_BITS] += 1
-            self._parts[index] = kept
+            # Of the entries of one message the last one stays, which has the highest rank.
+            kept = {entry & _DIGEST_BITS: entry for entry in sorted(part)}.values()
+            ranks = bytes([entry & _RANK_BITS for entry in kept])
+            counts = [count + ranks.count(rank) for rank, count in enumerate(counts)]
+            self._parts[index] = array("Q", kept)
         self._claimed = [bytearray(len(part)) for part in self._parts]
         return Summary(total=sum(counts), **dict(zip(_STATUSES, counts, strict=True)))
 
@@ -172,12 +192,7 @@ class StatusCounter:
         return True
 
     def _find(self, message_id: str, status: str) -> tuple[int, int] | None:
-        entry = _digest(message_id) | rank_of(status)
+        entry = hash(message_id) & _DIGEST_BITS | rank_of(status)
         part = self._parts[entry >> self._shift]
         index = bisect_left(part, entry)
         return (entry >> self._shift, index) if index < len(part) and part[index] == entry else None
-
-
-def _digest(message_id: str) -> int:
-    # Python salts the hash of a text per process. That is fine, because a counter never leaves its process.
-    return hash(message_id) & _DIGEST_BITS

@@ -48,8 +48,24 @@ def test_a_status_is_not_lost_to_a_detail_of_its_event(odd: dict[str, Any]) -> N
     read = page([{**event(1, "failed"), **odd}, event(2)])
     assert [each.status for each in read.events] == ["failed", "delivered"]
     assert read.unreadable == 0
+    assert read.ids == [each.whatsapp_message_id for each in read.events]
+    assert read.statuses == [each.status for each in read.events]
+    assert read.created_at == [each.created_at for each in read.events]
     assert all(0 < len(each.whatsapp_message_id) <= 1_000 for each in read.events)
-    json.dumps(read.model_dump(), ensure_ascii=False).encode()
+    json.dumps([each.model_dump() for each in read.events], ensure_ascii=False).encode()
+
+
+def test_events_are_read_one_by_one_where_only_some_are_wanted() -> None:
+    read = page([event(1, "failed", user_id="u-1"), event(2), None, event(3, updated_at="17")])
+    assert [(each.whatsapp_message_id, each.user_id) for each in read.read_events([0])] == [("wamid.1", "u-1")]
+    assert [each.updated_at for each in read.read_events([2, 1])] == [17, None]
+    assert read.read_events([]) == []
+
+
+@pytest.mark.parametrize("name", ["ids", "statuses", "entries", "unreadable"])
+def test_a_page_with_a_field_of_the_name_of_a_column_is_read_as_any_other(name: str) -> None:
+    read = page([event(1, "failed", ids=["wamid.2"])], **{name: 7})
+    assert (read.ids, read.statuses, read.unreadable) == (["wamid.1"], ["failed"], 0)
 
 
 @pytest.mark.parametrize("status", [None, 5, [], {"value": "read"}, "", "s" * 1_000_000])

@@ -45,6 +45,7 @@ class PolledWait:
         self.progress_values: dict[str, Any] = {}
         self.found: FullPoll | PartialPoll | None = None
         self.seen: list[SeenStatus] = []
+        self.wants: Callable[[str], bool] = lambda _: True
         self.needs_details: Callable[[str], bool] = lambda _: False
         self.max_pending_a_poll = MAX_PENDING_A_POLL
         self._server = server
@@ -59,9 +60,7 @@ class PolledWait:
             wait.resume(json.loads(json.dumps(self.state)))
         self.seen = []
         may_stop_early = self.deferrable and self.state is not None if may_stop_early is None else may_stop_early
-        poll = wait.poll(
-            self.now, self.seen.append, needs_details=self.needs_details, full=full, may_stop_early=may_stop_early
-        )
+        poll = wait.poll(self.now, self, full=full, may_stop_early=may_stop_early)
         try:
             with IntercomClient(self._settings) as client:
                 found = client.run(poll)
@@ -77,6 +76,10 @@ class PolledWait:
             self.now -= 60
             return self.poll(full=True)
         return verdict
+
+    def add(self, seen: SeenStatus) -> None:
+        """Record a status."""
+        self.seen.append(seen)
 
     @property
     def requests(self) -> int:

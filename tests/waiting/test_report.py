@@ -24,7 +24,8 @@ def polled(report: Report, seen_statuses: Iterable[SeenStatus]) -> FullPoll:
     counter = StatusCounter()
     for each in seen_statuses:
         counter.add(each.whatsapp_message_id, each.status)
-        report.add(each)
+        if report.wants(each.status):
+            report.add(each)
     return FullPoll(counter.summarize(), counter=counter)
 
 

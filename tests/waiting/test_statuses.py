@@ -35,6 +35,16 @@ def test_a_message_seen_twice_counts_once_with_its_highest_status(statuses: tupl
     assert summary == Summary(total=1, **{highest: 1})
 
 
+@pytest.mark.parametrize("number", [1, 100, 9_999, 10_000, 25_000])
+def test_many_messages_at_once_count_as_one_by_one(number: int) -> None:
+    seen = [(f"wamid.{n % (number // 2 + 1)}", [*ORDER, "new"][n % 5]) for n in range(number)]
+    counter = StatusCounter()
+    counter.add_all(*zip(*seen, strict=True))
+    counter.add("wamid.0", "read")
+    assert counter.summarize() == counted([*seen, ("wamid.0", "read")])[1]
+    assert counter.unknown == {status for _, status in seen} - {*ORDER}
+
+
 def test_no_message_makes_zero_counts() -> None:
     assert counted([])[1] == Summary()
 

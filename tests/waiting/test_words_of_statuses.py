@@ -52,6 +52,30 @@ def test_a_known_status_may_be_spelled_in_any_case(hostile: Hostile, word: str) 
     assert not wait.found.counter.unknown  # type: ignore[union-attr]
 
 
+def test_a_list_shows_an_observer_whole_events_with_the_statuses_that_it_wants(hostile: Hostile) -> None:
+    events = [
+        {"whatsapp_message_id": "wamid.1", "status": "read", "user_id": "u-1"},
+        {"whatsapp_message_id": "wamid.2", "status": "expired", "user_id": "u-2"},
+        {
+            "whatsapp_message_id": "wamid.3",
+            "status": "failed",
+            "conversation_id": 5,
+            "updated_at": 7,
+            "created_at": 9,
+        },
+        {"whatsapp_message_id": "wamid.4", "status": "failed", "user_id": "u-4", "created_at": 8},
+    ]
+    hostile.always(answer(200, {"type": "list", "events": events}), "/messages/status")
+    wait = PolledWait(hostile, RulesetTarget("77", created_after=9.5), expected_count=3)
+    wait.wants = lambda status: status == "failed"
+    assert wait.poll(full=True) == "settled"
+    assert [tuple(each) for each in wait.seen] == [
+        ("wamid.2", "failed", None, "u-2", "the status is 'expired'", None, None),
+        ("wamid.3", "failed", "5", None, None, None, 7),
+    ]
+    assert (wait.summary.total, wait.summary.failed, wait.summary.read) == (3, 2, 1)
+
+
 def test_entries_that_cannot_be_read_are_counted_and_named_in_the_log_once(
     hostile: Hostile, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -123,10 +123,10 @@ async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
 
 def _trigger(ruleset: str, interval: float) -> MessageStatusTrigger:
     # Imported here: not before Airflow's home is set.
-    from intercom_provider.triggers.message_status import MessageStatusTrigger  # noqa: PLC0415
-    from intercom_provider.waiting.criteria import Criteria  # noqa: PLC0415
-    from intercom_provider.waiting.delivery_wait import DeliveryWait  # noqa: PLC0415
-    from intercom_provider.waiting.target import RulesetTarget  # noqa: PLC0415
+    from intercom_provider.triggers.message_status import MessageStatusTrigger
+    from intercom_provider.waiting.criteria import Criteria
+    from intercom_provider.waiting.delivery_wait import DeliveryWait
+    from intercom_provider.waiting.target import RulesetTarget
 
     now = time.time()
     target, criteria = RulesetTarget(ruleset), Criteria(settle_for=600)

@@ -64,7 +64,7 @@ class TaskStateStore:
 
     def set(self, key: str, value: object) -> None:
         """Write a JSON value; it is durable on return."""
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE  # noqa: PLC0415 - Airflow 3.3 and later, as the store
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
         self._store.set(key, value, retention=NEVER_EXPIRE)
 
@@ -112,7 +112,7 @@ def add_to_outlet_events(operator: BaseOperator, context: Context, counts: dict[
     :param context: The task's context.
     :param counts: The counts by name.
     """
-    from airflow.sdk import Asset  # noqa: PLC0415 - not when a DAG is parsed
+    from airflow.sdk import Asset
 
     for outlet in operator.outlets or ():
         if isinstance(outlet, Asset):
@@ -131,7 +131,7 @@ async def set_trigger_xcom(task_instance: Any, key: str, value: object) -> None:
     :param key: The XCom's key.
     :param value: A JSON value.
     """
-    from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415 - not importable when a DAG is parsed
+    from airflow.sdk.execution_time.xcom import XCom
 
     if task_instance is None or not hasattr(XCom, "aset"):
         return

@@ -57,7 +57,7 @@ def source_tasks(value: object) -> tuple[str, ...]:
     :param value: A field's value as a constructor gets it, such as ``send.output`` or a list of these.
     :return: The ids of the tasks, each once; none for a value that stands in the DAG.
     """
-    from airflow.sdk import XComArg  # noqa: PLC0415 - the command line reads fields without it
+    from airflow.sdk import XComArg
 
     return tuple(dict.fromkeys(task.task_id for task, _ in XComArg.iter_xcom_references(value)))
 
@@ -73,7 +73,7 @@ def replace_undefined(task: Any, jinja_env: jinja2.Environment) -> None:
     :param jinja_env: The environment that has rendered them.
     :raises InvalidInputError: When the environment is strict, as Airflow's is by default; with the field.
     """
-    from jinja2.nativetypes import NativeEnvironment  # noqa: PLC0415 - not when a DAG is parsed
+    from jinja2.nativetypes import NativeEnvironment
 
     if isinstance(jinja_env, NativeEnvironment):
         for name in task.template_fields:
@@ -81,7 +81,7 @@ def replace_undefined(task: Any, jinja_env: jinja2.Environment) -> None:
 
 
 def _without_undefined(field: str, value: Any) -> Any:
-    from jinja2 import Undefined, UndefinedError  # noqa: PLC0415 - as above
+    from jinja2 import Undefined, UndefinedError
 
     if isinstance(value, Undefined):
         try:

@@ -44,7 +44,7 @@ class IntercomLink(BaseOperatorLink):
         :param ti_key: The task instance.
         :return: The address that the task has stored; "" when it failed before it had read its connection.
         """
-        from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415 - not importable when a DAG is parsed
+        from airflow.sdk.execution_time.xcom import XCom
 
         return str(XCom.get_value(ti_key=ti_key, key=self.xcom_key) or "")
 
@@ -116,8 +116,8 @@ def conversation_url(conversation_id: str, settings: Settings, client: IntercomC
     :param client: The client for that request.
     :return: The address; that of the inbox when the workspace is unknown.
     """
-    from intercom_provider.api import calls  # noqa: PLC0415 - not when a DAG is parsed
-    from intercom_provider.api.flow import RetryLimits  # noqa: PLC0415
+    from intercom_provider.api import calls
+    from intercom_provider.api.flow import RetryLimits
 
     try:
         app = client.run(calls.me(RetryLimits(attempts=1, timeout=_MAX_LOOKUP_SECONDS))).app

@@ -74,7 +74,7 @@ def _count(name: str, count: int, **tags: str) -> None:
 
 def _report(method: str, *arguments: Any, **options: Any) -> None:
     try:
-        from airflow.providers.common.compat.sdk import Stats  # noqa: PLC0415 - not when a DAG is parsed
+        from airflow.providers.common.compat.sdk import Stats
 
         getattr(Stats, method)(*arguments, **options)
     except Exception:

@@ -61,7 +61,7 @@ def explain_templates(fields: Mapping[str, object], jinja_env: jinja2.Environmen
     :param jinja_env: The environment that renders them.
     :raises InvalidInputError: With the field, for Meta's placeholders, and for what is no template, such as Liquid.
     """
-    from intercom_provider.api.message import MESSAGE_FIELDS  # noqa: PLC0415 - a batch is parsed without it
+    from intercom_provider.api.message import MESSAGE_FIELDS
 
     # In a path or an option, a number in braces is odd, and reaches nobody.
     texts = {name: value for name, value in fields.items() if name in (*MESSAGE_FIELDS, "messages", "defaults")}
@@ -70,7 +70,7 @@ def explain_templates(fields: Mapping[str, object], jinja_env: jinja2.Environmen
     try:
         yield
     except Exception as error:
-        from jinja2 import TemplateSyntaxError  # noqa: PLC0415 - not when a DAG is parsed
+        from jinja2 import TemplateSyntaxError
 
         if not isinstance(error, TemplateSyntaxError):
             raise
@@ -79,7 +79,7 @@ def explain_templates(fields: Mapping[str, object], jinja_env: jinja2.Environmen
 
 
 def _has_wrong_syntax(value: object, jinja_env: jinja2.Environment) -> bool:
-    from jinja2 import TemplateSyntaxError  # noqa: PLC0415 - as above
+    from jinja2 import TemplateSyntaxError
 
     if isinstance(value, Mapping):
         return any(_has_wrong_syntax(entry, jinja_env) for entry in value.values())

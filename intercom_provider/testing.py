@@ -49,7 +49,7 @@ def intercom_sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 
 def _check_connection(sandbox: Sandbox, conn_id: str) -> None:
     """Fail a test whose connection does not lead to the sandbox, because it would message people."""
-    from airflow.sdk import BaseHook  # noqa: PLC0415 - this module is imported before conftest.py sets Airflow's home
+    from airflow.sdk import BaseHook
 
     if BaseHook.get_connection(conn_id).host != sandbox.url:
         pytest.fail(

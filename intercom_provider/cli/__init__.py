@@ -36,13 +36,13 @@ def _output(add: Add) -> None:
 
 
 def _sandbox(add: Add) -> None:
-    from intercom_provider.sandbox.__main__ import add_options  # noqa: PLC0415 - only when its help is built
+    from intercom_provider.sandbox.__main__ import add_options
 
     add_options(add)
 
 
 def _magic_table() -> str:
-    from intercom_provider.sandbox.__main__ import magic_table  # noqa: PLC0415 - only when its help is built
+    from intercom_provider.sandbox.__main__ import magic_table
 
     return magic_table()
 
@@ -327,7 +327,7 @@ def get_commands() -> list[CLICommand]:
 
     :return: One group with all commands.
     """
-    from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand  # noqa: PLC0415 - Airflow, which calls this, has it loaded
+    from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
 
     def as_action(command: Command) -> ActionCommand:
         options: list[Arg] = []

@@ -48,7 +48,7 @@ class Command:
         :param options: Its options.
         :return: The exit status.
         """
-        from intercom_provider.api.errors import IntercomError  # noqa: PLC0415 - not for each of Airflow's own commands
+        from intercom_provider.api.errors import IntercomError
 
         out = sys.stdout
         for handler in logging.getLogger().handlers:

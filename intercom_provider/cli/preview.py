@@ -68,10 +68,10 @@ def _open_campaign(options: argparse.Namespace) -> SqlLedger | None:
     """Open the ledger of a campaign to read it; None without a campaign, and where no table has been made yet."""
     if options.campaign is None:
         return None
-    import sqlalchemy as sa  # noqa: PLC0415 - only where a ledger is read
+    import sqlalchemy as sa
 
-    from intercom_provider.ledger.database_thread import Transactions  # noqa: PLC0415
-    from intercom_provider.ledger.sql import Owner, SqlLedger  # noqa: PLC0415
+    from intercom_provider.ledger.database_thread import Transactions
+    from intercom_provider.ledger.sql import Owner, SqlLedger
 
     database = open_ledger(options.ledger_conn_id, "--ledger-conn-id")
     name = database.tables.messages.name
@@ -99,7 +99,7 @@ def _write(preview: Preview, output: str, out: TextIO) -> None:
         out.write(json.dumps(preview.values(), ensure_ascii=False) + "\n")
         return
     if output == "html":
-        from intercom_provider.cli.preview_page import as_lines  # noqa: PLC0415 - only where it is wanted
+        from intercom_provider.cli.preview_page import as_lines
     else:
-        from intercom_provider.cli.preview_text import as_lines  # noqa: PLC0415 - as above
+        from intercom_provider.cli.preview_text import as_lines
     out.writelines(f"{line}\n" for line in as_lines(preview))

@@ -68,9 +68,9 @@ def _fields(options: argparse.Namespace) -> dict[str, Any]:
 
 def _of_line(options: argparse.Namespace, settings: Settings) -> Message:
     """Build the message of one line of a batch, for another recipient, and for nobody beside."""
-    from intercom_provider.cli.reconcile import read_defaults  # noqa: PLC0415 - only for the line of a batch
-    from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415
-    from intercom_provider.sending.batch.source import open_source  # noqa: PLC0415
+    from intercom_provider.cli.reconcile import read_defaults
+    from intercom_provider.sending.batch.input import BatchInput
+    from intercom_provider.sending.batch.source import open_source
 
     if options.line is None:
         raise InvalidInputError.of("--line", "is missing: --messages needs the line whose message is sent")

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     :return: The exit status: 0, with or without unconfirmed messages.
     """
     if (campaign := _campaign(options)) is not None:
-        from intercom_provider.cli.unconfirmed_campaign import run_campaign  # noqa: PLC0415 - only where it is wanted
+        from intercom_provider.cli.unconfirmed_campaign import run_campaign
 
         return run_campaign(campaign, options, out)
     try:
@@ -119,8 +119,8 @@ def _rows(found: Sequence[MessageResult], matches: Sequence[Match] | None) -> It
 def _search(
     options: argparse.Namespace, tries: Mapping[int, TryResults], found: Sequence[MessageResult], total: int
 ) -> list[Match]:
-    from intercom_provider.cli.connection import open_hook  # noqa: PLC0415
-    from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415 - only where it is wanted
+    from intercom_provider.cli.connection import open_hook
+    from intercom_provider.sending.batch.input import BatchInput
 
     since = read_since(options.since)
     hook = open_hook(options.conn_id)

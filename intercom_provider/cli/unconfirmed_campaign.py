@@ -65,7 +65,7 @@ def _search(
     database: Database, campaign: str, scope_salt: str, options: argparse.Namespace, found: Sequence[OpenMessage]
 ) -> list[Match | None]:
     """Search Intercom for the messages that are in the given list; None for those that are not in it."""
-    from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415 - only where it is wanted
+    from intercom_provider.sending.batch.input import BatchInput
 
     since = found[0].claimed_at.timestamp() if options.since is None else read_since(options.since)
     hook = open_hook(options.conn_id)

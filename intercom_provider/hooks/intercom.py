@@ -76,8 +76,8 @@ class IntercomHook(BaseHook):
 
         :return: Widgets, built from the table that later versions read from the provider's metadata.
         """
-        from wtforms import BooleanField, IntegerField, StringField  # noqa: PLC0415 - only installed with an API server
-        from wtforms.validators import Optional, any_of  # noqa: PLC0415
+        from wtforms import BooleanField, IntegerField, StringField
+        from wtforms.validators import Optional, any_of
 
         kinds = {"string": StringField, "integer": IntegerField, "boolean": BooleanField}
         widgets = {}

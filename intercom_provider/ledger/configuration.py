@@ -30,8 +30,8 @@ def open_ledger_database(conn_id: str) -> Database:
     :return: The database; nothing has been connected yet.
     :raises InvalidInputError: When there is no such connection, or a ledger cannot be in its database.
     """
-    from intercom_provider.ledger.database import open_database  # noqa: PLC0415 - not when a DAG is parsed
-    from intercom_provider.ledger.tables import DEFAULT_TABLE  # noqa: PLC0415 - not when a DAG is parsed
+    from intercom_provider.ledger.database import open_database
+    from intercom_provider.ledger.tables import DEFAULT_TABLE
 
     table = conf.get("intercom", "ledger_table", fallback=None)
     return open_database(conn_id, DEFAULT_TABLE if is_missing(table) else str(table).strip())

@@ -245,7 +245,7 @@ def open_database(conn_id: str, table: str = DEFAULT_TABLE) -> Database:
     :return: The database; nothing has been connected yet.
     :raises InvalidInputError: When there is no such connection, or a ledger cannot be in its database.
     """
-    from airflow.sdk import BaseHook  # noqa: PLC0415 - only where there is a ledger
+    from airflow.sdk import BaseHook
 
     try:
         connection = BaseHook.get_connection(conn_id)
@@ -312,7 +312,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 def _postgres_engine(connection: Connection, conn_id: str) -> sa.Engine:
     try:
-        from airflow.providers.postgres.hooks import postgres  # noqa: PLC0415 - an extra
+        from airflow.providers.postgres.hooks import postgres
     except ImportError:
         raise InvalidInputError.of(
             "ledger_conn_id",

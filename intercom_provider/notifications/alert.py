@@ -136,7 +136,7 @@ def without_secrets(value: Any) -> Any:
     :param value: A field of a message.
     :return: The value with asterisks in place of secrets.
     """
-    from airflow.sdk.log import redact  # type: ignore[attr-defined]  # noqa: PLC0415 - not when a DAG is parsed
+    from airflow.sdk.log import redact  # type: ignore[attr-defined]
 
     if isinstance(value, str):
         return redact(_sendable(value))

@@ -192,8 +192,8 @@ class IntercomNotifier(BaseNotifier):
 
         :param context: The callback's context.
         """
-        from intercom_provider.api.client import IntercomClient  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
+        from intercom_provider.api.client import IntercomClient
+        from intercom_provider.hooks.intercom import IntercomHook
 
         if not self._is_rendered:
             each, context = self._render_copy(context)
@@ -215,7 +215,7 @@ class IntercomNotifier(BaseNotifier):
 
         :param context: The deadline's context.
         """
-        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.hooks.intercom import IntercomHook
 
         if not self._is_rendered:
             each, context = self._render_copy(context)
@@ -242,7 +242,7 @@ class IntercomNotifier(BaseNotifier):
 
     def _prepare(self, context: Context, settings: Settings, deadline: float) -> SingleSend | None:
         """Prepare the alert, whichever client sends it; return None when it must not be sent."""
-        from intercom_provider.sending.single import SingleSend  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.sending.single import SingleSend
 
         alert = read_alert(context, will_retry=self._will_retry(context))
         fields = self._fields(alert)
@@ -258,12 +258,12 @@ class IntercomNotifier(BaseNotifier):
         return SingleSend(message, settings, options, ledger, salt=ledger.salt, request_timeout=_MAX_REQUEST_SECONDS)
 
     def _reason_to_skip(self, context: Context, alert: Alert) -> str:
-        from intercom_provider.notifications.once import reason_to_skip  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.notifications.once import reason_to_skip
 
         return reason_to_skip(alert, read_attempt(context), is_covered=self._is_covered(context))
 
     def _ledger(self, context: Context, alert: Alert) -> Ledger:
-        from intercom_provider.notifications.once import alert_ledger  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.notifications.once import alert_ledger
 
         return alert_ledger(context, alert, self.log)
 

@@ -80,7 +80,7 @@ def alert_ledger(context: Context, alert: Alert, log: Any) -> Ledger:
 
 def _open_ledger(context: Context, alert: Alert) -> Ledger | None:
     if (conn_id := ledger_connection()) is not None:
-        from intercom_provider.ledger.sql import SqlLedger  # noqa: PLC0415 - only where there is a table
+        from intercom_provider.ledger.sql import SqlLedger
 
         owner, attempt = read_owner(context), read_attempt(context)
         # Apart from the messages that the task sends, and each instance of a mapped task alerts about itself.
@@ -91,7 +91,7 @@ def _open_ledger(context: Context, alert: Alert) -> Ledger | None:
     # After a try is over, and in the DAG processor, Airflow has a store that refuses every call.
     if store is None or alert.kind == "up_for_retry" or alert.from_dag_processor:
         return None
-    from intercom_provider.ledger.task_state import MessageLedger  # noqa: PLC0415 - only where there is no table
+    from intercom_provider.ledger.task_state import MessageLedger
 
     return MessageLedger(store, read_attempt(context), salt=f"{scope_salt(context)}/{alert.kind}", key=ALERTS_KEY)
 

@@ -243,15 +243,15 @@ class SendMessageBatchOperator(BaseOperator):
         self._killed = True
 
     def _send(self, context: Context, ledger: Ledger) -> dict[str, Any]:
-        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.results.reader import Owner  # noqa: PLC0415
-        from intercom_provider.results.writer import ResultsWriter  # noqa: PLC0415
-        from intercom_provider.sending.batch.input import BatchInput  # noqa: PLC0415
-        from intercom_provider.sending.batch.legs import Legs  # noqa: PLC0415
-        from intercom_provider.sending.batch.summary import BatchSummary  # noqa: PLC0415
-        from intercom_provider.sending.batch.suppression import Suppression  # noqa: PLC0415
-        from intercom_provider.sending.batch.window import read_batch_window  # noqa: PLC0415
-        from intercom_provider.sending.sender import check_senders  # noqa: PLC0415
+        from intercom_provider.hooks.intercom import IntercomHook
+        from intercom_provider.results.reader import Owner
+        from intercom_provider.results.writer import ResultsWriter
+        from intercom_provider.sending.batch.input import BatchInput
+        from intercom_provider.sending.batch.legs import Legs
+        from intercom_provider.sending.batch.summary import BatchSummary
+        from intercom_provider.sending.batch.suppression import Suppression
+        from intercom_provider.sending.batch.window import read_batch_window
+        from intercom_provider.sending.sender import check_senders
 
         self._check()
         options = read_options(self)._replace(budget=self.budget, concurrency=self.concurrency)
@@ -321,7 +321,7 @@ class SendMessageBatchOperator(BaseOperator):
         self, context: Context, legs: Legs, summary: BatchSummary, ledger: Ledger, held_timeout: HeldTimeout
     ) -> dict[str, Any]:
         """Send what may go out; defer while the rest waits for a window, and judge the batch at its end."""
-        from intercom_provider.sending.batch.counts import COUNT_NAMES  # noqa: PLC0415
+        from intercom_provider.sending.batch.counts import COUNT_NAMES
 
         try:
             with held_timeout:
@@ -364,12 +364,12 @@ class SendMessageBatchOperator(BaseOperator):
         self._check(lazy)
         if problems := list(find_foreign_placeholders("defaults", self.defaults)):
             raise InvalidFieldError(str(InvalidInputError(problems)))
-        from intercom_provider.sending.batch.input import check_literals  # noqa: PLC0415 - only where there is something to check
+        from intercom_provider.sending.batch.input import check_literals
 
         try:
             check_literals(self.messages, self.defaults, invalid=self.invalid)
             if self._has_suppress and "suppress" not in lazy:
-                from intercom_provider.sending.batch.suppress_list import check_suppress  # noqa: PLC0415 - as above
+                from intercom_provider.sending.batch.suppress_list import check_suppress
 
                 check_suppress(self.suppress)
         except InvalidInputError as error:

@@ -273,8 +273,8 @@ class SendMessageOperator(BaseOperator):
                     defer_until(self, closed.opens_at)
 
     def _send(self, context: Context, ledger: Ledger) -> SendResult:
-        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.sending.single import SingleSend  # noqa: PLC0415
+        from intercom_provider.hooks.intercom import IntercomHook
+        from intercom_provider.sending.single import SingleSend
 
         options = read_options(self, _CHOICES)._replace(
             on_rejected=self.on_rejected, send_window=read_window(self.send_window, self.timezone)

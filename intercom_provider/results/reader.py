@@ -137,7 +137,7 @@ class TryResults:
         :raises ValueError: When the mark of its end is not a batch's.
         :raises OSError: When the folder can not be read.
         """
-        from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where parts are read
+        from airflow.sdk import ObjectStoragePath
 
         listing = _list(self.folder)
         if self.try_number not in listing.ends:
@@ -157,7 +157,7 @@ class TryResults:
         :return: The task instance; None when the try does not name it.
         :raises OSError: When the folder can not be read.
         """
-        from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where parts are read
+        from airflow.sdk import ObjectStoragePath
 
         name = _list(self.folder).begins.get(self.try_number)
         if name is None:
@@ -177,7 +177,7 @@ class TryResults:
         :raises ValueError: When a line is not a batch's, or lines are missing.
         :raises OSError: When a part can not be read.
         """
-        from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where parts are read
+        from airflow.sdk import ObjectStoragePath
 
         number = 0
         for part in _list(self.folder).parts if self.total != 0 else ():
@@ -209,7 +209,7 @@ def last_try(folder: str) -> int:
 
 
 def _list(folder: str) -> _Listing:
-    from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where parts are read
+    from airflow.sdk import ObjectStoragePath
 
     found = [path.name for path in ObjectStoragePath(folder).iterdir()]
     parts = [_Part(int(match[1]), int(match[2]), name) for name in found if (match := _PART.fullmatch(name))]

@@ -59,7 +59,7 @@ def open_results(
     :return: The names, and the rows.
     :raises InvalidInputError: When there are no such results, or the try did not come to its end.
     """
-    from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where results are read
+    from airflow.sdk import ObjectStoragePath
 
     with _explain_errors(path):
         target = ObjectStoragePath(path)

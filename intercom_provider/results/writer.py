@@ -246,7 +246,7 @@ class ResultsWriter:
         return json.dumps({**owner, "claim": uuid.uuid4().hex}) + "\n"
 
     def _path(self) -> ObjectStoragePath:
-        from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where results are wanted
+        from airflow.sdk import ObjectStoragePath
 
         return ObjectStoragePath(str(self.folder))
 

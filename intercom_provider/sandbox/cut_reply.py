@@ -29,7 +29,7 @@ class CutReply(Response):
 
 def make_protocol() -> type[asyncio.Protocol]:
     """Return uvicorn's HTTP protocol, whose connections `CutReply` can close."""
-    from uvicorn.protocols.http.auto import AutoHTTPProtocol  # noqa: PLC0415 - only a server that starts needs it
+    from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
     base: Any = AutoHTTPProtocol
 

@@ -67,10 +67,10 @@ class Sandbox:
         :raises OSError: when the address or the certificate cannot be used.
         """
         # Imported here, because a DAG file or a test module may import this class without starting a server.
-        import uvicorn  # noqa: PLC0415
+        import uvicorn
 
-        from intercom_provider.sandbox.app import App  # noqa: PLC0415
-        from intercom_provider.sandbox.cut_reply import make_protocol  # noqa: PLC0415
+        from intercom_provider.sandbox.app import App
+        from intercom_provider.sandbox.cut_reply import make_protocol
 
         self._state.stopping = False
         config = uvicorn.Config(

@@ -77,7 +77,7 @@ def message_ledger(context: Context, log: Any) -> Ledger:
     attempt, store, salt = read_attempt(context), _open_store(context, log), scope_salt(context)
     if store is None:
         return StatelessLedger(attempt, salt=salt)
-    from intercom_provider.ledger.task_state import MessageLedger  # noqa: PLC0415 - not when a DAG is parsed
+    from intercom_provider.ledger.task_state import MessageLedger
 
     return MessageLedger(store, attempt, _mapped_instances(context), salt=salt)
 
@@ -93,7 +93,7 @@ def begin_in_store(context: Context, log: Any) -> Ledger:
     attempt, store, salt = read_attempt(context), _open_store(context, log), scope_salt(context)
     if store is None:
         return StatelessLedger(attempt, salt=salt)
-    from intercom_provider.ledger.task_state_batch import BatchLedger  # noqa: PLC0415 - not when a DAG is parsed
+    from intercom_provider.ledger.task_state_batch import BatchLedger
 
     ledger = BatchLedger(store, attempt, _mapped_instances(context), salt=salt)
     ledger.begin_try()
@@ -108,7 +108,7 @@ def defer_until(operator: BaseOperator, opens_at: datetime) -> NoReturn:
     :param opens_at: When the window opens.
     :raises TaskDeferred: Always; it is how Airflow defers.
     """
-    from airflow.providers.standard.triggers.temporal import DateTimeTrigger  # noqa: PLC0415 - not when a DAG is parsed
+    from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
     operator.defer(trigger=DateTimeTrigger(moment=opens_at), method_name="execute_in_window")
 
@@ -120,7 +120,7 @@ def read_owner(context: Context) -> Owner:
     :param context: The task's context.
     :return: The owner of the rows that the try writes.
     """
-    from intercom_provider.ledger.sql import Owner  # noqa: PLC0415 - not when a DAG is parsed
+    from intercom_provider.ledger.sql import Owner
 
     ti = context["ti"]
     return Owner(
@@ -144,8 +144,8 @@ def begin_in_table(context: Context, options: SendOptions, stopped: Callable[[],
     :raises InvalidInputError: When a ledger cannot be in that database.
     :raises LedgerUnavailableError: When the database cannot be used; Airflow retries.
     """
-    from intercom_provider.ledger.configuration import open_ledger_database  # noqa: PLC0415 - not when a DAG is parsed
-    from intercom_provider.ledger.sql import SqlLedger  # noqa: PLC0415
+    from intercom_provider.ledger.configuration import open_ledger_database
+    from intercom_provider.ledger.sql import SqlLedger
 
     ledger = SqlLedger(
         open_ledger_database(options.ledger_conn_id or ""),
@@ -173,6 +173,6 @@ def _open_store(context: Context, log: Any) -> TaskStateStore | None:
 def _mapped_instances(context: Context) -> MappedInstances | None:
     if not is_mapped(context):
         return None
-    from intercom_provider.ledger.mapped import MappedInstances  # noqa: PLC0415 - not when a DAG is parsed
+    from intercom_provider.ledger.mapped import MappedInstances
 
     return MappedInstances(context["ti"], was_cleared=was_cleared(context))

@@ -261,7 +261,7 @@ class WaitingSensor(BaseSensorOperator, Generic[WaitT]):
 
     @property
     def _max_failed_polls(self) -> int | None:
-        from intercom_provider.waiting.wait import MAX_FAILED_POLLS  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.waiting.wait import MAX_FAILED_POLLS
 
         return None if self.silent_fail else MAX_FAILED_POLLS
 

@@ -89,7 +89,7 @@ class MessageReplySensor(WaitingSensor["ReplyWait"]):
         self._read_message_id(parsing=True)
 
     def _begin(self, context: Context) -> ReplyWait:  # noqa: ARG002 - the signature of all sensors
-        from intercom_provider.waiting.reply_wait import ReplyWait  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.waiting.reply_wait import ReplyWait
 
         deadline = self._deadline_of_try()
         return ReplyWait(
@@ -97,7 +97,7 @@ class MessageReplySensor(WaitingSensor["ReplyWait"]):
         )
 
     def _poll(self, context: Context, wait: ReplyWait, *, full: bool = False) -> dict[str, object] | None:
-        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.hooks.intercom import IntercomHook
 
         hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
         with as_airflow_errors(), hook.get_conn() as client:
@@ -139,15 +139,15 @@ class MessageReplySensor(WaitingSensor["ReplyWait"]):
 
     def _write_reply(self, wait: ReplyWait) -> None:
         """Write the answer's time into the ledger, where there is one."""
-        from intercom_provider.ledger.configuration import ledger_connection  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.ledger.configuration import ledger_connection
 
         if wait.replied_at is not None and (conn_id := ledger_connection(self.ledger_conn_id)) is not None:
-            from intercom_provider.ledger.delivery_log import write_reply  # noqa: PLC0415
+            from intercom_provider.ledger.delivery_log import write_reply
 
             write_reply(conn_id, wait.message_id, wait.replied_at)
 
     def _trigger(self, wait: ReplyWait) -> MessageReplyTrigger:
-        from intercom_provider.triggers.message_reply import MessageReplyTrigger  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.triggers.message_reply import MessageReplyTrigger
 
         return MessageReplyTrigger(message_id=wait.message_id, state=wait.state(), **self._trigger_arguments())
 

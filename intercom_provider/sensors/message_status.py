@@ -169,9 +169,9 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
         self._read_fields(parsing=True)
 
     def _begin(self, context: Context) -> DeliveryWait:
-        from intercom_provider.waiting.criteria import Criteria  # noqa: PLC0415
-        from intercom_provider.waiting.delivery_wait import DeliveryWait  # noqa: PLC0415
-        from intercom_provider.waiting.target import MessagesTarget, RulesetTarget, Target  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.waiting.criteria import Criteria
+        from intercom_provider.waiting.delivery_wait import DeliveryWait
+        from intercom_provider.waiting.target import MessagesTarget, RulesetTarget, Target
 
         plan = self._plan = self._read_fields()
         sent, count = plan.sent, plan.expected_count
@@ -201,9 +201,9 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
         )
 
     def _poll(self, context: Context, wait: DeliveryWait, *, full: bool = False, once_more: bool = False) -> Row | None:
-        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.waiting.poll import FullPoll  # noqa: PLC0415
-        from intercom_provider.waiting.report import Report  # noqa: PLC0415
+        from intercom_provider.hooks.intercom import IntercomHook
+        from intercom_provider.waiting.poll import FullPoll
+        from intercom_provider.waiting.report import Report
 
         plan = self._plan
         hook = IntercomHook(self.intercom_conn_id, api_version=self.api_version)
@@ -287,18 +287,18 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
 
     def _delivery_log(self, wait: DeliveryWait) -> DeliveryLog | None:
         """Return the log of single messages' statuses; a ruleset's messages are in no ledger."""
-        from intercom_provider.ledger.configuration import ledger_connection  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.ledger.configuration import ledger_connection
 
         conn_id = ledger_connection(self.ledger_conn_id)
         if conn_id is None or wait.target.ruleset_id is not None:
             return None
-        from intercom_provider.ledger.delivery_log import DeliveryLog  # noqa: PLC0415
+        from intercom_provider.ledger.delivery_log import DeliveryLog
 
         return DeliveryLog(conn_id)
 
     def _write(self, report: Report, poll: FullPoll, values: Row) -> InvalidFieldError | None:
         """Write the results; return the error, because the counts have to be pushed before it is raised."""
-        from intercom_provider.waiting.report import write_rows  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.waiting.report import write_rows
 
         if is_missing(self.results_path):
             return None
@@ -313,7 +313,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
         return None
 
     def _trigger(self, wait: DeliveryWait) -> MessageStatusTrigger:
-        from intercom_provider.triggers.message_status import MessageStatusTrigger  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.triggers.message_status import MessageStatusTrigger
 
         return MessageStatusTrigger(
             target=wait.target.arguments(),

@@ -116,9 +116,9 @@ class WaitingTrigger(BaseTrigger, Generic[FoundT]):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # nor here
 
     async def _poll_until_done(self, wait: Wait[FoundT]) -> str:
-        from intercom_provider.fields import read_interval  # noqa: PLC0415
-        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.triggers.shared_client import shared_client  # noqa: PLC0415
+        from intercom_provider.fields import read_interval
+        from intercom_provider.hooks.intercom import IntercomHook
+        from intercom_provider.triggers.shared_client import shared_client
 
         # The arguments may have been edited where Airflow stores them.
         interval = read_interval("poke_interval", self.poke_interval)

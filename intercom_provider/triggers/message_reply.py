@@ -69,7 +69,7 @@ class MessageReplyTrigger(WaitingTrigger[_Found]):
         :return: The wait.
         :raises ValueError: When the state is that of another version.
         """
-        from intercom_provider.waiting.reply_wait import ReplyWait  # noqa: PLC0415 - not before it runs
+        from intercom_provider.waiting.reply_wait import ReplyWait
 
         wait = ReplyWait(message_id=self.message_id, started=0.0, deadline=0.0)
         wait.resume(self.state)

@@ -72,9 +72,9 @@ class MessageStatusTrigger(WaitingTrigger[_Found]):
         :return: The wait.
         :raises ValueError: When the state is that of another version.
         """
-        from intercom_provider.waiting.criteria import Criteria  # noqa: PLC0415
-        from intercom_provider.waiting.delivery_wait import DeliveryWait  # noqa: PLC0415
-        from intercom_provider.waiting.target import resume_target  # noqa: PLC0415 - not before it runs
+        from intercom_provider.waiting.criteria import Criteria
+        from intercom_provider.waiting.delivery_wait import DeliveryWait
+        from intercom_provider.waiting.target import resume_target
 
         wait = DeliveryWait(
             target=resume_target(self.target), criteria=Criteria(**self.criteria), started=0.0, deadline=0.0

@@ -149,9 +149,9 @@ class RulesetSettledTrigger(BaseEventTrigger):
                 await self._remember(wait, settled)
 
     def _begin(self) -> DeliveryWait:
-        from intercom_provider.waiting.criteria import Criteria  # noqa: PLC0415
-        from intercom_provider.waiting.delivery_wait import DeliveryWait  # noqa: PLC0415
-        from intercom_provider.waiting.target import RulesetTarget  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.waiting.criteria import Criteria
+        from intercom_provider.waiting.delivery_wait import DeliveryWait
+        from intercom_provider.waiting.target import RulesetTarget
 
         return DeliveryWait(
             target=RulesetTarget(self.ruleset_id, self.created_after),
@@ -168,9 +168,9 @@ class RulesetSettledTrigger(BaseEventTrigger):
 
     async def _poll(self, wait: DeliveryWait) -> Summary | None:
         """Poll once; return the counts when the ruleset is settled, None when it is not or has not changed since."""
-        from intercom_provider.api import calls  # noqa: PLC0415 - not when a DAG is parsed
-        from intercom_provider.hooks.intercom import IntercomHook  # noqa: PLC0415
-        from intercom_provider.triggers.shared_client import shared_client  # noqa: PLC0415
+        from intercom_provider.api import calls
+        from intercom_provider.hooks.intercom import IntercomHook
+        from intercom_provider.triggers.shared_client import shared_client
 
         # Read the connection for each poll, because its token may be replaced meanwhile.
         settings = await IntercomHook(self.intercom_conn_id, api_version=self.api_version).aget_settings()

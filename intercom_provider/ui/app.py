@@ -69,6 +69,6 @@ async def page_app(
 
 
 def _read(name: str) -> bytes:
-    from importlib.resources import files  # noqa: PLC0415 - only the API server serves the page, every task loads this
+    from importlib.resources import files
 
     return files("intercom_provider.ui").joinpath("static", name).read_bytes()

@@ -206,7 +206,7 @@ def write_rows(rows: Iterator[Row], path: str) -> int:
     :param path: A path or a URI that Airflow's ``ObjectStoragePath`` takes (``s3://conn_id@bucket/...``).
     :return: How many rows were written.
     """
-    from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library
+    from airflow.sdk import ObjectStoragePath
 
     target = ObjectStoragePath(path)
     if target.protocol in ("", "file"):

@@ -209,7 +209,7 @@ class _Batch(NamedTuple):
 
     def results(self, folder: str) -> TryResults:
         """Find the results of the try that left this output, although another may be newer."""
-        from intercom_provider.results.reader import TryResults  # noqa: PLC0415 - not when a DAG is parsed
+        from intercom_provider.results.reader import TryResults
 
         if self.try_number is None:
             return TryResults.of_last_try(folder, self.total)
@@ -250,7 +250,7 @@ class _SentReader:
     def add_batch(self, batch: _Batch) -> None:
         """Add the output of a batch, with its results if it has any."""
         if batch.folder is not None:
-            from intercom_provider.results.message_ids import explain_read_errors  # noqa: PLC0415
+            from intercom_provider.results.message_ids import explain_read_errors
 
             try:
                 with explain_read_errors(batch.folder):
@@ -271,7 +271,7 @@ class _SentReader:
         ids: Sequence[str] = tuple(self._held)
         keys: KeyLookup = self._held
         if self._streamed:
-            from intercom_provider.results.message_ids import StreamedIds  # noqa: PLC0415 - not when a DAG is parsed
+            from intercom_provider.results.message_ids import StreamedIds
 
             ids = keys = StreamedIds(self._pieces, self._in_results + self._only_in_xcom)
         return Sent(ids, keys, self._rows, self._rows.never_sent, self._rows.untrackable)
@@ -327,7 +327,7 @@ class _RowsWithoutId:
     def __iter__(self) -> Iterator[Row]:
         yield from self._held
         if self._results:
-            from intercom_provider.results.message_ids import explain_read_errors  # noqa: PLC0415 - as above
+            from intercom_provider.results.message_ids import explain_read_errors
         for results in self._results:
             with explain_read_errors(results.folder):
                 for line in results.lines():

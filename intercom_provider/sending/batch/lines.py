@@ -76,7 +76,7 @@ def is_storage_path(value: object) -> bool:
 
 def _chunks(field: str, path: Any) -> Iterator[bytes]:
     try:
-        from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads a storage library, only where it is used
+        from airflow.sdk import ObjectStoragePath
 
         file = (path if is_storage_path(path) else ObjectStoragePath(path)).open("rb", compression="infer")
     except _PERMANENT_READ_ERRORS as error:

@@ -100,6 +100,12 @@ def _preview(add: Add) -> None:
     add("--sample", type=int, default=5, metavar="NUMBER", help="show so many messages (%(default)s)")
     add("--campaign", metavar="NAME", help="count what the ledger knows as sent within this campaign")
     add("--suppress", metavar="FILE", help="the batch's list of those who must not be messaged, by path or URI")
+    add("--send-window", metavar="TIMES", help="the batch's send_window, as 09:00-20:00: count what goes out when")
+    add(
+        "--timezone",
+        metavar="ZONE",
+        help="with --send-window: the time zone of messages that have none, such as Europe/Dublin",
+    )
     add("--output", choices=("text", "json", "html"), default="text", help="text, json or an html page (%(default)s)")
     _ledger(add, "--ledger-conn-id")
     _connection(add)

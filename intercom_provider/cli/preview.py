@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.cli.connection import open_hook, open_ledger
@@ -14,6 +14,7 @@ from intercom_provider.ledger.ledger import Attempt
 from intercom_provider.sending.batch.input import BatchInput
 from intercom_provider.sending.batch.screening import Screening
 from intercom_provider.sending.batch.suppression import Suppression
+from intercom_provider.sending.batch.window import read_batch_window
 from intercom_provider.sending.options import SendOptions
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
     from intercom_provider.ledger.sql import SqlLedger
     from intercom_provider.sending.batch.input import Item
+    from intercom_provider.sending.batch.window import BatchWindow
+
+_NOT_A_WINDOW: Final = (
+    "must be two different local times, such as 09:00-20:00: when the window opens, and when it closes"
+)
 
 
 def run(options: argparse.Namespace, out: TextIO) -> int:
@@ -39,17 +45,27 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     defaults = read_defaults(options.defaults)
     suppression = Suppression(options.suppress)
     screening = Screening(SendOptions(campaign=options.campaign), ledger)
+    window = _read_window(options)
     preview = Preview()
     wanted: list[tuple[Item, str | None]] = []
     with BatchInput(
-        options.messages, defaults, duplicates="skip", salt=salt, settings=settings, invalid="reject"
+        options.messages,
+        defaults,
+        duplicates="skip",
+        salt=salt,
+        settings=settings,
+        invalid="reject",
+        needs_timezone=window is not None and window.needs_timezone,
     ) as batch:
         for item in screening.looked_up(batch.preview()):
             name, reason = _judge(item, screening, suppression)
-            preview.add(item.number, name, reason)
-            if item.number == options.line or (
-                options.line is None and name == "to_send" and len(wanted) < options.sample
-            ):
+            is_sample = options.line is None and name == "to_send" and len(wanted) < options.sample
+            opens_at = None if window is None or name != "to_send" else window.opens_at(item.timezone)
+            if opens_at is None:
+                preview.add(item.number, name, reason)
+            else:
+                reason = preview.hold(item.number, opens_at, item.timezone or options.timezone.strip())
+            if is_sample or item.number == options.line:
                 wanted.append((item, reason))
         preview.numbered_by = batch.numbered_by
     if options.line is not None and not wanted:
@@ -62,6 +78,18 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
         # The standard output may be a file.
         sys.stderr.write(f"{invalid:,} of {preview.counts['total']:,} rows are invalid\n")
     return 1 if invalid else 0
+
+
+def _read_window(options: argparse.Namespace) -> BatchWindow | None:
+    if options.send_window is None:
+        return None
+    try:
+        return read_batch_window(options.send_window.split("-"), options.timezone)
+    except InvalidInputError as error:
+        text = error.problems[0].text
+        if error.problems[0].field == "timezone":
+            raise InvalidInputError.of("--timezone", text) from None
+        raise InvalidInputError.of("--send-window", _NOT_A_WINDOW) from None
 
 
 def _open_campaign(options: argparse.Namespace) -> SqlLedger | None:

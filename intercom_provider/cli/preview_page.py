@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from intercom_provider.cli.preview_result import write_numbers
+from intercom_provider.cli.preview_result import write_moment, write_numbers, write_zones
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +46,7 @@ def as_lines(preview: Preview) -> Iterator[str]:
     yield '<meta name="viewport" content="width=device-width"><title>Preview</title>'
     yield f"<style>\n{style}</style></head><body>"
     yield from _summary(preview)
+    yield from _windows(preview)
     yield from _invalid_rows(preview)
     if preview.shown:
         yield "<h2>Messages</h2>"
@@ -61,6 +62,17 @@ def _summary(preview: Preview) -> Iterator[str]:
         empty = "" if count else ' class="none"'
         yield f"<div{empty}><dt>{name.replace('_', ' ')}</dt><dd>{count:,}</dd></div>"
     yield "</dl>"
+
+
+def _windows(preview: Preview) -> Iterator[str]:
+    if not preview.held:
+        return
+    yield "<h2>When they go out</h2><table>"
+    yield f"<tr><td>{preview.counts['to_send']:,}</td><td>now</td><td></td></tr>"
+    for opens_at, zones in preview.held:
+        yield f"<tr><td>{zones.total():,}</td><td>from {write_moment(opens_at)} on</td>"
+        yield f"<td>{html.escape(write_zones(zones))}</td></tr>"
+    yield "</table>"
 
 
 def _invalid_rows(preview: Preview) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,9 +50,9 @@ def test_the_whole_input_is_counted_and_every_invalid_row_is_listed(
     )
     told = json.loads(ended.out)
     assert ended.code == 1
-    names = ("total", "to_send", "already_sent", "claimed", "suppressed", "duplicates", "invalid")
+    names = ("total", "to_send", "held", "already_sent", "claimed", "suppressed", "duplicates", "invalid")
     assert {name: told[name] for name in names}["total"] == sum(told[name] for name in names[1:]) == 7
-    assert [told[name] for name in names[1:]] == [2, 0, 0, 1, 1, 3]
+    assert [told[name] for name in names[1:]] == [2, 0, 0, 0, 1, 1, 3]
     assert [row["line"] for row in told["invalid_rows"]] == [4, 5, 6]
     assert all(row["reason"] for row in told["invalid_rows"])
     assert {(reason["count"], *reason["first"]) for reason in told["reasons"]} == {(1, 4), (1, 5), (1, 6)}
@@ -157,6 +158,66 @@ def test_a_campaign_without_a_ledger_yet_is_read_and_nothing_is_written(
     )
     told = json.loads(run("preview", files[0], "--defaults", files[1], *arguments).out)
     assert (told["already_sent"], told["to_send"]) == (1, 2)
+    assert not sandbox.messages
+
+
+def in_zones(*zones: str | None) -> str:
+    return json.dumps([{"to": {"type": "user", "user_id": f"{n}"}, "timezone": zone} for n, zone in enumerate(zones)])
+
+
+def test_what_waits_for_its_window_is_counted_by_when_it_opens(run: Run, sandbox: Sandbox) -> None:
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    opens, closes = now + timedelta(hours=2), now + timedelta(hours=4)
+    # It is three hours later there, and two and four hours earlier; these names have the sign of POSIX.
+    zones = ["Etc/GMT-3", "Etc/GMT+2", None, "UTC", "Etc/GMT+4", "Etc/GMT+2", "Etc/UTC", "Nowhere/City", "Etc/GMT-3"]
+    defaults = json.dumps({**DEFAULTS, "body": "Hi"})
+    window = ("--send-window", f"{opens:%H:%M}-{closes:%H:%M}", "--timezone", "UTC")
+    arguments = ("preview", in_zones(*zones), "--defaults", defaults, *window, "--sample", "2")
+    told = json.loads(run(*arguments, "--output", "json").out)
+    assert [told[name] for name in ("total", "to_send", "held", "invalid")] == [9, 2, 6, 1]
+    assert told["held_until"] == [
+        {"at": opens.isoformat(), "count": 3, "timezones": {"UTC": 2, "Etc/UTC": 1}},
+        {"at": (opens + timedelta(hours=2)).isoformat(), "count": 2, "timezones": {"Etc/GMT+2": 2}},
+        {"at": (opens + timedelta(hours=4)).isoformat(), "count": 1, "timezones": {"Etc/GMT+4": 1}},
+    ]
+    assert [row["index"] for row in told["invalid_rows"]] == [7]
+    assert "must be the name of a time zone" in told["invalid_rows"][0]["reason"]
+    until = f"{opens + timedelta(hours=2):%Y-%m-%d %H:%M} UTC"
+    assert [each["reason"] for each in told["messages"]] == [None, f"held until {until}"]
+    text = run(*arguments).out
+    assert "         2  now\n" in text
+    assert f"         3  from {opens:%Y-%m-%d %H:%M} UTC on (UTC, Etc/UTC)\n" in text
+    assert f"         2  from {until} on (Etc/GMT+2)\n" in text
+    page = run(*arguments, "--output", "html").out
+    assert f"<tr><td>2</td><td>from {until} on</td>\n<td>Etc/GMT+2</td></tr>" in page
+    assert not sandbox.messages
+
+
+def test_with_a_window_a_message_needs_a_time_zone(run: Run, sandbox: Sandbox) -> None:
+    arguments = ("preview", in_zones("Europe/Dublin", None), "--defaults", json.dumps({**DEFAULTS, "body": "Hi"}))
+    told = json.loads(run(*arguments, "--send-window", "00:00-23:59", "--output", "json").out)
+    assert (told["total"], told["invalid"]) == (2, 1)
+    assert told["reasons"][0]["reason"].startswith("timezone: is needed with send_window")
+    assert not sandbox.messages
+
+
+@pytest.mark.parametrize(
+    ("window", "zone", "words"),
+    [
+        ("09:00", "UTC", "--send-window: must be two different local times, such as 09:00-20:00"),
+        ("9-20", "UTC", "--send-window: must be two"),
+        ("09:00-09:00", "UTC", "--send-window: must be two"),
+        ("09:00-20:00-21:00", "UTC", "--send-window: must be two"),
+        ("", "UTC", "--send-window: must be two"),
+        ("09:00-20:00", "Nowhere/City", "--timezone: must be the name of a time zone"),
+    ],
+)
+def test_a_window_that_cannot_be_read_is_an_error(
+    run: Run, sandbox: Sandbox, files: tuple[str, str], window: str, zone: str, words: str
+) -> None:
+    ended = run("preview", files[0], "--defaults", files[1], "--send-window", window, "--timezone", zone)
+    assert (ended.code, ended.out) == (1, "")
+    assert words in ended.err
     assert not sandbox.messages
 
 

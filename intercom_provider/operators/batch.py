@@ -65,7 +65,7 @@ class SendMessageBatchOperator(BaseOperator):
     XCom, each key on its own and pushed even when the task fails: ``total``; ``sent``, ``already_sent``, ``claimed``,
     ``rejected``, ``not_sent``, ``unconfirmed``, ``expired``, ``suppressed``, ``duplicates``, ``dry_run`` (they
     add up to ``total``); ``reasons`` (at most ten, with counts), ``whatsapp_message_ids`` (complete, or None above
-    1,000), ``results_path``, ``results_try``.
+    1,000), ``results_path``, ``results_try``. While it runs, ``progress`` has the counts so far.
 
     ``defaults``, paths and URIs are templates; the messages themselves never are.
 

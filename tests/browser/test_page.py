@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -155,6 +156,29 @@ def test_the_page_is_readable_in_the_dark(page: Browser, runs: dict[str, Task]) 
         assert find_faults(page) == []
         page.resize(830)
         page.picture("page-dark")
+
+
+def test_the_numbers_of_a_batch_move_while_it_runs(page: Browser, airflow: AirflowInstance) -> None:
+    task = airflow.run("winter_offer", "send")
+    line = "//tr[contains(.,'winter_offer')]"
+    page.open(PAGE)
+    page.see(f"{line}//*[contains(@class,'running')]", within=120)
+    first = sent_so_far(page)
+    until(lambda: sent_so_far(page) > first, "the number in the list to move", within=120)
+    page.click(f"{line}//a")
+    page.read("Counted at", "running")
+    first = sent_so_far(page)
+    until(lambda: sent_so_far(page) > first, "the number of the task to move", within=120)
+    page.resize(480)
+    page.picture("page-running")
+    page.read("success", "60 sent", within=180)
+    assert page.all("//*[contains(.,'to come')]") == []
+    assert task.xcom("progress")["total"] == 60
+
+
+def sent_so_far(page: Browser) -> int:
+    label = page.see("//*[@class='bar'][contains(@aria-label,'to come')]", within=120).get_attribute("aria-label")
+    return int(match[1]) if (match := re.match(r"(\d+) sent", label)) else 0
 
 
 @pytest.fixture

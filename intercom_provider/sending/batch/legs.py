@@ -17,7 +17,7 @@ from intercom_provider.sending.batch.try_record import TryRecord
 from intercom_provider.sending.window import sleep_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from airflow.sdk import Context
@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 XCOM_KEY: Final = "waiting"
 """The XCom with what a deferred try has done so far, and when it goes on."""
+
+PROGRESS_XCOM_KEY: Final = "progress"
+"""The XCom with the counts of a try that runs, for people to see."""
 
 
 class BatchRunOptions(TypedDict):
@@ -115,7 +118,12 @@ class Legs:
         """
         while True:
             run = BatchRun(
-                self._batch, self.record.counts.total, results=self._results, record=self.record, **self._send
+                self._batch,
+                self.record.counts.total,
+                results=self._results,
+                record=self.record,
+                publish=self._publish,
+                **self._send,
             )
             self._run = run
             run.run()
@@ -127,6 +135,10 @@ class Legs:
             log.info("%d messages wait for their window, which opens at %s", run.waiting, opens_at)
             if not sleep_until(run.opens_at, self._send["stopped"]):
                 return run.opens_at
+
+    def _publish(self, counts: Mapping[str, float]) -> None:
+        if self._ti.task.do_xcom_push:
+            self._ti.xcom_push(key=PROGRESS_XCOM_KEY, value=dict(counts))
 
     def end(self) -> None:
         """Count what still waits as not sent, after an error."""

@@ -1,28 +1,47 @@
-"""Log the progress of a batch: how many messages are done, how fast, and how long the rest will take."""
+"""Log and publish the progress of a batch: how many messages are done, how fast, how long the rest will take."""
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
+from intercom_provider.sending.batch.counts import COUNT_NAMES
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from intercom_provider.sending.batch.counts import Counts
 
 log = logging.getLogger(__name__)
 
 _INTERVAL_SECONDS: Final = 5.0
+_PUBLISH_INTERVAL_SECONDS: Final = 10.0
+# The main thread writes the ledger and makes the stop. Where publishing holds it up for longer, it is done without.
+_MAX_PUBLISH_SECONDS: Final = 1.0
 
 
 class ProgressLog:
     """
-    Writes a line into the task's log every five seconds.
+    Writes a line into the task's log every five seconds, and publishes the counts at every second one.
 
     :param counts: The batch's counts.
+    :param publish: Takes the counts by name, for people to see while the batch runs. It is not called again once it has
+        failed or was slow.
+    :param publish_interval: Seconds between two of its calls.
     """
 
-    def __init__(self, counts: Counts) -> None:
+    def __init__(
+        self,
+        counts: Counts,
+        publish: Callable[[Mapping[str, float]], None],
+        publish_interval: float = _PUBLISH_INTERVAL_SECONDS,
+    ) -> None:
         self._counts = counts
+        self._publish_interval = publish_interval
+        self._publish: Callable[[Mapping[str, float]], None] | None = publish
+        self._published_at = -math.inf
         self._began = self._logged_at = time.monotonic()
         self._logged_done = 0
 
@@ -45,3 +64,20 @@ class ProgressLog:
         retries = f", {delayed} to be tried again" if delayed else ""
         left = f", about {(total - done) / overall:.0f} s left" if done < total and overall and not is_over else ""
         log.info("%d of %d: %s%s; %.0f a second%s", done, total, self._counts.in_words(), retries, rate, left)
+        # At the end the counts are the task's result.
+        if self._publish is not None and not is_over and now - self._published_at >= self._publish_interval:
+            self._published_at = now
+            self._publish_counts(self._publish)
+
+    def _publish_counts(self, publish: Callable[[Mapping[str, float]], None]) -> None:
+        began = time.monotonic()
+        counts = {"total": self._counts.total, **{name: getattr(self._counts, name) for name in COUNT_NAMES}}
+        try:
+            publish({**counts, "as_of": time.time()})
+        except Exception as error:  # noqa: BLE001 - a batch must not end because its progress cannot be shown
+            log.warning("the progress cannot be shown while the batch runs: %s", type(error).__name__)
+            self._publish = None
+        else:
+            if time.monotonic() - began > _MAX_PUBLISH_SECONDS:
+                log.warning("the progress is not shown any more while the batch runs: it took too long")
+                self._publish = None

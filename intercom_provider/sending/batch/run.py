@@ -57,7 +57,7 @@ from intercom_provider.sending.batch.try_record import TryRecord
 from intercom_provider.sending.batch.window import HeldMessages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from intercom_provider.api.message import Message
@@ -108,6 +108,7 @@ class BatchRun:
     :param reason_to_suppress: Returns why a message must not be sent; None when it may be.
     :param window: The local times between which messages go out; None (default) for any time.
     :param record: What this try has done before it waited for the window; None (default) when it begins.
+    :param publish: Takes the counts every ten seconds, for people to see while the batch runs.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class BatchRun:
         reason_to_suppress: Callable[[Message], str | None] = lambda _: None,
         window: BatchWindow | None = None,
         record: TryRecord | None = None,
+        publish: Callable[[Mapping[str, float]], None] = lambda _: None,
     ) -> None:
         record = record or TryRecord(total)
         self.counts = record.counts
@@ -149,7 +151,7 @@ class BatchRun:
         self._consecutive_unanswered = 0
         self._common_refusal = CommonRefusal()
         self._delayed = DelayedMessages()
-        self._progress = ProgressLog(self.counts)
+        self._progress = ProgressLog(self.counts, publish)
         self._recorder = Recorder(record, results, may_resend=options.on_unconfirmed == "resend")
         self._held = HeldMessages(window, options.not_after, self._recorder)
         self._pacer = pacer = Pacer(options.budget)

@@ -82,7 +82,8 @@ const COUNTS = {
 
 // The counts of a task, with one request at most; null when it has none.
 export async function counts(row) {
-  const key = COUNTS[row.state];
+  // A batch that waits for its window has pushed what it has done; a single message has only its end to show.
+  const key = row.operator === "SendMessageBatchOperator" && row.state === "deferred" ? "return_value" : COUNTS[row.state];
   if (key === undefined || (key === "progress" && row.operator === "SendMessageOperator")) return null;
   const value = await xcom(row, key);
   return value !== null && typeof value === "object" && !Array.isArray(value) ? value : null;

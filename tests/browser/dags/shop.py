@@ -73,3 +73,12 @@ with DAG("summer_sale", schedule=None, tags=["intercom"], default_args=ARGS):
         max_failed=None,
     )
     MessageStatusSensor(task_id="wait", sent=offer.output, poke_interval=1, max_failed=None)
+
+with DAG("winter_offer", schedule=None, tags=["intercom"], default_args=ARGS):
+    # About one a second.
+    SendMessageBatchOperator(
+        task_id="send",
+        messages=[{"to": {"phone": f"{PHONE}{number:02}"}} for number in range(60)],
+        defaults={"message_type": "whatsapp", "template": "winter_offer"},
+        budget=0.006,
+    )

@@ -46,7 +46,7 @@ class HangingStorage(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no a
 
 @contextmanager
 def hanging_storage() -> Iterator[HangingStorage]:
-    """Attach the storage to Airflow's paths; at the end it answers, so that no thread is left."""
+    """Attach the storage to Airflow's paths; at the end it answers, and the threads that write to it are waited for."""
     storage = HangingStorage()
     # Airflow keeps the first storage of a connection.
     attached = attach("memory", conn_id="hanging", fs=storage)
@@ -55,3 +55,7 @@ def hanging_storage() -> Iterator[HangingStorage]:
         yield storage
     finally:
         storage.answers.set()
+        # One that is late would write into the storage of the next test.
+        for thread in threading.enumerate():
+            if thread.name == "intercom-results":
+                thread.join(30)

@@ -38,10 +38,14 @@ _TEMPLATE_ADVICE: Final = "Check the template's name, its locale and its paramet
 
 
 class CommonRefusal:
-    """Watches the answers to a batch until one message was accepted."""
+    """
+    Watches the answers to a batch until one message was accepted.
 
-    def __init__(self) -> None:
-        self.is_any_accepted = False
+    :param is_any_accepted: Whether one was before the batch waited for a window (default False).
+    """
+
+    def __init__(self, *, is_any_accepted: bool = False) -> None:
+        self.is_any_accepted = is_any_accepted
         """Whether a message was accepted: from then on, refusals are those of single messages."""
 
         self._summary = ""

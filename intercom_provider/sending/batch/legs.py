@@ -132,7 +132,7 @@ class Legs:
                     self._ti.xcom_push(key=XCOM_KEY, value=None)
                 return None
             opens_at = run.opens_at.isoformat(timespec="seconds")
-            log.info("%d messages wait for their window, which opens at %s", run.waiting, opens_at)
+            log.info("%d messages wait for their window; the first one opens at %s", run.waiting, opens_at)
             if not sleep_until(run.opens_at, self._send["stopped"]):
                 return run.opens_at
 

@@ -43,26 +43,29 @@ class ProgressLog:
         self._publish: Callable[[Mapping[str, float]], None] | None = publish
         self._published_at = -math.inf
         self._began = self._logged_at = time.monotonic()
-        self._logged_done = 0
+        # A try that goes on after it waited for a window has done some of them before.
+        self._begun_done = self._logged_done = counts.done
 
     @property
     def is_due(self) -> bool:
         """Whether the next line is due."""
         return time.monotonic() - self._logged_at >= _INTERVAL_SECONDS
 
-    def write(self, *, delayed: int, is_over: bool = False) -> None:
+    def write(self, *, delayed: int, waiting: int = 0, is_over: bool = False) -> None:
         """
         Log a line.
 
         :param delayed: How many messages wait for another attempt.
+        :param waiting: How many wait for their window (default 0).
         :param is_over: Whether this is the last line, after which there is no time left to estimate.
         """
         now, done, total = time.monotonic(), self._counts.done, self._counts.total
         rate = (done - self._logged_done) / max(now - self._logged_at, 0.001)
-        overall = done / max(now - self._began, 0.001)
+        overall = (done - self._begun_done) / max(now - self._began, 0.001)
         self._logged_at, self._logged_done = now, done
         retries = f", {delayed} to be tried again" if delayed else ""
-        left = f", about {(total - done) / overall:.0f} s left" if done < total and overall and not is_over else ""
+        rest = total - done - waiting
+        left = f", about {rest / overall:.0f} s left" if rest > 0 and overall and not is_over else ""
         log.info("%d of %d: %s%s; %.0f a second%s", done, total, self._counts.in_words(), retries, rate, left)
         # At the end the counts are the task's result.
         if self._publish is not None and not is_over and now - self._published_at >= self._publish_interval:

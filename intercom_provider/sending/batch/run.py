@@ -149,7 +149,7 @@ class BatchRun:
         self._max_queued = min(_MIN_QUEUED_INTENTS, ledger.max_waiting)
         self._pace, self._answered_since_commit, self._commit_took = 0.0, 0, 0.0
         self._consecutive_unanswered = 0
-        self._common_refusal = CommonRefusal()
+        self._common_refusal = CommonRefusal(is_any_accepted=self.counts.sent > 0)
         self._delayed = DelayedMessages()
         self._progress = ProgressLog(self.counts, publish)
         self._recorder = Recorder(record, results, may_resend=options.on_unconfirmed == "resend")
@@ -167,7 +167,7 @@ class BatchRun:
         :raises StoppedError: When the task was told to stop.
         :raises SupersededError: When another attempt of the same task has taken over.
         """
-        log.info("%d messages to %s", self.counts.total, self._settings.url)
+        log.info("%d messages to %s", self.counts.total - self.counts.done, self._settings.url)
         try:
             self._send_all()
         finally:
@@ -201,7 +201,7 @@ class BatchRun:
                 self._commit()
                 self._report_metrics()
             if self._progress.is_due:
-                self._progress.write(delayed=len(self._delayed))
+                self._progress.write(delayed=len(self._delayed), waiting=self.waiting)
 
     def _report_metrics(self) -> None:
         self._recorder.report()

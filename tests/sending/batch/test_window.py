@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -188,3 +189,27 @@ def test_a_window_changes_while_a_batch_runs() -> None:
     until(lambda: window.opens_at(None) is None, "the window opens")
     assert window.closes_at("Etc/GMT-1") is None
     until(lambda: window.opens_at(None) is not None, "the window closes")
+
+
+def test_refusals_after_a_night_are_those_of_single_messages_where_one_was_accepted_before(server: Hostile) -> None:
+    messages = people("UTC", *["Etc/GMT-1"] * 60)
+    record = begun(messages)
+    first = run(server, messages, (local(-60), local(1_800)), record=record)
+    assert outcomes(first) == {"sent": 1}
+    server.always(hostile.error(422, "parameter_invalid", "no"))
+    second = run(server, messages, (local(3_540), local(5_400)), record=record)
+    assert (outcomes(second), second.fatal) == ({"sent": 1, "rejected": 60}, None)
+
+
+def test_the_log_says_how_many_go_out_now_and_how_fast(server: Hostile, caplog: pytest.LogCaptureFixture) -> None:
+    messages = people(*["UTC"] * 200, "Etc/GMT-1")
+    record = begun(messages)
+    run(server, messages, (local(-60), local(1_800)), record=record)
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        run(server, messages, (local(3_540), local(5_400)), record=record)
+    begin, end = (line for line in caplog.messages if " messages to " in line or " a second" in line)
+    assert begin.startswith("1 messages to ")
+    # A single request takes some milliseconds: 201 a second would be a rate of those that went out before.
+    assert (rate := re.fullmatch(r"201 of 201: 201 sent; (\d+) a second", end))
+    assert int(rate[1]) < 201

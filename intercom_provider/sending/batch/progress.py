@@ -78,9 +78,9 @@ class ProgressLog:
         try:
             publish({**counts, "as_of": time.time()})
         except Exception as error:  # noqa: BLE001 - a batch must not end because its progress cannot be shown
-            log.warning("the progress cannot be shown while the batch runs: %s", type(error).__name__)
+            log.warning("The progress cannot be shown while the batch runs: %s", type(error).__name__)
             self._publish = None
         else:
             if time.monotonic() - began > _MAX_PUBLISH_SECONDS:
-                log.warning("the progress is not shown any more while the batch runs: it took too long")
+                log.warning("The progress is not shown any more while the batch runs: it took too long")
                 self._publish = None

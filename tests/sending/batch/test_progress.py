@@ -51,7 +51,7 @@ def test_a_failure_to_publish_is_a_warning_and_the_last_attempt(caplog: pytest.L
         progress.write(delayed=0)
     assert calls == [20]
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warning == "the progress cannot be shown while the batch runs: RuntimeError"
+    assert warning == "The progress cannot be shown while the batch runs: RuntimeError"
 
 
 def test_slow_publishing_holds_a_batch_up_once(caplog: pytest.LogCaptureFixture) -> None:

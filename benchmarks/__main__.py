@@ -33,6 +33,7 @@ _SCENARIOS: Final = {
     "ledger": "Sending with the ledger in a table",
     "suppressed": "Leaving people out of 100,000 emails",
     "invalid": "Checking 100,000 rows of which 3 % are wrong",
+    "exporting": "Writing 100,000 results as CSV",
     "long_ledger": "Asking a ledger of 1,000,000 rows",
     "mapped": "Sending in Airflow, 50 ms a reply",
     "reading": "Reading 100,000 statuses",

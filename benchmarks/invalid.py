@@ -6,14 +6,12 @@ import json
 import os
 import re
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.measure import Sample
+from benchmarks.measure import Sample, alone, run_command
 from benchmarks.table import Row, allowed
 from intercom_provider.api.settings import Settings
 from intercom_provider.ledger.ledger import Attempt
@@ -22,6 +20,9 @@ from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sending.batch.input import BatchInput
 from intercom_provider.sending.batch.run import BatchRun
 from intercom_provider.sending.options import SendOptions
+
+if TYPE_CHECKING:
+    from benchmarks.measure import CommandRun
 
 _ROWS: Final = 100_000
 _BAD_OF_A_KIND: Final = 500
@@ -59,7 +60,7 @@ def run() -> list[Row]:
                 batch, total, settings=settings, options=SendOptions(), ledger=ledger, results=results
             ).run()
         memory = _megabytes() - before
-        told, preview_seconds, preview_memory = _preview(Path(file.name))
+        told, preview = _preview(file.name)
     named = sum(count == _BAD_OF_A_KIND for count in counts.reasons.values())
     bad = 6 * _BAD_OF_A_KIND
     previewed = sum(reason["count"] == _BAD_OF_A_KIND for reason in told["reasons"])
@@ -76,25 +77,18 @@ def run() -> list[Row]:
             ratio=previewed / 6, at_least=1, at_most=1),
         Row(what="preview: rows that would be sent", ours=f"{told['to_send']:,}", other=f"{_ROWS - bad:,}",
             ratio=told["to_send"] / (_ROWS - bad), at_least=1, at_most=1),
-        allowed("preview: CPU of the command", Sample((preview_seconds,)), _MAX_SECONDS, "{:.1f} s"),
-        allowed("preview: memory of the command, with Airflow", Sample((preview_memory,)), _MAX_MEGABYTES, "{:.0f} MB"),
+        allowed("preview: CPU of the command", Sample((preview.seconds,)), _MAX_SECONDS, "{:.1f} s"),
+        allowed("preview: memory of the command, with Airflow", Sample((preview.mebibytes,)), _MAX_MEGABYTES,
+            "{:.0f} MB"),
     ]  # fmt: skip
 
 
-def _preview(messages: Path) -> tuple[dict[str, Any], float, float]:
-    """Run the command, and return what it prints, its seconds of CPU and the most memory it used, in MB."""
-    command = [sys.executable, "-m", "intercom_provider", "preview", str(messages), "--output", "json"]
-    connection = {"conn_type": "intercom", "password": "token-of-nobody"}
-    env = {**os.environ, "AIRFLOW_CONN_INTERCOM_DEFAULT": json.dumps(connection)}
-    with subprocess.Popen(  # noqa: S603 - a fixed command
-        [*command, "--defaults", json.dumps(_DEFAULTS)], env=env, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None  # noqa: S101 - it is a pipe
-        told = json.load(process.stdout)
-        _, status, used = os.wait4(process.pid, 0)
-        # Rows are wrong, so the exit status is 1.
-        process.returncode = os.waitstatus_to_exitcode(status)
-    return told, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+def _preview(messages: str) -> tuple[dict[str, Any], CommandRun]:
+    os.environ["AIRFLOW_CONN_INTERCOM_DEFAULT"] = json.dumps({"conn_type": "intercom", "password": "token-of-nobody"})
+    arguments = ("preview", messages, "--defaults", json.dumps(_DEFAULTS), "--output", "json")
+    with tempfile.NamedTemporaryFile("r") as output:
+        used = alone(run_command, arguments, Path(output.name))
+        return json.load(output), used
 
 
 def _kind(number: int) -> int | None:

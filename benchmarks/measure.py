@@ -6,14 +6,15 @@ import gc
 import multiprocessing
 import signal
 import sys
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection
 
 P = ParamSpec("P")
@@ -123,6 +124,33 @@ def _send_result(sender: Connection, function: Callable[..., Any], arguments: tu
     # SIGTERM raises SystemExit, so that the processes that the function has started end as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     sender.send(function(*arguments, **options))
+
+
+class CommandRun(NamedTuple):
+    """
+    A command that has ended.
+
+    :param seconds: Its seconds of CPU, Airflow's start included.
+    :param mebibytes: The most memory that it has used.
+    """
+
+    seconds: float
+    mebibytes: float
+
+
+def run_command(arguments: Sequence[str], output: Path) -> CommandRun:
+    """
+    Run a command of ``python -m intercom_provider``, in the process of :func:`alone`.
+
+    :param arguments: The command and its options.
+    :param output: The file of its standard output.
+    :return: What it used.
+    """
+    from intercom_provider.__main__ import main
+
+    with output.open("w", encoding="utf-8") as file, redirect_stdout(file):
+        main(arguments)
+    return CommandRun(time.process_time(), memory("VmHWM"))
 
 
 def memory(name: Literal["VmRSS", "VmHWM"]) -> float:

@@ -99,12 +99,13 @@ def _preview(add: Add) -> None:
     add("--line", type=int, metavar="NUMBER", help="show the message of this line")
     add("--sample", type=int, default=5, metavar="NUMBER", help="show so many messages (%(default)s)")
     add("--campaign", metavar="NAME", help="count what the ledger knows as sent within this campaign")
+    add("--repeat-after", metavar="TIME", help="the batch's repeat_after, such as 7d: who may have the message again")
     add("--suppress", metavar="FILE", help="the batch's list of those who must not be messaged, by path or URI")
     add("--send-window", metavar="TIMES", help="the batch's send_window, as 09:00-20:00: count what goes out when")
     add(
         "--timezone",
         metavar="ZONE",
-        help="with --send-window: the time zone of messages that have none, such as Europe/Dublin",
+        help="the batch's timezone, such as Europe/Dublin: of messages that have none, and of whole days (UTC)",
     )
     add("--output", choices=("text", "json", "html"), default="text", help="text, json or an html page (%(default)s)")
     _ledger(add, "--ledger-conn-id")

@@ -6,11 +6,12 @@ import json
 import sys
 from typing import TYPE_CHECKING, Final
 
-from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.api.errors import InvalidInputError, Problem
 from intercom_provider.cli.connection import open_hook, open_ledger
 from intercom_provider.cli.preview_result import Preview, Shown
 from intercom_provider.cli.reconcile import read_defaults
 from intercom_provider.ledger.ledger import Attempt
+from intercom_provider.ledger.repeat_after import read_repeat_after
 from intercom_provider.sending.batch.input import BatchInput
 from intercom_provider.sending.batch.screening import Screening
 from intercom_provider.sending.batch.suppression import Suppression
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import TextIO
 
+    from intercom_provider.ledger.repeat_after import RepeatAfter
     from intercom_provider.ledger.sql import SqlLedger
     from intercom_provider.sending.batch.input import Item
     from intercom_provider.sending.batch.window import BatchWindow
@@ -86,14 +88,28 @@ def _read_window(options: argparse.Namespace) -> BatchWindow | None:
     try:
         return read_batch_window(options.send_window.split("-"), options.timezone)
     except InvalidInputError as error:
-        text = error.problems[0].text
         if error.problems[0].field == "timezone":
-            raise InvalidInputError.of("--timezone", text) from None
+            raise _of_option(error) from None
         raise InvalidInputError.of("--send-window", _NOT_A_WINDOW) from None
+
+
+def _read_repeat_after(options: argparse.Namespace) -> RepeatAfter | None:
+    if options.repeat_after is not None and options.campaign is None:
+        raise InvalidInputError.of("--repeat-after", "needs --campaign, within which a message is known")
+    try:
+        return read_repeat_after(options.repeat_after, options.timezone)
+    except InvalidInputError as error:
+        raise _of_option(error) from None
+
+
+def _of_option(error: InvalidInputError) -> InvalidInputError:
+    """Name the option in place of the field."""
+    return InvalidInputError(Problem(f"--{each.field.replace('_', '-')}", each.text) for each in error.problems)
 
 
 def _open_campaign(options: argparse.Namespace) -> SqlLedger | None:
     """Open the ledger of a campaign to read it; None without a campaign, and where no table has been made yet."""
+    repeat_after = _read_repeat_after(options)
     if options.campaign is None:
         return None
     import sqlalchemy as sa
@@ -105,7 +121,13 @@ def _open_campaign(options: argparse.Namespace) -> SqlLedger | None:
     name = database.tables.messages.name
     if not Transactions(database).call(lambda: sa.inspect(database.engine).has_table(name)):
         return None
-    ledger = SqlLedger(database, Owner("", "", "", -1, 0, 0), Attempt(), campaign=options.campaign.strip())
+    ledger = SqlLedger(
+        database,
+        Owner("", "", "", -1, 0, 0),
+        Attempt(),
+        campaign=options.campaign.strip(),
+        repeat_after=repeat_after,
+    )
     ledger.begin_try(read_only=True)
     return ledger
 

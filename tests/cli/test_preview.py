@@ -158,6 +158,31 @@ def test_a_campaign_without_a_ledger_yet_is_read_and_nothing_is_written(
     )
     told = json.loads(run("preview", files[0], "--defaults", files[1], *arguments).out)
     assert (told["already_sent"], told["to_send"]) == (1, 2)
+    for repeat_after, already_sent in (("1h", 1), ("7d", 1), ("1m", 0)):
+        with sqlite3.connect(path) as database:
+            database.execute("UPDATE intercom_messages SET finished_at = datetime('now', '-2 minutes')")
+        database.close()
+        told = json.loads(
+            run("preview", files[0], "--defaults", files[1], *arguments, "--repeat-after", repeat_after).out
+        )
+        assert (told["already_sent"], told["to_send"]) == (already_sent, 3 - already_sent)
+    assert not sandbox.messages
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--repeat-after", "7d"), "--repeat-after: needs --campaign"),
+        (("--campaign", "a", "--repeat-after", "soon"), "--repeat-after: must be a timedelta above 0, or text such as"),
+        (("--campaign", "a", "--repeat-after", "7d", "--timezone", "No/Where"), "--timezone: must be the name"),
+    ],
+)
+def test_a_time_that_cannot_be_read_is_an_error(
+    run: Run, sandbox: Sandbox, files: tuple[str, str], arguments: tuple[str, ...], words: str
+) -> None:
+    ended = run("preview", files[0], "--defaults", files[1], *arguments)
+    assert (ended.code, ended.out) == (1, "")
+    assert words in ended.err
     assert not sandbox.messages
 
 

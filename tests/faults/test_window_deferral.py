@@ -71,6 +71,6 @@ def test_a_batch_defers_and_goes_on_as_the_same_try(
     assert run.xcom("send", "waiting") is None
     assert len({message.recipient for message in sandbox.messages}) == len(sandbox.messages) == 5
     rows = list(read_results(run.xcom("send", "results_path")))
-    assert [row["index"] for row in rows] == list(range(6))
+    assert sorted(row["index"] for row in rows) == list(range(6))
     assert run.xcom("send", "results_try") == 1
     assert "DateTimeTrigger" in capfd.readouterr().out

@@ -176,6 +176,13 @@ def test_the_numbers_of_a_batch_move_while_it_runs(page: Browser, airflow: Airfl
     assert task.xcom("progress")["total"] == 60
 
 
+def test_a_batch_that_waits_for_its_window_shows_when_it_opens(page: Browser, airflow: AirflowInstance) -> None:
+    task = airflow.run("spring_offer", "send")
+    task.reach("deferred", within=120)
+    open_one(page, task)
+    page.read("deferred", "20 to come", "The rest waits for its window, which opens", within=60)
+
+
 def sent_so_far(page: Browser) -> int:
     label = page.see("//*[@class='bar'][contains(@aria-label,'to come')]", within=120).get_attribute("aria-label")
     return int(match[1]) if (match := re.match(r"(\d+) sent", label)) else 0

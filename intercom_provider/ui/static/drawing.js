@@ -104,9 +104,10 @@ export function state(row) {
 
 export const kind = (row) => KINDS[row.operator] ?? row.operator;
 export const taskName = (row) => (row.map_index >= 0 ? `${row.task_id} [${row.map_index}]` : row.task_id);
+export const moment = (date) => time.format(date);
 export const when = (row) => {
   const at = row.start_date ?? row.run_after;
-  return at ? time.format(new Date(at)) : "";
+  return at ? moment(new Date(at)) : "";
 };
 
 export const clock = (seconds) => timeOfDay.format(new Date(seconds * 1000));

@@ -70,7 +70,7 @@ export class List {
     try {
       const page = await airflow.newest(offset, limit);
       if (!this.isShown()) return;
-      this.say(null);
+      this.say(this.refusal ?? null);
       this.show(page.task_instances, offset);
       if (offset + page.task_instances.length >= this.lines.size) {
         this.parts.more.replaceChildren(...(page.task_instances.length < limit ? [] : [this.more]));
@@ -130,7 +130,15 @@ export class List {
     if (!line.isSeen || !line.isStale) return;
     line.isStale = false;
     const row = line.row;
-    const values = await airflow.counts(row);
+    let values;
+    try {
+      values = await airflow.counts(row);
+    } catch (error) {
+      // A refusal stays one. After any other error the counts are read again with the rows.
+      if (error.status === 403) this.refusal = error;
+      else line.isStale = true;
+      throw error;
+    }
     if (!this.isShown() || mark(row) !== mark(line.row)) return;
     const found = draw.segments(row, values);
     draw.update(line.counts, found.length ? [draw.bar(found), draw.el("div", { class: "muted", text: draw.inWords(found) })] : []);

@@ -13,6 +13,8 @@ async function card(row, heading) {
   if (found.length) drawn.append(draw.bar(found), draw.legend(found));
   else muted(airflow.isLive(row) ? "No counts yet." : "This task has left no counts.");
   if (values && airflow.isLive(row) && Number.isFinite(values.as_of)) muted(`Counted at ${draw.clock(values.as_of)}.`);
+  const opens = await windowOf(row);
+  if (opens) muted(`The rest waits for its window, which opens ${opens}.`);
   const reasons = draw.reasons(values);
   if (reasons.length) drawn.append(draw.reasonsTable(reasons));
   if (Array.isArray(values?.failures) && values.failures.length < values.failed) {
@@ -21,6 +23,14 @@ async function card(row, heading) {
   if (typeof values?.key === "string") muted("Key: ", draw.el("code", { text: values.key }));
   if (typeof values?.results_path === "string") muted("Results: ", draw.el("code", { text: values.results_path }));
   return drawn;
+}
+
+// When a deferred batch goes on.
+async function windowOf(row) {
+  if (row.state !== "deferred" || row.operator !== "SendMessageBatchOperator") return null;
+  const waiting = await airflow.xcom(row, "waiting");
+  const opens = new Date(waiting?.opens_at ?? NaN);
+  return Number.isNaN(opens.getTime()) ? null : draw.moment(opens);
 }
 
 async function waitsOf(row) {

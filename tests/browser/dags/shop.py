@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import DAG, task
@@ -81,4 +82,15 @@ with DAG("winter_offer", schedule=None, tags=["intercom"], default_args=ARGS):
         messages=[{"to": {"phone": f"{PHONE}{number:02}"}} for number in range(60)],
         defaults={"message_type": "whatsapp", "template": "winter_offer"},
         budget=0.006,
+    )
+
+with DAG("spring_offer", schedule=None, tags=["intercom"], default_args=ARGS):
+    # Its window is closed at any moment: it opens in six to seven hours.
+    opens_at = (datetime.now(UTC).hour + 7) % 24
+    SendMessageBatchOperator(
+        task_id="send",
+        messages=[{"to": {"phone": f"{PHONE}{number:02}"}} for number in range(20)],
+        defaults={"message_type": "whatsapp", "template": "spring_offer"},
+        send_window=(f"{opens_at:02}:00", f"{opens_at:02}:59"),
+        timezone="UTC",
     )

@@ -138,6 +138,10 @@ class Browser:
         """The HTML of the page as it is drawn, with the values of its fields."""
         return str(self._driver.page_source)
 
+    def forget_cookies(self) -> None:
+        """Delete the cookies of the page's host, and so the session."""
+        self._driver.delete_all_cookies()
+
     def evaluate(self, script: str, *arguments: Any) -> Any:
         """Run JavaScript in the page, and return what it returns or what its promise becomes."""
         return self._driver.execute_script(script, *arguments)

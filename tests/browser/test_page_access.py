@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from tests.browser.chromium import Browser
     from tests.support.airflow_instance import AirflowInstance, Task
 
-NAME: Final = "ada"
-PASSWORD: Final = "ada's own"
+# As in `tests.browser.viewer`, which needs Airflow's settings when it is imported.
+READER: Final = "ada"
+NO_XCOM_READER: Final = "bob"
+PASSWORD: Final = "a password for tests"
 # Cookies of 127.0.0.1 are for all of its ports, and so those of the other API server.
 HOST: Final = "localhost"
 
 
 @pytest.fixture(scope="module")
 def url(airflow: AirflowInstance, runs: dict[str, Task]) -> Iterator[str]:
-    """Start a second API server, with users and roles, one of whom may read one DAG."""
+    """Start a second API server, with users who may read one DAG."""
     port = str(free_port())
     url = f"http://{HOST}:{port}"
     settings = {
@@ -33,8 +35,8 @@ def url(airflow: AirflowInstance, runs: dict[str, Task]) -> Iterator[str]:
         "AIRFLOW__API__PORT": port,
         "AIRFLOW__CORE__AUTH_MANAGER": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
     }
-    viewer = ("tests.browser.viewer", NAME, PASSWORD, runs["refused"].dag_id)
-    for name, command in {"fab-migrate": ("airflow", "fab-db", "migrate"), "fab-viewer": viewer}.items():
+    viewers = ("tests.browser.viewer", PASSWORD, runs["refused"].dag_id)
+    for name, command in {"fab-migrate": ("airflow", "fab-db", "migrate"), "fab-viewers": viewers}.items():
         assert airflow.launch(name, *command, settings=settings).wait(timeout=120) == 0, f"{name} failed"
     airflow.launch("fab-server", "airflow", "api-server", "--host", "127.0.0.1", settings=settings)
     until(lambda: answers(f"http://127.0.0.1:{port}/api/v2/version"), "the second API server", within=120)
@@ -49,17 +51,20 @@ def answers(url: str) -> bool:
         return False
 
 
+def sign_in(page: Browser, name: str) -> None:
+    page.click("//a[.='Sign in']")
+    page.see("//input[@name='username']").send_keys(name)
+    page.see("//input[@name='password']").send_keys(PASSWORD)
+    page.click("//*[@type='submit']")
+
+
 def test_a_visitor_signs_in_and_sees_nothing_of_dags_that_the_role_may_not_read(
     page: Browser, url: str, runs: dict[str, Task]
 ) -> None:
     page.open(f"{url}/intercom/")
     page.read("You are not signed in to Airflow")
     assert find_faults(page) == []
-    page.click("//a[.='Sign in']")
-    page.see("//input[@name='username']").send_keys(NAME)
-    page.see("//input[@name='password']").send_keys(PASSWORD)
-    page.click("//*[@type='submit']")
-
+    sign_in(page, READER)
     text = page.read("order_refunded", "1 rejected")
     assert len(page.all("//tbody/tr")) == 1
     assert [task.dag_id for task in runs.values() if task.dag_id != "order_refunded" and task.dag_id in text] == []
@@ -72,3 +77,12 @@ def test_the_address_of_a_run_gives_no_right_to_read_it(page: Browser, url: str,
     page.open(f"{url}/intercom/#/{task.dag_id}/{task.run_id}/{task.task_id}/-1")
     text = page.read("Your role may not read this")
     assert "Outcomes" not in text
+
+
+def test_who_may_read_no_xcoms_sees_states_and_is_told_why_there_are_no_counts(page: Browser, url: str) -> None:
+    page.open(f"{url}/intercom/page.css")
+    page.forget_cookies()
+    page.open(f"{url}/intercom/")
+    sign_in(page, NO_XCOM_READER)
+    text = page.read("order_refunded", "failed", "Your role may not read this", "XComs")
+    assert "1 rejected" not in text

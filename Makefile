@@ -66,9 +66,10 @@ test-faults: setup ## Kill batches, break their ledger's database, and send a me
 test-system: setup ## Kill, clear and hand over tasks on a real Airflow (seven minutes; ARGS as above)
 	@$(PYTHON) -m pytest tests/system $(ARGS)
 
-# An environment for each cell in .venv-matrix; a Python is found by its name, such as python3.13.
-test-matrix: bootstrap ## The tests on all versions of Airflow and Python (make test-matrix CELLS="lowest 3.2-py3.12")
-	@$(BOOTSTRAP_PYTHON) -m tools.matrix $(CELLS) --pytest $(PARALLEL) $(ARGS)
+# An environment for each cell in .venv-matrix, where nox's cache is, too; a Python is found by its name, such as
+# python3.13, for which pyenv asks for its version.
+test-matrix: setup ## The tests on all versions of Airflow and Python (make test-matrix CELLS="lowest 3.2-py3.12")
+	@XDG_CACHE_HOME="$$PWD/.venv-matrix/cache" PYENV_VERSION=3.11:3.12:3.13 $(PYTHON) -m nox $(if $(CELLS),--session $(CELLS)) -- $(PARALLEL) $(ARGS)
 
 DISTRIBUTED := .venv-distributed/bin/python
 

@@ -1,7 +1,7 @@
 """
-Two drivers over httpx for the flows of ``flow.py``: one for tasks, one for triggers.
+Two drivers for the flows of ``flow.py``: one for tasks, one for triggers.
 
-A driver waits for a request's turn, makes the request and hands the outcome to the flow. It decides nothing.
+A driver waits for a request's turn, has the transport make it, and hands the outcome to the flow. It decides nothing.
 """
 
 from __future__ import annotations
@@ -10,20 +10,16 @@ import asyncio
 import functools
 import logging
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-import httpcore
-import httpx
-
-from intercom_provider.api import transport
 from intercom_provider.api.errors import IntercomError, StoppedError
 from intercom_provider.api.flow import Answer, NoReply, Reply, Request
 from intercom_provider.api.pacing import Pacer, Reservation
 from intercom_provider.api.parallel import Parallel, run_in_tasks, run_in_threads
+from intercom_provider.api.transport import AsyncTransport, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from types import TracebackType
 
     from intercom_provider.api.parallel import ParallelFlow
@@ -37,8 +33,6 @@ T = TypeVar("T")
 # How late a wait notices that Airflow stops the task. Airflow kills the process after 5 seconds.
 _STOP_CHECK_SECONDS: Final = 0.25
 _MIN_LOGGED_DELAY_SECONDS: Final = 5.0
-# httpx bounds each single write, so a large request to somebody who reads slowly is written in parts.
-_MAX_WRITE_BYTES: Final = 2**16
 
 
 def _delay(request: Request, pacer: Pacer, reservation: Reservation) -> float | NoReply:
@@ -86,14 +80,7 @@ class IntercomClient:
         self._pacer = pacer or Pacer()
         self._stopped = stopped
         self._on_close = on_close
-        self._until = self._write_until = 0.0
-        self._head = b""
-        self._is_head = False
-        self._is_interruptible = False
-        self.may_have_sent = False
-        """Whether Intercom may have seen the last request."""
-
-        self._http = transport.new_http_client(httpx.Client, settings)
+        self._transport = Transport(settings, stopped)
 
     def __enter__(self) -> Self:
         return self
@@ -103,9 +90,14 @@ class IntercomClient:
     ) -> None:
         self.close()
 
+    @property
+    def may_have_sent(self) -> bool:
+        """Whether Intercom may have seen any of the last request."""
+        return self._transport.may_have_sent
+
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._transport.close()
         self._on_close(self._pacer.usage)
 
     def run(self, flow: ParallelFlow[T]) -> T:
@@ -146,7 +138,7 @@ class IntercomClient:
         :raises StoppedError: When the task is stopped; the request was not made.
         """
         # A flow repeats a send only after an answer that rules out that Intercom has read it.
-        self.may_have_sent = False
+        self._transport.forget()
         reservation = Reservation(time.monotonic() + request.after, share=request.share)
         try:
             while delay := self._delay(request, reservation):
@@ -154,7 +146,7 @@ class IntercomClient:
                     return delay
                 time.sleep(min(delay, _STOP_CHECK_SECONDS))
             waited = time.monotonic() - reservation.due
-            answer = self._ask(request)
+            answer = self._transport.exchange(request)
             _observe(self._pacer, answer, waited)
             return answer
         finally:
@@ -164,63 +156,6 @@ class IntercomClient:
         if self._stopped():
             raise StoppedError("the task was told to stop; the next request was not made")
         return _delay(request, self._pacer, reservation)
-
-    def _ask(self, request: Request) -> Answer:
-        seconds = transport.seconds_for(request, self.settings, time.time())
-        now = time.monotonic()
-        self._until, self._write_until = now + seconds, transport.write_until(request, seconds, now)
-        self._head, self._is_head = b"", False
-        self._is_interruptible = request.safe
-        # True until a step says otherwise, because another httpx may name its steps differently, or not at all.
-        self.may_have_sent = True
-        try:
-            notice = functools.partial(self._notice, request)
-            built = transport.build_request(request, self.settings, self._http.headers, seconds, notice)
-            response = self._http.send(built, stream=True)
-            body = transport.read_body(response)
-        except httpx.ReadTimeout:
-            return transport.no_whole_reply(seconds, sent=self.may_have_sent)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return transport.no_reply(error, sent=self.may_have_sent)
-        return Reply(response.status_code, response.headers, body, time.time(), self.settings.token)
-
-    def _notice(self, request: Request, step: str, info: Mapping[str, Any]) -> None:
-        reaches = transport.may_reach_intercom(request, step, info, self._write_until)
-        self.may_have_sent = self.may_have_sent if reaches is None else reaches
-        if step.endswith(transport.HEAD_STARTED):
-            self._head, self._is_head = b"", True
-        elif step.endswith(transport.BODY_STARTED):
-            self._is_head = False
-        elif step.endswith(transport.CONNECTED):
-            stream = info["return_value"]
-            stream.read = functools.partial(self._read, stream.read)
-            stream.write = functools.partial(self._write, stream.write)
-
-    def _write(self, write: Callable[..., None], data: bytes, timeout: float | None = None) -> None:
-        # httpx writes head and body separately, which costs a system call and a packet. So the head waits for the body.
-        if self._is_head:
-            self._head += data
-            return
-        data, self._head = self._head + data, b""
-        for at in range(0, len(data), _MAX_WRITE_BYTES):
-            left = self._until - time.monotonic()
-            if left <= 0:
-                raise httpx.WriteTimeout("writing the request took too long")
-            write(data[at : at + _MAX_WRITE_BYTES], timeout=left if timeout is None else min(left, timeout))
-
-    def _read(self, read: Callable[..., bytes], max_bytes: int, timeout: float | None = None) -> bytes:
-        while True:
-            # httpx bounds each single read, so a reply that comes byte by byte would never end.
-            left = self._until - time.monotonic()
-            if left <= 0:
-                raise httpx.ReadTimeout("the whole reply took too long")
-            left = left if timeout is None else min(left, timeout)
-            if not self._is_interruptible:
-                return read(max_bytes, timeout=left)
-            if self._stopped():
-                raise StoppedError("the task was told to stop; the reply was not waited for")
-            with suppress(httpcore.ReadTimeout):
-                return read(max_bytes, timeout=min(left, _STOP_CHECK_SECONDS))
 
 
 class AsyncIntercomClient:
@@ -234,7 +169,7 @@ class AsyncIntercomClient:
     def __init__(self, settings: Settings, *, pacer: Pacer | None = None) -> None:
         self.settings = settings
         self._pacer = pacer or Pacer()
-        self._http = transport.new_http_client(httpx.AsyncClient, settings)
+        self._transport = AsyncTransport(settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -246,7 +181,7 @@ class AsyncIntercomClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._transport.aclose()
 
     async def run(self, flow: ParallelFlow[T]) -> T:
         """
@@ -286,29 +221,8 @@ class AsyncIntercomClient:
                     return delay
                 await asyncio.sleep(delay)
             waited = time.monotonic() - reservation.due
-            answer = await self._ask(request)
+            answer = await self._transport.exchange(request)
             _observe(self._pacer, answer, waited)
             return answer
         finally:
             self._pacer.release(reservation)
-
-    async def _ask(self, request: Request) -> Answer:
-        seconds = transport.seconds_for(request, self.settings, time.time())
-        until = transport.write_until(request, seconds, time.monotonic())
-        may_have_sent = True
-
-        async def notice(step: str, info: Mapping[str, Any]) -> None:
-            nonlocal may_have_sent
-            reaches = transport.may_reach_intercom(request, step, info, until)
-            may_have_sent = may_have_sent if reaches is None else reaches
-
-        try:
-            async with asyncio.timeout(seconds):
-                built = transport.build_request(request, self.settings, self._http.headers, seconds, notice)
-                response = await self._http.send(built, stream=True)
-                body = await transport.aread_body(response)
-        except (TimeoutError, httpx.ReadTimeout):
-            return transport.no_whole_reply(seconds, sent=may_have_sent)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return transport.no_reply(error, sent=may_have_sent)
-        return Reply(response.status_code, response.headers, body, time.time(), self.settings.token)

@@ -1,7 +1,8 @@
-"""The bytes of requests on the socket, and what httpx announces of its steps."""
+"""The bytes of requests on the socket, and of replies."""
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import socket
 import threading
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from intercom_provider.api.client import IntercomClient
+from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
 from intercom_provider.api.flow import Reply, Request, RetryLimits
 from tests.support.drivers import CALLS, DRIVERS, Seen, ending_of, see, send, settings_for
 from tests.support.hostile import Act, Exchange, Hostile, drop, head, never_accepting
@@ -19,12 +20,26 @@ from tests.support.hostile import Act, Exchange, Hostile, drop, head, never_acce
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from intercom_provider.api.flow import Answer
+    from intercom_provider.api.settings import Settings
+
+
+def exchanged(settings: Settings, request: Request) -> list[Answer]:
+    with IntercomClient(settings) as client:
+        return [client.exchange(request) for _ in range(3)]
+
+
+async def aexchanged(settings: Settings, request: Request) -> list[Answer]:
+    async with AsyncIntercomClient(settings) as client:
+        return [await client.exchange(request) for _ in range(3)]
+
 
 @pytest.mark.parametrize(
     "request_",
     [Request("POST", "/messages", json={"body": "Hello"}, safe=False), Request("GET", "/me", params={"a": "b c"})],
 )
-def test_a_request_leaves_in_one_piece_each_time(request_: Request) -> None:
+@pytest.mark.parametrize("driver", ["sync", "async"])
+def test_a_request_leaves_in_one_piece_each_time(request_: Request, driver: str) -> None:
     pieces: list[bytes] = []
 
     def serve(listener: socket.socket) -> None:
@@ -37,8 +52,8 @@ def test_a_request_leaves_in_one_piece_each_time(request_: Request) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = threading.Thread(target=serve, args=[listener], daemon=True)
         server.start()
-        with IntercomClient(settings_for(f"http://127.0.0.1:{listener.getsockname()[1]}/below/")) as client:
-            outcomes = [client.exchange(request_) for _ in range(3)]
+        settings = settings_for(f"http://127.0.0.1:{listener.getsockname()[1]}/below/")
+        outcomes = exchanged(settings, request_) if driver == "sync" else asyncio.run(aexchanged(settings, request_))
         server.join(5)
     assert all(isinstance(outcome, Reply) and outcome.body == b"{}" for outcome in outcomes)
     target = b"POST /below/messages" if request_.json else b"GET /below/me?a=b+c"
@@ -51,7 +66,7 @@ def test_a_request_leaves_in_one_piece_each_time(request_: Request) -> None:
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_a_lost_reply_is_unconfirmed_although_httpx_announces_no_steps(
+def test_a_lost_reply_is_unconfirmed_although_httpcore_announces_no_steps(
     driver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def silent(*_: object) -> None:

@@ -162,8 +162,36 @@ def test_a_proxy_that_refuses_is_named_with_its_status_and_without_its_password(
     assert "pr0xy-word" not in str(raised.value)
 
 
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_proxy_may_be_named_without_a_scheme(
+    server: Hostile, proxy: Proxy, settings: Settings, monkeypatch: pytest.MonkeyPatch, driver: str
+) -> None:
+    monkeypatch.delenv("HTTPS_PROXY")
+    monkeypatch.setenv("ALL_PROXY", proxy.url.removeprefix("http://"))
+    DRIVERS[driver](settings, send(settings, RetryLimits(attempts=1)))
+    assert len(server.created) == len(proxy.asked) == 1
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("named", ["*", ELSEWHERE, f".other.example, {ELSEWHERE}", ".test"])
+def test_a_host_that_no_proxy_names_is_asked_itself(
+    server: Hostile, certificate: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, driver: str, named: str
+) -> None:
+    with over_tls(server.url, certificate) as url:
+        port = int(url.rpartition(":")[2])
+        look_up = socket.getaddrinfo
+        here = {ELSEWHERE: "127.0.0.1", ELSEWHERE.encode(): "127.0.0.1"}
+        monkeypatch.setattr(
+            "socket.getaddrinfo", lambda host, *more, **any_: look_up(here.get(host, host), *more, **any_)
+        )
+        monkeypatch.setenv("NO_PROXY", named)
+        settings = settings_for(f"https://{ELSEWHERE}:{port}")
+        DRIVERS[driver](settings, send(settings, RetryLimits(attempts=1)))
+    assert (len(server.created), proxy.asked) == (1, [])
+
+
 @pytest.mark.parametrize("client", [IntercomClient, AsyncIntercomClient])
-@pytest.mark.parametrize("named", ["ftp://ada:pr0xy-word@proxy:1", "http://ada:pr0xy/word@proxy:1"])
+@pytest.mark.parametrize("named", ["socks5://proxy:1", "ftp://ada:pr0xy-word@proxy:1", "http://ada:pr0xy/word@proxy:1"])
 def test_an_unusable_proxy_is_an_error_that_names_its_variable(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, client: Callable[[Settings], object], named: str
 ) -> None:

@@ -7,15 +7,15 @@ A driver waits for a request's turn, has the transport make it, and hands the ou
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from intercom_provider.api.errors import IntercomError, StoppedError
 from intercom_provider.api.flow import Answer, NoReply, Reply, Request
 from intercom_provider.api.pacing import Pacer, Reservation
-from intercom_provider.api.parallel import Parallel, run_in_tasks, run_in_threads
+from intercom_provider.api.parallel import run_in_tasks, run_in_threads
+from intercom_provider.api.stepper import Stepper
 from intercom_provider.api.transport import AsyncTransport, Transport
 
 if TYPE_CHECKING:
@@ -109,21 +109,19 @@ class IntercomClient:
         :raises IntercomError: When the call raises it.
         :raises StoppedError: When the task is stopped.
         """
-        step: Callable[[], Request | Parallel[Any]] = functools.partial(next, flow)
-        while True:
-            try:
-                asked = step()
-            except StopIteration as end:
-                result: T = end.value
-                return result
+        steps = Stepper(flow)
+        steps.begin()
+        while (asked := steps.asked) is not None:
             if isinstance(asked, Request):
-                step = functools.partial(flow.send, self.exchange(asked))
+                steps.answer(self.exchange(asked))
                 continue
-            step = functools.partial(next, flow)
             try:
                 run_in_threads(asked, self._clone_for_thread)
             except IntercomError as error:
-                step = functools.partial(flow.throw, error)
+                steps.fail(error)
+            else:
+                steps.answer()
+        return steps.result
 
     def _clone_for_thread(self, halted: Callable[[], bool]) -> IntercomClient:
         """Return a client for another thread, with the same rate limit, that stops when this one does or is halted."""
@@ -191,21 +189,19 @@ class AsyncIntercomClient:
         :return: The result of the call.
         :raises IntercomError: When the call raises it.
         """
-        step: Callable[[], Request | Parallel[Any]] = functools.partial(next, flow)
-        while True:
-            try:
-                asked = step()
-            except StopIteration as end:
-                result: T = end.value
-                return result
+        steps = Stepper(flow)
+        steps.begin()
+        while (asked := steps.asked) is not None:
             if isinstance(asked, Request):
-                step = functools.partial(flow.send, await self.exchange(asked))
+                steps.answer(await self.exchange(asked))
                 continue
-            step = functools.partial(next, flow)
             try:
                 await run_in_tasks(asked, self.exchange, do=_at_once)
             except IntercomError as error:
-                step = functools.partial(flow.throw, error)
+                steps.fail(error)
+            else:
+                steps.answer()
+        return steps.result
 
     async def exchange(self, request: Request) -> Answer:
         """

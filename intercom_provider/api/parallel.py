@@ -23,6 +23,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from intercom_provider.api.flow import Answer, Flow, Request
+from intercom_provider.api.stepper import Stepper
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -44,12 +45,12 @@ class PendingCall(NamedTuple, Generic[R]):
     A call that has begun.
 
     :param number: The call's position in the order of the calls.
-    :param flow: The call.
+    :param steps: The call.
     :param request: The call's next request.
     """
 
     number: int
-    flow: Flow[R]
+    steps: Stepper[Request, R]
     request: Request
 
 
@@ -86,7 +87,9 @@ class Parallel(Generic[R]):
             if flow is None:
                 break
             self._started += 1
-            call = self._step(self._started - 1, flow, partial(next, flow))
+            steps = Stepper(flow)
+            steps.begin()
+            call = self._went_on(self._started - 1, steps)
             if call is not None:
                 started.append(call)
         return started
@@ -100,13 +103,13 @@ class Parallel(Generic[R]):
         :return: The call with its next request; None when it has ended.
         :raises IntercomError: When the call raises it.
         """
-        return self._step(call.number, call.flow, partial(call.flow.send, answer))
+        call.steps.answer(answer)
+        return self._went_on(call.number, call.steps)
 
-    def _step(self, number: int, flow: Flow[R], step: Callable[[], Request]) -> PendingCall[R] | None:
-        try:
-            return PendingCall(number, flow, replace(step(), share=self._share))
-        except StopIteration as end:
-            self._early[number] = end.value
+    def _went_on(self, number: int, steps: Stepper[Request, R]) -> PendingCall[R] | None:
+        if steps.asked is not None:
+            return PendingCall(number, steps, replace(steps.asked, share=self._share))
+        self._early[number] = steps.result
         while self._taken in self._early:
             self._take(self._early.pop(self._taken))
             self._taken += 1

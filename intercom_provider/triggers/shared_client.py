@@ -27,7 +27,7 @@ import time
 from collections import Counter, OrderedDict
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
@@ -36,6 +36,7 @@ from intercom_provider.api.client import AsyncIntercomClient
 from intercom_provider.api.errors import IntercomError
 from intercom_provider.api.flow import Answer, NoReply, Reply, Request
 from intercom_provider.api.parallel import MAX_IN_FLIGHT, Parallel, run_in_tasks
+from intercom_provider.api.stepper import Stepper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable, Iterator
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 T = TypeVar("T")
-_Yielded: TypeAlias = Request | Parallel[Any]
 
 # A page has some 30 KB, so these are 2 MB; enough for triggers that read the same list shortly after one another.
 _MAX_KEPT_REPLIES: Final = 64
@@ -196,30 +196,30 @@ class SharedClient:
         :return: The flow's result.
         :raises IntercomError: The flow's error.
         """
-        step: Callable[[], _Yielded] = functools.partial(next, flow)
+        steps = Stepper(flow)
+        step: Callable[[], None] = steps.begin
         bytes_read, began = 0, time.monotonic()
         # A request that this flow repeats asks for news, so only a newer reply will do.
         made_at: dict[str, float] = {}
         while True:
             do = functools.partial(self._do, blocking=blocking, in_thread=bytes_read > _MAX_BYTES_IN_LOOP)
-            taken = await do(functools.partial(_step, step))
-            if isinstance(taken, tuple):
-                result: T = taken[0]
-                return result
-            if isinstance(taken, Parallel):
-                step = functools.partial(next, flow)
+            await do(step)
+            if (asked := steps.asked) is None:
+                return steps.result
+            if isinstance(asked, Parallel):
+                step = steps.answer
                 try:
                     with self._connection.parallel_flow() as most:
-                        await run_in_tasks(taken, self._ask, do=do, most=most)
+                        await run_in_tasks(asked, self._ask, do=do, most=most)
                 except IntercomError as error:
-                    step = functools.partial(flow.throw, error)
+                    step = functools.partial(steps.fail, error)
                 continue
-            request_key = _request_key(taken)
+            request_key = _request_key(asked)
             since = made_at.get(request_key, began - self._fresh_for)
-            answer, made_at[request_key] = await self._connection.ask(taken, request_key, self._shared_key, since)
+            answer, made_at[request_key] = await self._connection.ask(asked, request_key, self._shared_key, since)
             if isinstance(answer, Reply):
                 bytes_read += len(answer.body)
-            step = functools.partial(flow.send, answer)
+            step = functools.partial(steps.answer, answer)
 
     async def _ask(self, request: Request) -> Answer:
         answer, _ = await self._connection.ask(request, _request_key(request), self._shared_key, time.monotonic())
@@ -263,14 +263,6 @@ async def shared_client(
         if not connection.shared_keys:
             del state.connections[settings]
             await connection.client.aclose()
-
-
-def _step(step: Callable[[], _Yielded]) -> _Yielded | tuple[Any]:
-    """Take a flow's next step; return its result as a tuple, because StopIteration cannot leave a thread."""
-    try:
-        return step()
-    except StopIteration as end:
-        return (end.value,)
 
 
 def _request_key(request: Request) -> str:

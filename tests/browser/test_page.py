@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 PAGE: Final = "/intercom/"
 IMAGE: Final = "<img src=x onerror=\"document.title = 'run'\">"
 MAX_CALLS: Final = 30
-# What the browser has asked of Airflow's API until the rows in view had their counts.
-MEASURE: Final = """
+# How often the browser has asked Airflow's API until the rows in view had their counts.
+COUNT_CALLS: Final = """
 const [shown] = performance.getEntriesByName("intercom-rows-in-view");
 if (!shown) return null;
 const asked = performance.getEntriesByType("resource").filter((each) => each.name.includes("/api/"));
-const before = asked.filter((each) => each.startTime <= shown.startTime);
-return {calls: before.length, states: before[0].responseEnd, counts: shown.startTime};
+return asked.filter((each) => each.startTime <= shown.startTime).length;
 """
 
 
@@ -204,7 +203,7 @@ def test_the_first_view_of_a_full_database_takes_few_calls(page: Browser) -> Non
     # All rows of the first page are in view, as on the tallest of screens.
     page.resize(2400)
     page.evaluate(f"location.href = '{PAGE}'")
-    seen = until(lambda: page.evaluate(MEASURE), "the counts of all rows in view", within=60)
+    calls = until(lambda: page.evaluate(COUNT_CALLS), "the counts of all rows in view", within=60)
     assert len(page.all("//tbody/tr//*[@class='bar']")) == 25
-    assert seen["calls"] == 26
-    assert seen["calls"] <= MAX_CALLS
+    # One for all states, and one for the counts of each row; a slow machine may have read the states twice.
+    assert 26 <= calls <= MAX_CALLS

@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import httpcore
 
@@ -26,7 +26,7 @@ from intercom_provider.api.errors import StoppedError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from intercom_provider.api.flow import Request
     from intercom_provider.api.settings import Settings
@@ -162,7 +162,7 @@ class _Stream(httpcore.NetworkStream):
     def close(self) -> None:
         self._wire.close()
 
-    def get_extra_info(self, info: str) -> Any:
+    def get_extra_info(self, info: str) -> object:
         return self._wire.get_extra_info(info)
 
 
@@ -195,21 +195,35 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
     async def aclose(self) -> None:
         await self._wire.aclose()
 
-    def get_extra_info(self, info: str) -> Any:
+    def get_extra_info(self, info: str) -> object:
         return self._wire.get_extra_info(info)
 
 
 class Backend(httpcore.SyncBackend):
     """Connects for a task."""
 
-    def connect_tcp(self, *args: Any, **options: Any) -> httpcore.NetworkStream:
-        """Connect to a host or a proxy."""
-        return _Stream(super().connect_tcp(*args, **options))
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect to Intercom or to a proxy."""
+        return _Stream(super().connect_tcp(host, port, timeout, local_address, socket_options))
 
 
 class AsyncBackend(httpcore.AnyIOBackend):
     """Connects for a trigger."""
 
-    async def connect_tcp(self, *args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
-        """Connect to a host or a proxy."""
-        return _AsyncStream(await super().connect_tcp(*args, **options))
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect to Intercom or to a proxy."""
+        return _AsyncStream(await super().connect_tcp(host, port, timeout, local_address, socket_options))

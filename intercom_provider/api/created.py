@@ -85,17 +85,20 @@ def _check_people(answer: Mapping[str, object], wire: Mapping[str, object]) -> N
     :raises WrongReplyError: When they differ.
     """
     sender, owner = wire.get("from"), answer.get("owner")
-    if isinstance(owner, Mapping) and owner.get("type") == "admin" and _differs(sender, owner, "id"):
-        raise WrongReplyError("a message of another sender")
+    if isinstance(sender, Mapping) and isinstance(owner, Mapping):
+        is_admin = owner.get("type") == "admin"
+        if is_admin and _differs(sender, owner, "id"):
+            raise WrongReplyError("a message of another sender")
     recipient = wire.get("to")
     for name in ("to", "recipient", "contact"):
-        if any(_differs(recipient, answer.get(name), field) for field in ("id", "user_id", "email", "phone")):
+        answered = answer.get(name)
+        if not (isinstance(recipient, Mapping) and isinstance(answered, Mapping)):
+            continue
+        if any(_differs(recipient, answered, field) for field in ("id", "user_id", "email", "phone")):
             raise WrongReplyError("a message to somebody else")
 
 
-def _differs(sent: object, answered: object, field: str) -> bool:
-    if not (isinstance(sent, Mapping) and isinstance(answered, Mapping)):
-        return False
+def _differs(sent: Mapping[str, object], answered: Mapping[str, object], field: str) -> bool:
     ours, theirs = _comparable(sent.get(field), field), _comparable(answered.get(field), field)
     return bool(ours and theirs and ours != theirs)
 

@@ -97,7 +97,7 @@ class Reply:
     An HTTP reply that arrived whole.
 
     :param status: The HTTP status.
-    :param headers: The headers.
+    :param headers: The headers, by their names in lower case.
     :param body: The body.
     :param now: When it arrived, in epoch seconds.
     :param token: The token that was sent, which an error must not repeat.

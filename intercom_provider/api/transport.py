@@ -185,6 +185,8 @@ class _Http:
         self.settings = settings
         self._base = httpx.URL(settings.url)
         self._below = self._base.raw_path.rstrip(b"/")
+        # All sends have the same address, and checking the parts of one takes as long as parsing a reply.
+        self._address = functools.lru_cache(maxsize=8)(self._new_address)
         self._headers = [
             (b"Host", self._base.netloc),
             (b"Authorization", f"Bearer {settings.token}".encode("ascii")),
@@ -225,19 +227,20 @@ class _Http:
             why = "is not a usable proxy: give http://HOST:PORT, with user and password percent-encoded before the host"
             raise InvalidInputError.of("HTTPS_PROXY", why) from None
 
+    def _new_address(self, path: str) -> httpcore.URL:
+        base, target = self._base, self._below + path.encode()
+        return httpcore.URL(scheme=base.raw_scheme, host=base.raw_host, port=base.port, target=target)
+
     def build(self, exchange: Exchange) -> httpcore.Request:
         """Build httpcore's request."""
         request, seconds, headers, body = exchange.request, exchange.seconds, self._headers, b""
         if request.json is not None:
             body = json.dumps(request.json, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
             headers = [*headers, (b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body))]
-        target = (
-            self._below + request.path.encode() + (b"?" + urlencode(request.params).encode() if request.params else b"")
-        )
-        base = self._base
+        query = f"?{urlencode(request.params)}" if request.params else ""
         return httpcore.Request(
             request.method,
-            httpcore.URL(scheme=base.raw_scheme, host=base.raw_host, port=base.port, target=target),
+            self._address(request.path + query),
             headers=headers,
             content=body,
             extensions={
@@ -253,7 +256,10 @@ class _Http:
 
     def reply(self, response: httpcore.Response, body: _Body) -> Reply:
         """Return a reply that arrived whole."""
-        headers = httpx.Headers(response.headers)
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in response.headers:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
         whole = body.decoded(headers.get("content-encoding", ""))
         return Reply(response.status, headers, whole, time.time(), self.settings.token)
 

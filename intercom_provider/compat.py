@@ -12,6 +12,7 @@ try:
         AirflowSensorTimeout,
         AirflowSkipException,
         AirflowTaskTimeout,
+        TaskDeferred,
     )
 except ImportError:  # before 3.2
     from airflow.exceptions import (  # type: ignore[no-redef,attr-defined]
@@ -21,6 +22,7 @@ except ImportError:  # before 3.2
         AirflowSensorTimeout,
         AirflowSkipException,
         AirflowTaskTimeout,
+        TaskDeferred,
     )
 
 try:
@@ -38,6 +40,7 @@ __all__ = [
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "AirflowTaskTimeout",
+    "TaskDeferred",
     "TaskStateStore",
     "add_to_outlet_events",
     "conf",

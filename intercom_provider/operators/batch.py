@@ -223,7 +223,9 @@ class SendMessageBatchOperator(BaseOperator):
         :param context: The task's context.
         :return: The batch's XCom, key by key.
         """
-        with as_airflow_errors():
+        from intercom_provider.sending.batch.legs import count_waiting
+
+        with as_airflow_errors(), count_waiting(self, context, self._is_resumed or self.send_window is not None):
             ledger, self._ledger = self._ledger or begin_in_store(context, self.log), None
             return self._send(context, ledger)
 
@@ -321,11 +323,11 @@ class SendMessageBatchOperator(BaseOperator):
         self, context: Context, legs: Legs, summary: BatchSummary, ledger: Ledger, held_timeout: HeldTimeout
     ) -> dict[str, Any]:
         """Send what may go out; defer while the rest waits for a window, and judge the batch at its end."""
-        from intercom_provider.sending.batch.counts import COUNT_NAMES
-
         try:
             with held_timeout:
                 opens_at = legs.run()
+                if opens_at is not None:
+                    legs.suspend(opens_at)
             if opens_at is None:
                 summary.raise_failure(legs.fatal)
         except BaseException as error:
@@ -335,13 +337,11 @@ class SendMessageBatchOperator(BaseOperator):
                 summary.log_failure(error)
                 push_before_raising(self, context, summary.values())
             raise
-        values = summary.values()
         if opens_at is not None:
-            legs.suspend(opens_at)
-            push_before_raising(self, context, values)
+            push_before_raising(self, context, summary.values())
             defer_until(self, opens_at)
-        add_to_outlet_events(self, context, {name: values[name] for name in ("total", *COUNT_NAMES)})
-        return values
+        add_to_outlet_events(self, context, summary.counts)
+        return summary.values()
 
     @contextmanager
     def _ask_others(self, ledger: Ledger, options: SendOptions, *, dry_run: bool) -> Iterator[None]:

@@ -112,15 +112,21 @@ class ResultsWriter:
         :param suspended: What :meth:`suspend` has returned.
         :raises InvalidInputError: When the folder cannot be used any more.
         """
+        # Where the field renders to another folder by now, the try goes on in its first one.
+        self.folder = suspended["folder"]
+        self.try_number, self.failed = suspended["try"], suspended["failed"]
+        self._written_parts, self._written_lines = suspended["parts"], suspended["lines"]
         if self.folder is None:
             return
         try:
-            self._path().exists()
+            folder = self._path()
+            if not (folder / f"try-{self.try_number}.begin.json").exists():
+                self.failed = True
+                log.error("The results of this try are gone from %s, or on another worker's disk", self.folder)
+                if _is_local(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
         except Exception as error:  # noqa: BLE001 - as in open
             raise self._unusable(error) from None
-        self.try_number = suspended["try"]
-        self.failed = suspended["failed"]
-        self._written_parts, self._written_lines = suspended["parts"], suspended["lines"]
 
     def suspend(self, stopped: Callable[[], bool] = lambda: False) -> dict[str, Any]:
         """
@@ -131,11 +137,27 @@ class ResultsWriter:
         """
         self._is_suspended = True
         self.close(stopped)
+        if self._thread is not None and not self._thread.is_alive():
+            # It may have to be ended all the same, when an error comes before the task is deferred.
+            self._is_suspended, self._thread = False, None
         return {
+            "folder": self.folder,
             "try": self.try_number,
             "failed": self.failed,
             "parts": self._written_parts,
             "lines": self._written_lines,
+        }
+
+    def values(self) -> dict[str, Any]:
+        """
+        Return where the results are.
+
+        :return: The XCom ``results_path`` and ``results_try``; None where there are none, or not all.
+        """
+        has_results = self.folder is not None and not self.failed
+        return {
+            "results_path": self.folder if has_results else None,
+            "results_try": self.try_number if has_results else None,
         }
 
     def add(self, line: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,14 +14,17 @@ from airflow.sdk import DAG
 from intercom_provider.exceptions import InvalidFieldError
 from intercom_provider.operators.batch import SendMessageBatchOperator
 from intercom_provider.results import read_results
+from intercom_provider.sending.batch.counts import COUNT_NAMES
 from tests.support.dags import connect
 from tests.support.messages import in_app
 from tests.support.timezones import write_zone, zones_in
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from intercom_provider.sandbox import Sandbox
+    from tests.support.hostile import Hostile
 
 USERS = [f"6762f2391bb69f9f2193bc{n:02}" for n in range(3)]
 
@@ -107,3 +112,66 @@ def test_a_message_without_a_time_zone_is_wrong_where_the_batch_has_none(run_dag
 def test_a_window_that_is_wrong_is_refused_when_the_dag_is_parsed(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidFieldError, match=words):
         batch(messages=people("UTC"), **fields)
+
+
+@pytest.fixture
+def overnight(run_dag: Any, at_opening: Any, tmp_path: Path, server: Hostile) -> Any:
+    """Return a function that runs a batch of two, one of whom waits, and lets something happen meanwhile."""
+
+    def run(happen: Callable[[], object], **fields: Any) -> Any:
+        messages = people("UTC", "Etc/GMT-1")
+        tmp_path.joinpath("messages.jsonl").write_text("\n".join(map(json.dumps, messages)))
+        with DAG("overnight") as dag:
+            send = batch(
+                messages=str(tmp_path / "messages.jsonl"),
+                send_window=(local(-60), local(1_800)),
+                results_path=str(tmp_path / "results"),
+                **fields,
+            )
+
+        def open_the_window() -> None:
+            assert len(server.created) == 1
+            send.send_window = (local(3_540), local(5_400))
+            happen()
+
+        at_opening(open_the_window)
+        return run_dag(dag)
+
+    return run
+
+
+def counts(run: Any) -> dict[str, int]:
+    xcoms = run.xcoms("send")
+    assert sum(xcoms[name] for name in COUNT_NAMES) == xcoms["total"]
+    return {name: xcoms[name] for name in COUNT_NAMES if xcoms[name]}
+
+
+@pytest.mark.needs("task_state_store")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: folder.joinpath("messages.jsonl").unlink(),
+        lambda folder: folder.joinpath("messages.jsonl").write_text(json.dumps(people("UTC")[0])),
+        lambda folder: folder.joinpath("suppress.txt").unlink(),
+    ],
+    ids=["an input that is gone", "another input", "a list to suppress that is gone"],
+)
+def test_an_error_before_the_task_goes_on_counts_what_waited(
+    overnight: Any, server: Hostile, tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    tmp_path.joinpath("suppress.txt").write_text("somebody@else.example\n")
+    run = overnight(lambda: change(tmp_path), suppress=str(tmp_path / "suppress.txt"))
+    assert run.states == {"send": "failed"}
+    assert (counts(run), run.xcom("send", "waiting"), len(server.created)) == ({"sent": 1, "not_sent": 1}, None, 1)
+    assert run.xcom("send")["not_sent"] == 1
+    # The try has come to its end, and what it sent can be read.
+    assert [row["outcome"] for row in read_results(run.xcom("send", "results_path"))] == ["sent"]
+
+
+@pytest.mark.needs("task_state_store")
+def test_results_that_are_gone_when_the_task_goes_on_are_no_complete_results(
+    overnight: Any, server: Hostile, tmp_path: Path
+) -> None:
+    run = overnight(lambda: shutil.rmtree(tmp_path / "results"))
+    assert (run.states, counts(run), len(server.created)) == ({"send": "failed"}, {"sent": 2}, 2)
+    assert (run.xcom("send", "results_path"), list(tmp_path.rglob("*.end.json"))) == (None, [])

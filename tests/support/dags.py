@@ -15,7 +15,7 @@ from tests.support.hostile import Hostile
 from tests.support.sandbox import as_new
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from airflow.sdk import DAG, Context
@@ -210,3 +210,16 @@ def connect(monkeypatch: pytest.MonkeyPatch, connection: dict[str, Any], **extra
     """Make `intercom_default` this connection."""
     merged = {**connection, "extra": {**connection.get("extra", {}), **extra}}
     monkeypatch.setenv("AIRFLOW_CONN_INTERCOM_DEFAULT", json.dumps(merged))
+
+
+@pytest.fixture
+def at_opening(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Return a function that lets a deferred task go on at once, after what happens while it waits."""
+
+    def let(happen: Callable[[], object]) -> None:
+        def run_trigger(*_: object) -> None:
+            happen()
+
+        monkeypatch.setattr("airflow.sdk.definitions.dag._run_inline_trigger", run_trigger)
+
+    return let

@@ -9,9 +9,13 @@ another one in the meantime ends the try, because its counts and results would m
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict, Unpack
 
-from intercom_provider.compat import AirflowException
+from intercom_provider.api.errors import InvalidInputError, StoppedError
+from intercom_provider.compat import AirflowException, TaskDeferred, push_before_raising
+from intercom_provider.results.writer import ResultsWriter
+from intercom_provider.sending.batch.recorder import Recorder
 from intercom_provider.sending.batch.run import BatchRun
 from intercom_provider.sending.batch.try_record import TryRecord
 from intercom_provider.sending.window import sleep_until
@@ -20,12 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperator, Context
 
     from intercom_provider.api.message import Message
     from intercom_provider.api.settings import Settings
     from intercom_provider.ledger.ledger import Ledger
-    from intercom_provider.results.writer import ResultsWriter
     from intercom_provider.sending.batch.input import BatchInput, Item
     from intercom_provider.sending.batch.window import BatchWindow
     from intercom_provider.sending.options import SendOptions
@@ -86,17 +89,18 @@ class Legs:
         if not is_resumed:
             results.open()
             return
-        kept = self._ti.xcom_pull(task_ids=self._ti.task_id, key=XCOM_KEY, map_indexes=self._ti.map_index)
         try:
-            if not isinstance(kept, dict) or kept.get("try") != self._ti.try_number:
+            waiting = _read_waiting(context)
+            if waiting is None:
                 raise ValueError(f"its XCom {XCOM_KEY} is gone")  # noqa: TRY301 - one sentence for all three causes
-            self.record = TryRecord.unpack(kept.get("record"), total, batch.fingerprint)
+            waiting.record.check_input(total, batch.fingerprint)
         except ValueError as error:
             raise AirflowException(
                 f"The try cannot go on where it waited for its window: {error}. Nothing more was sent. A retry, or the "
                 "task cleared, goes on from the ledger and sends nothing twice"
             ) from None
-        results.resume(kept["results"])
+        self.record = waiting.record
+        results.resume(waiting.results)
 
     @property
     def fatal(self) -> Exception | None:
@@ -116,6 +120,8 @@ class Legs:
         :raises StoppedError: When the task was told to stop.
         :raises SupersededError: When another attempt of the same task has taken over.
         """
+        if self._is_resumed:
+            self._ti.xcom_push(key=XCOM_KEY, value=None)
         while True:
             run = BatchRun(
                 self._batch,
@@ -128,8 +134,6 @@ class Legs:
             self._run = run
             run.run()
             if run.opens_at is None:
-                if self._is_resumed:
-                    self._ti.xcom_push(key=XCOM_KEY, value=None)
                 return None
             opens_at = run.opens_at.isoformat(timespec="seconds")
             log.info("%d messages wait for their window; the first one opens at %s", run.waiting, opens_at)
@@ -150,12 +154,69 @@ class Legs:
         Keep what the try has done so far, before the task is deferred.
 
         :param opens_at: When it goes on.
+        :raises StoppedError: When the task was told to stop.
         """
+        results = self._results.suspend(self._send["stopped"])
+        if self._send["stopped"]():
+            raise StoppedError("the task was told to stop before it was deferred; what waits was not sent")
         value = {
             "opens_at": opens_at.isoformat(timespec="seconds"),
             "messages": self.record.counts.total - self.record.counts.done,
             "try": self._ti.try_number,
-            "results": self._results.suspend(self._send["stopped"]),
+            "results": results,
             "record": self.record.pack(),
         }
         self._ti.xcom_push(key=XCOM_KEY, value=value)
+
+
+@contextmanager
+def count_waiting(operator: BaseOperator, context: Context, may_wait: object) -> Iterator[None]:
+    """
+    Count what waits for its window as not sent, when the try ends with an error before it goes on.
+
+    :param operator: The operator.
+    :param context: The task's context.
+    :param may_wait: Whether messages of this try may wait.
+    """
+    try:
+        yield
+    except TaskDeferred:
+        raise
+    except BaseException:
+        try:
+            waiting = _read_waiting(context) if may_wait else None
+        except ValueError:
+            waiting = None
+        if waiting is not None:
+            _end_waiting(waiting, operator, context)
+        raise
+
+
+class _Waiting(NamedTuple):
+    record: TryRecord
+    results: dict[str, Any]
+
+
+def _read_waiting(context: Context) -> _Waiting | None:
+    """Read what this try has left in XCom; None where it is not there, or of another try."""
+    ti: Any = context["ti"]
+    kept = ti.xcom_pull(task_ids=ti.task_id, key=XCOM_KEY, map_indexes=ti.map_index)
+    if not isinstance(kept, dict) or kept.get("try") != ti.try_number:
+        return None
+    results = kept.get("results")
+    if not isinstance(results, dict):
+        raise ValueError("it cannot be read")  # noqa: TRY004 - as a record that is broken
+    return _Waiting(TryRecord.unpack(kept.get("record")), results)
+
+
+def _end_waiting(waiting: _Waiting, operator: BaseOperator, context: Context) -> None:
+    counts, results = waiting.record.counts, ResultsWriter(None, 1)
+    Recorder(waiting.record, results, may_resend=False).count_rest()
+    log.error("The batch ended while messages waited for their window: %s of %d", counts.in_words(), counts.total)
+    try:
+        results.resume(waiting.results)
+        results.close()
+    except InvalidInputError:
+        results.failed = True
+    push_before_raising(operator, context, {**counts.values(), **results.values()})
+    context["ti"].xcom_push(key=XCOM_KEY, value=None)

@@ -136,14 +136,16 @@ class BatchRun:
 
         self._broken: Exception | None = None
         self._screening = Screening(options, None if settings.dry_run else ledger, reason_to_suppress)
-        self._messages = self._screening.looked_up(item for item in messages if not record.has(item.index))
+        self._rest: Callable[[], Iterator[Item]] = lambda: self._screening.looked_up(
+            item for item in messages if not record.has(item.index)
+        )
+        self._messages = self._rest()
         self._settings = settings
         self._options = options
         self._ledger = ledger
         self._results = results
         self._stopped = stopped
-        self._is_over = False
-        self._exhausted = False
+        self._is_over = self._exhausted = False
         self._uncommitted: dict[str, Result | None] = {}
         self._committed_at = time.monotonic()
         self._max_queued = min(_MIN_QUEUED_INTENTS, ledger.max_waiting)
@@ -389,10 +391,8 @@ class BatchRun:
                 self._recorder.add_not_sent(self._delayed.pop().item)
             # A task that was told to stop has no time for this: its remaining messages are only counted.
             give_up = time.monotonic() + _MAX_REST_SECONDS
-            while self.fatal is not None and not self._stopped() and time.monotonic() < give_up:
-                item = next(self._messages, None)
-                if item is None:
-                    break
+            rest = self._rest() if self.waiting else self._messages  # Those that wait were read before.
+            while self.fatal and not self._stopped() and time.monotonic() < give_up and (item := next(rest, None)):
                 if not self._screening.record_known_outcome(item, self._recorder):
                     self._recorder.add_not_sent(item)
         finally:

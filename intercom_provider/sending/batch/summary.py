@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from intercom_provider.compat import AirflowException
 from intercom_provider.exceptions import DeliveryFailedError
 from intercom_provider.fields import Limit, allowance
-from intercom_provider.sending.batch.counts import MAX_REASONS
+from intercom_provider.sending.batch.counts import COUNT_NAMES, MAX_REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,12 +51,12 @@ class BatchSummary:
 
         :return: The values, key by key.
         """
-        has_results = self._results.folder is not None and not self._results.failed
-        return {
-            **self._counts.values(),
-            "results_path": self._results.folder if has_results else None,
-            "results_try": self._results.try_number if has_results else None,
-        }
+        return {**self._counts.values(), **self._results.values()}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The counts by name, with the total."""
+        return {name: getattr(self._counts, name) for name in ("total", *COUNT_NAMES)}
 
     def raise_failure(self, fatal: Exception | None) -> None:
         """

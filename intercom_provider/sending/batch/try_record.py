@@ -55,21 +55,18 @@ class TryRecord:
         return base64.b64encode(zlib.compress(json.dumps(value).encode())).decode()
 
     @classmethod
-    def unpack(cls, packed: object, total: int, fingerprint: str) -> Self:
+    def unpack(cls, packed: object) -> Self:
         """
         Read what :meth:`pack` has written.
 
         :param packed: The text.
-        :param total: How many messages the batch has now.
-        :param fingerprint: The fingerprint of the input as it is now.
         :return: The record.
-        :raises ValueError: When it cannot be read, or belongs to another input.
+        :raises ValueError: When it cannot be read.
         """
         try:
             value: Any = json.loads(zlib.decompress(base64.b64decode(str(packed), validate=True)))
             counts = value["counts"]
-            recorded = bytearray(base64.b64decode(value["recorded"]))
-            made = cls(total, fingerprint)
+            made = cls(counts["total"], str(value["fingerprint"]))
             made.counts = Counts(
                 **{
                     **counts,
@@ -77,9 +74,18 @@ class TryRecord:
                     "failure_reasons": set(counts["failure_reasons"]),
                 }
             )
+            made._recorded[:] = base64.b64decode(value["recorded"])
         except (zlib.error, KeyError, TypeError, ValueError) as error:
             raise ValueError("it cannot be read") from error
-        if value.get("fingerprint") != fingerprint or (made.counts.total, len(recorded)) != (total, total // 8 + 1):
-            raise ValueError("the input is another one now")
-        made._recorded = recorded
         return made
+
+    def check_input(self, total: int, fingerprint: str) -> None:
+        """
+        Check that the messages are those of the record.
+
+        :param total: How many messages the batch has now.
+        :param fingerprint: The fingerprint of the input as it is now.
+        :raises ValueError: When they are others.
+        """
+        if (self.counts.total, self._fingerprint) != (total, fingerprint):
+            raise ValueError("the input is another one now")

@@ -105,7 +105,8 @@ def test_the_next_leg_goes_on_and_counts_the_whole_try(server: Hostile, tmp_path
     kept = json.loads(json.dumps({"record": record.pack(), "results": first_results.suspend()}))
     assert not list(tmp_path.glob("*.end.json"))
 
-    results = ResultsWriter(str(tmp_path), 1, owner)
+    # A path that is made of the time renders to another one by now.
+    results = ResultsWriter(str(tmp_path / "another"), 1, owner)
     results.resume(kept["results"])
     hours = local(3_600 - 60), local(3_600 + 1_800)
     second = run(server, messages, hours, record=unpacked(kept["record"], messages), results=results)
@@ -127,7 +128,9 @@ def begun(messages: list[dict[str, Any]]) -> TryRecord:
 def unpacked(packed: str | None, messages: list[dict[str, Any]]) -> TryRecord:
     settings = Settings(token=hostile.TOKEN, admin_id=1)
     with BatchInput(messages, None, duplicates="skip", salt="run", settings=settings) as batch:
-        return TryRecord.unpack(packed, batch.check(), batch.fingerprint)
+        total, record = batch.check(), TryRecord.unpack(packed)
+        record.check_input(total, batch.fingerprint)
+        return record
 
 
 def test_an_input_that_has_changed_is_noticed(server: Hostile) -> None:
@@ -172,6 +175,16 @@ def test_after_an_error_that_stops_the_batch_nobody_waits(server: Hostile) -> No
     server.always(hostile.error(401, "unauthorized", "no"))
     made = run(server, people("UTC", "Etc/GMT-1"), (local(-60), local(1_800)))
     assert (outcomes(made), made.opens_at) == ({"rejected": 1, "not_sent": 1}, None)
+
+
+def test_after_an_error_each_of_those_that_waited_has_a_line_in_the_results(server: Hostile, tmp_path: Path) -> None:
+    server.always(hostile.error(401, "unauthorized", "no"))
+    results = ResultsWriter(str(tmp_path), 1)
+    results.open()
+    run(server, people("Etc/GMT-1", "UTC", "Etc/GMT-1"), (local(-60), local(1_800)), results=results)
+    (part,) = tmp_path.glob("*.jsonl")
+    lines = [json.loads(line) for line in part.read_text().splitlines()]
+    assert {line["index"]: line["outcome"] for line in lines} == {0: "not_sent", 1: "rejected", 2: "not_sent"}
 
 
 def test_what_waits_counts_as_not_sent_when_the_task_ends(server: Hostile) -> None:

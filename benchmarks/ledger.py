@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import engine
 from benchmarks.ledger_databases import DATABASES, POSTGRES, serve_databases
-from benchmarks.measure import in_turns
+from benchmarks.measure import Cpu, in_turns
 from benchmarks.table import Row
 from demo.machinery import sandbox
 from intercom_provider.ledger.database import open_database
@@ -53,7 +53,8 @@ def run() -> list[Row]:
     ]
 
 
-def _rows(what: str, rates: dict[str, Sample], at_least: float) -> list[Row]:
+def _rows(what: str, measured: tuple[dict[str, Sample], Cpu], at_least: float) -> list[Row]:
+    rates, cpu = measured
     return [
         Row(
             what=f"{what}: a table in {name} against none",
@@ -62,6 +63,7 @@ def _rows(what: str, rates: dict[str, Sample], at_least: float) -> list[Row]:
             ratio=rates[conn_id].median / rates[_NONE].median,
             # The target is PostgreSQL's. SQLite waits for the disk with each commit, and a disk may be slow.
             at_least=at_least if conn_id == POSTGRES else None,
+            cpu=cpu.told(conn_id, _NONE),
         )
         for conn_id, name in DATABASES.items()
     ]
@@ -69,24 +71,27 @@ def _rows(what: str, rates: dict[str, Sample], at_least: float) -> list[Row]:
 
 def _rates(
     number: int, rounds: int, latency: float, *options: str, concurrency: int | None = None
-) -> dict[str, Sample]:
+) -> tuple[dict[str, Sample], Cpu]:
+    cpu = Cpu()
     with sandbox(*options, "--latency", str(latency), log=sys.stderr) as intercom:
-        return in_turns(
+        rates = in_turns(
             {
-                name: functools.partial(_rate, intercom, name, number, concurrency=concurrency)
+                name: functools.partial(_rate, intercom, name, number, cpu, concurrency=concurrency)
                 for name in (*DATABASES, _NONE)
             },
             rounds,
         )
+    return rates, cpu
 
 
-def _rate(intercom: Sandbox, conn_id: str, number: int, *, concurrency: int | None) -> float:
+def _rate(intercom: Sandbox, conn_id: str, number: int, cpu: Cpu, *, concurrency: int | None) -> float:
     """Send, and return messages a second."""
     intercom.ask("/_sandbox/reset", body={})
     contacts = [f"contact-{index}" for index in range(number)]
     ledger: Ledger = StatelessLedger(salt="bench") if conn_id == _NONE else _table(conn_id)
     began = time.perf_counter()
-    engine.send(intercom.url, intercom.connection["password"], contacts, ledger=ledger, concurrency=concurrency)
+    with cpu.spent(conn_id, number):
+        engine.send(intercom.url, intercom.connection["password"], contacts, ledger=ledger, concurrency=concurrency)
     took = time.perf_counter() - began
     report = intercom.ask("/_sandbox/report")
     if not report["messages"] == report["recipients"] == number:

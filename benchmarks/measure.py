@@ -7,6 +7,7 @@ import multiprocessing
 import signal
 import sys
 import time
+from collections import defaultdict
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,44 @@ class Sample:
         """
         lowest, highest = form.format(min(self.values)), form.format(max(self.values))
         return form.format(self.median) + (f" ({lowest} to {highest})" if len(self.values) > 1 else "")
+
+
+class Cpu:
+    """The CPU of this process for a unit of work, of several contenders in several rounds."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[float]] = defaultdict(list)
+
+    @contextmanager
+    def spent(self, name: str, number: int) -> Iterator[None]:
+        """
+        Measure a round during a ``with`` block.
+
+        :param name: The contender.
+        :param number: How many units the round has.
+        """
+        began = time.process_time()
+        yield
+        self._values[name].append(1e6 * (time.process_time() - began) / number)
+
+    def sample(self, name: str) -> Sample:
+        """
+        Return a contender's microseconds a unit.
+
+        :param name: The contender.
+        :return: One number per round.
+        """
+        return Sample(tuple(self._values[name]))
+
+    def told(self, ours: str, other: str) -> str:
+        """
+        Format the medians of two contenders for a row.
+
+        :param ours: The first.
+        :param other: The second.
+        :return: The text.
+        """
+        return f"{self.sample(ours).median:.0f} us, {self.sample(other).median:.0f} us"
 
 
 def in_turns(contenders: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, Sample]:

@@ -23,9 +23,11 @@ _PACKAGES: Final = (
     "pydantic",
     "python-intercom",
     "aiohttp",
+    "urllib3",
     "uvicorn",
 )
 _HEADS: Final = ("what", "this provider", "the other", "ratio", "target", "holds")
+_CPU_HEAD: Final = "CPU a unit: this, other"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class Row:
     :param ratio: The ratio of the two.
     :param at_least: The minimum of the ratio; None for no such target.
     :param at_most: The maximum of the ratio; None for no such target.
+    :param cpu: The CPU that a unit took here and there, beside a rate; empty (default) for none.
     """
 
     what: str
@@ -47,6 +50,7 @@ class Row:
     ratio: float
     at_least: float | None = None
     at_most: float | None = None
+    cpu: str = ""
 
     @property
     def holds(self) -> bool:
@@ -89,7 +93,9 @@ def markdown(title: str, rows: Sequence[Row]) -> str:
     if not rows:
         return f"## {title}\n\nThe scenario failed.\n"
     lines = [_HEADS, *(row.cells for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
+    if any(row.cpu for row in rows):
+        lines = [(*line, cpu) for line, cpu in zip(lines, [_CPU_HEAD, *(row.cpu for row in rows)], strict=True)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
     padded.insert(1, ["-" * width for width in widths])
     return "\n".join([f"## {title}", "", *(f"| {' | '.join(line)} |" for line in padded), ""])

@@ -166,11 +166,11 @@ class _Body:
         try:
             unpacked = unpacking.decompress(body, _MAX_REPLY_BYTES + 1)
         except zlib.error:
-            raise httpcore.RemoteProtocolError("not compressed as it says") from None
+            raise httpcore.RemoteProtocolError from None
         if len(unpacked) > _MAX_REPLY_BYTES:
             raise httpcore.ReadError(_TOO_LARGE)
         if body and not unpacking.eof:
-            raise httpcore.RemoteProtocolError("cut off")
+            raise httpcore.RemoteProtocolError
         return unpacked
 
 

@@ -30,7 +30,7 @@ def test_in_poke_mode_the_wait_ends_before_it_with_its_results(
 ) -> None:
     sandbox.add_ruleset("77", events=ON_ITS_WAY)
     with DAG("poked") as dag:
-        waits(execution_timeout=timedelta(seconds=4), timeout=600, **options)
+        waits(execution_timeout=timedelta(seconds=12), timeout=600, **options)
     run = run_dag(dag)
     assert run.states == {"wait": state}
     assert (run.xcom("wait", "timed_out"), run.xcom("wait", "pending")) == (True, 1)
@@ -41,7 +41,7 @@ def test_airflow_retries_after_it_as_it_always_does(run_dag: Any, sandbox: Sandb
     retried: list[str] = []
     with DAG("retried") as dag:
         waits(
-            execution_timeout=timedelta(seconds=4),
+            execution_timeout=timedelta(seconds=12),
             timeout=600,
             retries=1,
             retry_delay=timedelta(0),
@@ -69,7 +69,7 @@ def test_a_reply_is_waited_for_alike(run_dag: Any, sandbox: Sandbox) -> None:  #
             task_id="wait",
             message_id="403",
             poke_interval=60,
-            execution_timeout=timedelta(seconds=4),
+            execution_timeout=timedelta(seconds=12),
             timeout=600,
             on_timeout="report",
         )

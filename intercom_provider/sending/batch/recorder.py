@@ -136,12 +136,13 @@ class Recorder:
         self.add(item, "not_sent", STOPPED_BEFORE)
 
     def count_rest(self) -> None:
-        """Count all messages without an outcome as ``not_sent``, without a line in the results."""
+        """Count all messages without an outcome as ``not_sent``, without a line in the results, and report them."""
         rest = self._counts.total - self._counts.done
         if rest > 0:
             self._counts.transient += rest
             self._counts.add("not_sent", reason=STOPPED_BEFORE, count=rest)
             self._unreported[UNKNOWN_TYPE, "not_sent"] += rest
+        self.report()
 
     def add(
         self,

@@ -37,8 +37,8 @@ class BatchWindow:
         self._hours = opens, closes
         self._zone = zone
         self._windows: dict[str | None, SendWindow] = {}
-        # By zone: until when the window is as it is, and whether it is open until then.
-        self._until: dict[str | None, tuple[datetime, bool]] = {}
+        # By zone: from when until when the window is as it is, and whether it is open.
+        self._known: dict[str | None, tuple[datetime, datetime, bool]] = {}
 
     @property
     def needs_timezone(self) -> bool:
@@ -77,11 +77,12 @@ class BatchWindow:
 
     def _look(self, timezone: str | None) -> tuple[datetime, bool]:
         now = datetime.now(UTC)
-        known = self._until.get(timezone)
-        if known is None or known[0] <= now:
+        known = self._known.get(timezone)
+        # The clock may be set back as well.
+        if known is None or not known[0] <= now < known[1]:
             window = self._window_in(timezone)
-            known = self._until[timezone] = window.changes_at(now), window.is_open(now)
-        return known
+            known = self._known[timezone] = now, window.changes_at(now), window.is_open(now)
+        return known[1:]
 
     def _window_in(self, timezone: str | None) -> SendWindow:
         found = self._windows.get(timezone)

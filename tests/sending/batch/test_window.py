@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -226,3 +226,17 @@ def test_the_log_says_how_many_go_out_now_and_how_fast(server: Hostile, caplog: 
     # A single request takes some milliseconds: 201 a second would be a rate of those that went out before.
     assert (rate := re.fullmatch(r"201 of 201: 201 sent; (\d+) a second", end))
     assert int(rate[1]) < 201
+
+
+def test_a_clock_that_is_set_back_changes_what_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    window = read_batch_window((local(-60), local(3_600)), "UTC")
+    assert window is not None
+    assert window.opens_at(None) is None
+
+    class SetBack(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) - timedelta(hours=1)
+
+    monkeypatch.setattr("intercom_provider.sending.batch.window.datetime", SetBack)
+    assert window.opens_at(None) is not None

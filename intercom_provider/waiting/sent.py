@@ -191,11 +191,15 @@ class _Batch(NamedTuple):
                 never_sent=sum(int(entry[name]) for name in _NEVER_SENT),
                 unconfirmed=int(entry["unconfirmed"]),
                 ids=None if ids is None else tuple(_message_id("sent", each) for each in ids if not is_missing(each)),
-                reasons=tuple((str(each["reason"]), int(each["count"])) for each in entry.get("reasons") or ()),
+                reasons=tuple(
+                    (str(each["reason"]), int(each["count"]))
+                    for each in entry.get("reasons") or ()
+                    if each.get("outcome", _NEVER_SENT[0]) in _NEVER_SENT
+                ),
                 folder=None if is_missing(entry.get("results_path")) else str(entry["results_path"]),
                 try_number=None if is_missing(entry.get("results_try")) else int(entry["results_try"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, InvalidInputError):
                 raise
             raise InvalidInputError.of("sent", f"holds a batch's output that is not whole ({error!r})") from None

@@ -219,6 +219,15 @@ def test_incomplete_reasons_are_named_together() -> None:
     assert without[0]["reason"] == "not known"
 
 
+def test_reasons_of_outcomes_that_are_no_failure_are_not_named() -> None:
+    reasons = [
+        {"reason": "suppress holds its key", "outcome": "suppressed", "count": 3},
+        {"reason": "no contact", "outcome": "rejected", "count": 2},
+    ]
+    _, without = left_by(batch(rejected=2, suppressed=3, reasons=reasons))
+    assert [row["reason"] for row in without if row["status"] == "failed"] == ["no contact"] * 2
+
+
 def test_a_message_of_a_batch_without_an_id_stays_pending() -> None:
     ids, without = left_by(batch(1, 2, sent=3, already_sent=1))
     assert (len(ids), [row["status"] for row in without]) == (2, ["sent", "sent"])

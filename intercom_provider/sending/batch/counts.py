@@ -52,8 +52,8 @@ class Counts:
     """How many of those that failed a retry may send."""
 
     reasons: Counter[str] = field(default_factory=Counter)
-    failure_reasons: set[str] = field(default_factory=set)
-    """Those of the reasons for which a message counts as failed."""
+    outcomes: dict[str, str] = field(default_factory=dict)
+    """The outcome of the first message with each reason."""
 
     first_numbers: dict[str, list[int]] = field(default_factory=dict)
     """The positions of the first messages with each reason: indexes in a list, line numbers in a file."""
@@ -91,11 +91,15 @@ class Counts:
         if reason is None or (reason not in self.reasons and len(self.reasons) >= _MAX_KEPT_REASONS):
             return
         self.reasons[reason] += count
-        if outcome not in _NO_FAILURE:
-            self.failure_reasons.add(reason)
+        self.outcomes.setdefault(reason, outcome)
         first = self.first_numbers.setdefault(reason, [])
         if number is not None and len(first) < MAX_FIRST_NUMBERS:
             first.append(number)
+
+    @property
+    def failure_reasons(self) -> list[tuple[str, int]]:
+        """The reasons for which messages count as failed, the most frequent first, and how many they are."""
+        return [each for each in self.reasons.most_common() if self.outcomes[each[0]] not in _NO_FAILURE]
 
     def failed(self, on_unconfirmed: str) -> int:
         """
@@ -118,7 +122,13 @@ class Counts:
             "total": self.total,
             **{name: getattr(self, name) for name in COUNT_NAMES},
             "reasons": [
-                {"reason": reason, "count": count, "first": self.first_numbers[reason]} for reason, count in most_common
+                {
+                    "reason": reason,
+                    "outcome": self.outcomes[reason],
+                    "count": count,
+                    "first": self.first_numbers[reason],
+                }
+                for reason, count in most_common
             ],
             "whatsapp_message_ids": ids if len(ids) <= MAX_WHATSAPP_IDS else None,
         }

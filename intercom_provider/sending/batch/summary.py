@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from intercom_provider.compat import AirflowException
@@ -103,8 +102,7 @@ class BatchSummary:
     def _failure_text(self) -> str:
         # The reasons come first, because Airflow's UI shows no more than the first hundred characters.
         counts = self._counts
-        failed = ((reason, count) for reason, count in counts.reasons.most_common() if reason in counts.failure_reasons)
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in islice(failed, MAX_REASONS))
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in counts.failure_reasons[:MAX_REASONS])
         numbers = f"{counts.in_words()}; max_failed allows {self._max_failed}"
         return " ".join([f"{self._headline()}: {reasons} ({numbers}).", *(f"{hint}." for hint in self._hints())])
 

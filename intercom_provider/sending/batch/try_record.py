@@ -49,7 +49,6 @@ class TryRecord:
         :return: Text.
         """
         counts = {each.name: getattr(self.counts, each.name) for each in fields(Counts)}
-        counts["failure_reasons"] = sorted(self.counts.failure_reasons)
         recorded = base64.b64encode(self._recorded).decode()
         value = {"counts": counts, "fingerprint": self._fingerprint, "recorded": recorded}
         return base64.b64encode(zlib.compress(json.dumps(value).encode())).decode()
@@ -67,13 +66,7 @@ class TryRecord:
             value: Any = json.loads(zlib.decompress(base64.b64decode(str(packed), validate=True)))
             counts = value["counts"]
             made = cls(counts["total"], str(value["fingerprint"]))
-            made.counts = Counts(
-                **{
-                    **counts,
-                    "reasons": Counter(counts["reasons"]),
-                    "failure_reasons": set(counts["failure_reasons"]),
-                }
-            )
+            made.counts = Counts(**{**counts, "reasons": Counter(counts["reasons"])})
             made._recorded[:] = base64.b64decode(value["recorded"])
         except (zlib.error, KeyError, TypeError, ValueError) as error:
             raise ValueError("it cannot be read") from error

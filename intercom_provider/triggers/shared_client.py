@@ -35,8 +35,10 @@ from asgiref.sync import sync_to_async
 from intercom_provider.api.client import AsyncIntercomClient
 from intercom_provider.api.errors import IntercomError
 from intercom_provider.api.flow import Answer, NoReply, Reply, Request
+from intercom_provider.api.pacing import Pacer
 from intercom_provider.api.parallel import MAX_IN_FLIGHT, Parallel, run_in_tasks
 from intercom_provider.api.stepper import Stepper
+from intercom_provider.metrics import report_requests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable, Iterator
@@ -71,7 +73,9 @@ class _SharedConnection:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.client = AsyncIntercomClient(settings)
+        pacer = Pacer()
+        self.client = AsyncIntercomClient(settings, pacer=pacer)
+        self._usage = pacer.usage
         self.shared_keys: Counter[Hashable] = Counter()
         self._parallel_flows = 0
         self._slots = asyncio.Semaphore(MAX_IN_FLIGHT)
@@ -131,7 +135,9 @@ class _SharedConnection:
 
     async def _exchange(self, request: Request) -> Answer:
         async with self._slots:
-            return await self.client.exchange(request)
+            answer = await self.client.exchange(request)
+        report_requests(self._usage)
+        return answer
 
     def _forget(self, request_key: str, pending: _PendingRequest) -> None:
         if self._in_flight.get(request_key) is pending:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.support.hostile import error
+
 if TYPE_CHECKING:
     from tests.support.airflow_instance import AirflowInstance
     from tests.support.hostile import Hostile
@@ -20,3 +22,13 @@ def test_messages_and_requests_of_a_batch_arrive(
     totals = statsd.wait_for(lambda totals: totals.get("messages.in_app.sent", 0) >= before + 2)
     assert totals["messages.in_app.sent"] == before + 2
     assert totals["requests.200"] >= 2
+
+
+def test_the_requests_of_a_deferred_wait_arrive(
+    airflow: AirflowInstance, intercom: Hostile, statsd: StatsdServer
+) -> None:
+    # No other process here gets this answer.
+    intercom.script(*[error(502, "bad_gateway", "no")] * 2)
+    wait = airflow.run("timing_out", "wait")
+    assert statsd.wait_for(lambda totals: totals.get("requests.502", 0) >= 2)["requests.502"] == 2
+    wait.mark_failed()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.support.statsd import StatsdServer
 
 
-def test_messages_and_requests_of_a_batch_arrive(
+def test_messages_and_requests_of_a_batch_arrive_and_the_event_of_its_outlet_has_its_counts(
     airflow: AirflowInstance, intercom: Hostile, statsd: StatsdServer
 ) -> None:
     before = statsd.totals().get("messages.in_app.sent", 0)
@@ -22,6 +22,13 @@ def test_messages_and_requests_of_a_batch_arrive(
     totals = statsd.wait_for(lambda totals: totals.get("messages.in_app.sent", 0) >= before + 2)
     assert totals["messages.in_app.sent"] == before + 2
     assert totals["requests.200"] >= 2
+    path = f"/assets/events?source_dag_id={people.dag_id}&source_run_id={people.run_id}"
+    (created,) = airflow.call("GET", path)["asset_events"]
+    assert {name: created["extra"][name] for name in ("total", "sent", "rejected")} == {
+        "total": 2,
+        "sent": 2,
+        "rejected": 0,
+    }
 
 
 def test_the_requests_of_a_deferred_wait_arrive(

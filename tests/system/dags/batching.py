@@ -7,7 +7,7 @@ import signal
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, Asset, task
 
 from intercom_provider.operators.message import SendMessageBatchOperator
 from tests.system.people import BODY
@@ -75,4 +75,6 @@ with DAG("batch_of_a_task", schedule=None):
         return [{"to": {"type": "user", "user_id": name}, "params": {"name": name}} for name in ("ada", "grace")]
 
     defaults = {"message_type": "in_app", "body": f"{BODY}, ${{name}}"}
-    SendMessageBatchOperator(task_id="send", messages=people(), defaults=defaults)
+    SendMessageBatchOperator(
+        task_id="send", messages=people(), defaults=defaults, outlets=[Asset("intercom://batch_of_a_task")]
+    )

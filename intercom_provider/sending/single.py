@@ -25,6 +25,7 @@ from intercom_provider.api.errors import (
 )
 from intercom_provider.api.flow import RetryLimits
 from intercom_provider.api.models import Receipt
+from intercom_provider.api.stepper import Stepper
 from intercom_provider.compat import AirflowException, AirflowTaskTimeout
 from intercom_provider.exceptions import IntercomRefusedError, MessageUnconfirmedError
 from intercom_provider.ledger.ledger import NO_IDS, Ids, Intent, LedgerUnavailableError, Result, ids_of, message_digest
@@ -192,20 +193,17 @@ class SingleSend:
 
     def _while_it_holds(self, flow: Flow[Receipt]) -> Flow[Receipt]:
         """Make the requests of a call only as long as the ledger holds the message for this try."""
-        request = next(flow)
-        while True:
+        steps = Stepper(flow)
+        steps.begin()
+        while steps.asked is not None:
             if self._ledger.wants_commit:
                 self._ledger.commit({}, {})
             # The client first waits for the contact or the rate limit, and that may end in the night.
-            self._check_window(request.after)
+            self._check_window(steps.asked.after)
             if not self._ledger.may_send_now:
                 raise UnreachableError("the ledger no longer holds the message for this try. The message was not sent")
-            answer = yield request
-            try:
-                request = flow.send(answer)
-            except StopIteration as end:
-                receipt: Receipt = end.value
-                return receipt
+            steps.answer((yield steps.asked))
+        return steps.result
 
     def _end(self, receipt: Receipt) -> SendResult:
         """Write the result of a message that Intercom has accepted."""

@@ -21,8 +21,7 @@ that was not attempted counts as ``not_sent``.
 
 Rejected: one write per message (slower than the limit); sending first and writing later (a kill repeats messages); a
 writing thread (Airflow's supervisor takes one call at a time); chunks that are written, sent and awaited one after the
-other (every chunk waits for its slowest reply, and a missing contact holds its whole chunk up); asyncio (the store has
-no async methods, and an async client takes more CPU per request than one client per thread).
+other (each waits for its slowest reply); asyncio (the store has no async methods, and a client takes more CPU so).
 """
 
 from __future__ import annotations
@@ -45,6 +44,7 @@ from intercom_provider.api.errors import (
 )
 from intercom_provider.api.flow import RetryLimits
 from intercom_provider.api.pacing import MAX_DELAY_SECONDS, Pacer
+from intercom_provider.api.stepper import Stepper
 from intercom_provider.ledger.ledger import Result, ids_of
 from intercom_provider.metrics import report_requests
 from intercom_provider.sending.batch.common_refusal import MAX_UNKNOWN_CONTACTS, CommonRefusal
@@ -310,12 +310,12 @@ class BatchRun:
             contact_pause=_CONTACT_PAUSE_SECONDS,
             deadline=self._options.not_after,
         )
-        flow = calls.send_message(item.message, self._settings, limits)
-        try:
-            return MessageInFlight(item, flow, next(flow))
-        except StopIteration as end:
-            self._recorder.add_receipt(item, end.value)
+        call = Stepper(calls.send_message(item.message, self._settings, limits))
+        call.begin()
+        if call.asked is None:
+            self._recorder.add_receipt(item, call.result)
             return None
+        return MessageInFlight(item, call, call.asked)
 
     def _record_result(self, in_flight: MessageInFlight) -> None:
         """Record the result of a call that has ended, for the ledger, the counts and the results."""

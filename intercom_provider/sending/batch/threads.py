@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from intercom_provider.api.client import IntercomClient
-    from intercom_provider.api.flow import Flow, Request
+    from intercom_provider.api.flow import Request
     from intercom_provider.api.models import Receipt
     from intercom_provider.api.pacing import Pacer
+    from intercom_provider.api.stepper import Stepper
     from intercom_provider.sending.batch.input import Item
 
 log = logging.getLogger(__name__)
@@ -45,14 +46,14 @@ class MessageInFlight:
     A message that is being sent: a call that can be left between two requests and continued later.
 
     :param item: The message of the batch.
-    :param flow: The call, which has yielded its request.
+    :param call: The call, which has asked for its request.
     :param request: The next request.
     :param receipt: The receipt, once the call has ended with one.
     :param error: The error, once the call has ended with one.
     """
 
     item: Item
-    flow: Flow[Receipt]
+    call: Stepper[Request, Receipt]
     request: Request
     receipt: Receipt | None = None
     error: Exception | None = None
@@ -95,10 +96,11 @@ class MessageInFlight:
                 or answer.status == _STATUS_TOO_MANY_REQUESTS
                 or answer.status >= _MIN_SERVER_ERROR_STATUS
             )
-            try:
-                self.request = self.flow.send(answer)
-            except StopIteration as end:
-                self.receipt = end.value
+            self.call.answer(answer)
+            if self.call.asked is None:
+                self.receipt = self.call.result
+            else:
+                self.request = self.call.asked
         except IntercomError as error:
             self.error = error
         except Exception as error:  # noqa: BLE001 - a thread that dies would lose its message

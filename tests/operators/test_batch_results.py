@@ -11,7 +11,7 @@ from airflow.sdk import DAG
 from intercom_provider.operators.batch import SendMessageBatchOperator
 from intercom_provider.results.reader import Owner, TryResults
 from intercom_provider.sensors.message_status import MessageStatusSensor
-from tests.support.storage import HANGING_PATH, hanging_storage
+from tests.support.storage import hanging_storage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ def test_an_execution_timeout_is_heard_although_the_storage_hangs(run_dag: Any, 
             task_id="send",
             messages=people(20),
             defaults=IN_APP,
-            results_path=HANGING_PATH,
+            results_path=storage.path,
             execution_timeout=timedelta(seconds=3),
         )
         run = run_dag(dag)

@@ -20,7 +20,7 @@ from intercom_provider.sending.batch.run import BatchRun
 from intercom_provider.sending.options import SendOptions
 from tests.support.drivers import settings_for
 from tests.support.eventually import until
-from tests.support.storage import HANGING_PATH, HangingStorage, hanging_storage
+from tests.support.storage import HangingStorage, hanging_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def batch(server: Hostile, number: int, results: ResultsWriter, stopped: Any = l
 def test_messages_go_out_while_the_storage_hangs_and_the_results_are_whole_when_it_answers(
     server: Hostile, storage: HangingStorage
 ) -> None:
-    results = ResultsWriter(HANGING_PATH, 1, part_lines=20)
+    results = ResultsWriter(storage.path, 1, part_lines=20)
     results.open()
     storage.hang()
 
@@ -76,7 +76,7 @@ def test_messages_go_out_while_the_storage_hangs_and_the_results_are_whole_when_
     counts = batch(server, 200, results).run()
     mending.join()
     assert (counts.sent, results.failed) == (200, False)
-    read = TryResults.of_try(HANGING_PATH, 1, 200)
+    read = TryResults.of_try(storage.path, 1, 200)
     assert sorted(line.index or 0 for line in read.lines()) == list(range(200))
     assert read.is_complete()
 
@@ -85,27 +85,24 @@ def test_messages_go_out_while_the_storage_hangs_and_the_results_are_whole_when_
 def test_storage_that_never_answers_is_not_waited_for_longer_than_its_limit(
     server: Hostile, storage: HangingStorage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    results = ResultsWriter(HANGING_PATH, 1, part_lines=20)
+    results = ResultsWriter(storage.path, 1, part_lines=20)
     results.open()
     storage.hang()
     counts = batch(server, 50, results).run()
     assert (counts.sent, results.failed) == (50, True)
-    assert (
-        "50 results could not be written to memory://hanging@bucket/results: the storage does not answer" in caplog.text
-    )
+    assert f"50 results could not be written to {storage.path}: the storage does not answer" in caplog.text
     storage.answers.set()
-    late = TryResults.of_try(HANGING_PATH, 1, None)
+    late = TryResults.of_try(storage.path, 1, None)
     until(lambda: sum(1 for _ in late.lines()) == 50, "the lines that came through later")
     # What came through later is there, but the try has no end: the task has said that results are missing.
-    assert not TryResults.of_try(HANGING_PATH, 1, 50).is_complete()
+    assert not TryResults.of_try(storage.path, 1, 50).is_complete()
 
 
-@pytest.mark.usefixtures("storage")
 def test_a_stop_is_heard_although_the_storage_hangs(
     server: Hostile, storage: HangingStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "MAX_STOPPED_SECONDS", 0.2)
-    results = ResultsWriter(HANGING_PATH, 1, part_lines=5)
+    results = ResultsWriter(storage.path, 1, part_lines=5)
     results.open()
     storage.hang()
     stopped_at: list[float] = []
@@ -126,7 +123,7 @@ def test_what_waits_for_the_storage_is_bounded_and_what_is_lost_is_told(
     storage: HangingStorage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "MAX_CLOSE_SECONDS", 0.2)
-    results = ResultsWriter(HANGING_PATH, 1)
+    results = ResultsWriter(storage.path, 1)
     results.open()
     storage.hang()
     for index in range(MAX_WAITING_LINES + 20_000):
@@ -142,7 +139,7 @@ def test_a_warning_says_what_is_waited_for(
 ) -> None:
     monkeypatch.setattr(writer, "_SLOW_SECONDS", 0.05)
     monkeypatch.setattr(writer, "MAX_CLOSE_SECONDS", 0.5)
-    results = ResultsWriter(HANGING_PATH, 1, part_lines=1)
+    results = ResultsWriter(storage.path, 1, part_lines=1)
     results.open()
     storage.hang()
     with caplog.at_level(logging.WARNING):
@@ -153,13 +150,13 @@ def test_a_warning_says_what_is_waited_for(
 
 def test_a_try_that_another_has_begun_is_not_taken(storage: HangingStorage) -> None:
     owner = Owner("welcome", "manual", "send", -1)
-    first, second = ResultsWriter(HANGING_PATH, 1, owner), ResultsWriter(HANGING_PATH, 1, owner)
+    first, second = ResultsWriter(storage.path, 1, owner), ResultsWriter(storage.path, 1, owner)
     first.open()
     second.open()
     assert (first.try_number, second.try_number) == (1, 2)
     for results, id_ in ((second, "b"), (first, "a")):
         results.add({"index": 0, "outcome": "sent", "id": id_})
         results.close()
-    assert [line.id for line in TryResults.of_try(HANGING_PATH, 1, 1).lines()] == ["a"]
-    assert TryResults.of_try(HANGING_PATH, 2, 1).owner() == owner
+    assert [line.id for line in TryResults.of_try(storage.path, 1, 1).lines()] == ["a"]
+    assert TryResults.of_try(storage.path, 2, 1).owner() == owner
     assert storage.answers.is_set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[impor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HANGING_PATH = "memory://hanging@bucket/results"
-"""A path in the storage."""
+_numbers = itertools.count(1)
 
 
 class HangingStorage(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no annotations
@@ -23,6 +23,10 @@ class HangingStorage(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no a
 
     def __init__(self) -> None:
         super().__init__()
+        # Of each storage its own, because a writer that is late finds the storage of the next test.
+        self.path = f"memory://hanging@bucket/results-{next(_numbers)}"
+        """A path in the storage."""
+
         self.store: dict[str, Any] = {}
         self.pseudo_dirs = [""]
         self.answers = threading.Event()
@@ -46,7 +50,7 @@ class HangingStorage(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no a
 
 @contextmanager
 def hanging_storage() -> Iterator[HangingStorage]:
-    """Attach the storage to Airflow's paths; at the end it answers, and the threads that write to it are waited for."""
+    """Attach the storage to Airflow's paths; at the end it answers, so that no thread is left."""
     storage = HangingStorage()
     # Airflow keeps the first storage of a connection.
     attached = attach("memory", conn_id="hanging", fs=storage)
@@ -55,7 +59,3 @@ def hanging_storage() -> Iterator[HangingStorage]:
         yield storage
     finally:
         storage.answers.set()
-        # One that is late would write into the storage of the next test.
-        for thread in threading.enumerate():
-            if thread.name == "intercom-results":
-                thread.join(30)

@@ -51,7 +51,7 @@ typecheck: setup ## mypy --strict
 	@$(PYTHON) -m mypy
 
 # Three processes, each with an Airflow of its own: two cores are enough for them, as most of the tests wait most of the
-# time. A file stays together: what its tests share is made once. Collected order has the longest files first.
+# time. A file stays together: what its tests share is made once. tests/conftest.py puts the longest files first.
 PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 unit: setup ## The tests alone, side by side; some of them in one process (make unit ARGS="-k sensor -x")
@@ -60,10 +60,10 @@ unit: setup ## The tests alone, side by side; some of them in one process (make 
 test-docs: setup ## Run the code of the documentation, the examples and the commands (two minutes; ARGS as above)
 	@$(PYTHON) -m pytest tests/docs tests/example_dags tests/cli $(if $(ARGS),$(ARGS),$(PARALLEL))
 
-test-faults: setup ## Kill batches, break their ledger's database, and send a megabyte everywhere (three minutes; ARGS as above)
+test-faults: setup ## Kill batches, break their ledger's database, and send a megabyte everywhere (six minutes; ARGS as above)
 	@$(PYTHON) -m pytest tests/faults $(ARGS)
 
-test-system: setup ## Kill, clear and hand over tasks on a real Airflow (seven minutes; ARGS as above)
+test-system: setup ## Kill, clear and hand over tasks on a real Airflow (a quarter of an hour; ARGS as above)
 	@$(PYTHON) -m pytest tests/system $(ARGS)
 
 # An environment for each cell in .venv-matrix, where nox's cache is, too; a Python is found by its name, such as
@@ -78,7 +78,7 @@ DISTRIBUTED := .venv-distributed/bin/python
 	$(call environment,.venv-distributed,requirements-distributed.lock)
 
 # PostgreSQL and Redis are those of this machine; what it lacks is fetched from Debian's packages, and not installed.
-test-distributed: .venv-distributed/.installed ## Campaigns over two Celery workers, one of which is killed (six minutes)
+test-distributed: .venv-distributed/.installed ## Campaigns over two Celery workers, one of which is killed (five minutes)
 	@$(DISTRIBUTED) -m pytest tests/distributed $(ARGS)
 
 BROWSER := .venv-browser/bin/python

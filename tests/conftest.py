@@ -7,6 +7,10 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 pytest_plugins = [
     "tests.support.features",
@@ -14,6 +18,18 @@ pytest_plugins = [
     "tests.support.dags",
     "tests.support.databases",
 ]
+
+# The files that take longest, which begin first: no process shall have half of one left when the others have ended.
+LONGEST = (
+    "sending/batch/test_run.py",
+    "waiting/test_one_message.py",
+    "sensors/test_execution_timeout.py",
+    "sensors/test_message_status_faults.py",
+    "sending/test_begin_of_a_try.py",
+    "operators/test_message.py",
+    "sensors/test_message_reply.py",
+    "sending/test_single.py",
+)
 
 HOMES = Path(__file__).resolve().parent.parent / ".airflow"
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -32,3 +48,8 @@ os.environ |= {
 }
 for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
     del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest files begin first."""
+    items.sort(key=lambda item: not item.nodeid.split("::")[0].endswith(LONGEST))

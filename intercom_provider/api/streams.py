@@ -89,7 +89,7 @@ class Exchange:
         """
         Return how long the next step may take. Each single step is bounded, but a reply may come byte by byte.
 
-        :param error: What to raise when there is no time left.
+        :param error: The class of the error that is raised once the time is up.
         :return: Seconds.
         """
         left = self._until - time.monotonic()
@@ -103,7 +103,7 @@ class Exchange:
 
         :return: Seconds.
         :raises StoppedError: When the task is stopped and the request may be interrupted.
-        :raises httpcore.ReadTimeout: When there is no time left.
+        :raises httpcore.ReadTimeout: Once the time is up.
         """
         left = self.seconds_left(httpcore.ReadTimeout)
         if not self.request.safe:

@@ -269,8 +269,8 @@ class SendMessageBatchOperator(BaseOperator):
 
         if options.ledger_conn_id is not None and not settings.dry_run:
             ledger = begin_in_table(context, options, stopped)
-        window = None if settings.dry_run else read_batch_window(self.send_window, self.timezone)
-        if window is not None:
+        window = read_batch_window(self.send_window, self.timezone)
+        if window is not None and not settings.dry_run:
             check_outlives_deferral(ledger)
         with (
             self._ask_others(ledger, options, dry_run=settings.dry_run),
@@ -281,7 +281,7 @@ class SendMessageBatchOperator(BaseOperator):
                 invalid=self.invalid,
                 salt=ledger.salt,
                 settings=settings,
-                needs_timezone=not is_missing(self.send_window) and is_missing(self.timezone),
+                needs_timezone=window is not None and window.needs_timezone,
             ) as batch,
         ):
             total = batch.check()
@@ -304,7 +304,7 @@ class SendMessageBatchOperator(BaseOperator):
                 ledger=ledger,
                 stopped=stopped,
                 reason_to_suppress=suppression.reason,
-                window=window,
+                window=None if settings.dry_run else window,
             )
             if total and strip_invisible(self.unsubscribed) == "skip":
                 suppression.look_up_contacts(

@@ -274,17 +274,15 @@ def test_a_notifier_serves_many_contexts_by_hand(server: Hostile) -> None:
 def test_a_clock_that_is_set_back_does_not_prolong_an_alert(
     server: Hostile, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("intercom_provider.notifications.message._MAX_ALERT_SECONDS", 3.0)
-    monkeypatch.setattr("intercom_provider.notifications.message._MAX_REQUEST_SECONDS", 1.0)
-    server.script(*[hostile.rate_limited(retry_after="5")] * 9)
+    server.script(*[hostile.rate_limited(retry_after="40")] * 9)
     now = time.time
     monkeypatch.setattr("time.time", lambda: now() - 3_600 * bool(server.requests))
     began = time.monotonic()
     context: Any = {}
     alert().notify(context)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
     assert len(server.requests) == 1
-    assert "The alert was not sent within 3 s" in capfd.readouterr().out
+    assert "The alert was not sent within 30 s" in capfd.readouterr().out
 
 
 def test_a_dry_run_alerts_nobody(

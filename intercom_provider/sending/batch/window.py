@@ -76,7 +76,7 @@ class BatchWindow:
         return until if is_open else None
 
     def _look(self, timezone: str | None) -> tuple[datetime, bool]:
-        now = datetime.now(UTC)
+        now = datetime.fromtimestamp(time.time(), UTC)
         known = self._known.get(timezone)
         # The clock may be set back as well.
         if known is None or not known[0] <= now < known[1]:

@@ -185,10 +185,11 @@ def count_waiting(operator: BaseOperator, context: Context, may_wait: object) ->
     except BaseException:
         try:
             waiting = _read_waiting(context) if may_wait else None
-        except ValueError:
-            waiting = None
-        if waiting is not None:
-            _end_waiting(waiting, operator, context)
+            if waiting is not None:
+                _end_waiting(waiting, operator, context)
+        except Exception:
+            # Why the try has ended matters more, and decides whether Airflow retries.
+            log.exception("What waited for its window could not be counted")
         raise
 
 

@@ -11,7 +11,7 @@ from intercom_provider.compat import AirflowException
 from intercom_provider.ledger.stateless import StatelessLedger
 from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sending.batch.input import BatchInput
-from intercom_provider.sending.batch.legs import Legs
+from intercom_provider.sending.batch.legs import Legs, count_waiting
 from intercom_provider.sending.batch.window import read_batch_window
 from intercom_provider.sending.options import SendOptions
 from tests.sending.batch.test_window import local, people, reached
@@ -95,3 +95,14 @@ def test_a_try_that_cannot_go_on_says_how_to_go_on(server: Hostile, change: Any,
     with pytest.raises(AirflowException, match=f"{words}. Nothing more was sent. A retry, or the task cleared"):
         legs(server, ti, messages, (local(3_540), local(5_400)), is_resumed=True)
     assert reached(server) == [0]
+
+
+def test_why_a_try_has_ended_is_not_hidden_by_an_xcom_that_cannot_be_read() -> None:
+    class Silent(TaskInstance):
+        def xcom_pull(self, **_: Any) -> object:
+            raise RuntimeError("Airflow does not answer")
+
+    operator: Any = None
+    context: Any = {"ti": Silent(1)}
+    with pytest.raises(AirflowException, match="the input is gone"), count_waiting(operator, context, may_wait=True):
+        raise AirflowException("the input is gone")

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
         chosen = _choose(tries, options)
         tries, owner, others = _of_one_owner(tries, chosen)
         total, found = _read(tries[chosen])
-        is_complete = tries[chosen].is_complete()
+        is_complete = tries[chosen].written_lines() == total
         before = max((sum(1 for _ in tries[number].lines()) for number in tries if number < chosen), default=0)
     except (IntercomError, OSError):
         raise

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
+
+    from airflow.sdk import ObjectStoragePath
 
 Key: TypeAlias = str | int | None
 """The user's own id of a message."""
@@ -126,14 +129,14 @@ class TryResults:
             raise ValueError("no part of a batch is there")
         return cls(folder, last, total)
 
-    def is_complete(self) -> bool:
+    def written_lines(self) -> int | None:
         """
-        Check whether the try came to its end, and all that it wrote is there.
+        Return how many lines the try has written.
 
         A try that was killed has not come to its end. A try that was stopped has, but may not have a line for each
         message.
 
-        :return: True when it did.
+        :return: The number; None when the try did not come to its end, or a part is missing.
         :raises ValueError: When the mark of its end is not a batch's.
         :raises OSError: When the folder can not be read.
         """
@@ -141,14 +144,25 @@ class TryResults:
 
         listing = _list(self.folder)
         if self.try_number not in listing.ends:
-            return False
+            return None
         name = listing.ends[self.try_number]
         try:
             end = json.loads((ObjectStoragePath(self.folder) / name).read_text(encoding="utf-8"))
-            expected = int(end["parts"])
-        except (ValueError, TypeError, KeyError):
+            parts, lines = int(end["parts"]), int(end["lines"])
+        except (ValueError, TypeError, KeyError, OverflowError):
             raise ValueError(f"{name} is not a batch's") from None
-        return sum(part.try_number == self.try_number for part in listing.parts) == expected
+        numbers = [part.number for part in listing.parts if part.try_number == self.try_number]
+        return lines if numbers == list(range(1, parts + 1)) else None
+
+    def is_complete(self) -> bool:
+        """
+        Check whether the try came to its end, and all of its parts are there.
+
+        :return: True when it did.
+        :raises ValueError: When the mark of its end is not a batch's.
+        :raises OSError: When the folder can not be read.
+        """
+        return self.written_lines() is not None
 
     def owner(self) -> Owner | None:
         """
@@ -184,17 +198,30 @@ class TryResults:
             if part.try_number != self.try_number:
                 continue
             path = ObjectStoragePath(self.folder) / part.name
-            with path.open("r", encoding="utf-8") as file:  # type: ignore[no-untyped-call]  # Airflow has no annotation
+            with open_lines(path) as file:
                 for line_number, text in enumerate(file, 1):
                     try:
                         yield _parse_line(text)
-                    except (ValueError, TypeError, KeyError):
+                    except (ValueError, TypeError, KeyError, RecursionError):
                         raise ValueError(f"line {line_number} of {part.name} is not a batch's") from None
                     number += 1
         if self.total is not None and number != self.total:
             raise ValueError(
                 f"the parts of try {self.try_number} have {number:,} messages, the batch has {self.total:,}"
             )
+
+
+def open_lines(path: ObjectStoragePath) -> TextIO:
+    """
+    Open a file of JSON Lines, in which a broken character breaks only its own line.
+
+    :param path: The file.
+    :return: The open file.
+    :raises OSError: When it can not be read.
+    """
+    # Half a character becomes an escape that JSON does not have, so that parsing fails at that line and not before.
+    file: TextIO = path.open("r", encoding="utf-8", errors="backslashreplace")  # type: ignore[no-untyped-call]  # Airflow has no annotation
+    return file
 
 
 def last_try(folder: str) -> int:

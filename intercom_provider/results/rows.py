@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError
-from intercom_provider.results.reader import TryResults
+from intercom_provider.results.reader import TryResults, open_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +62,10 @@ def open_results(
     """
     from airflow.sdk import ObjectStoragePath
 
+    if not path:
+        raise InvalidInputError.of(
+            "path", "is missing: the batch has no results_path, or could not write all of its results"
+        )
     with _explain_errors(path):
         target = ObjectStoragePath(path)
         if target.is_file():
@@ -68,13 +73,16 @@ def open_results(
                 raise InvalidInputError.of("results_try", "goes with the folder of a batch, and this is a file")
             return _file_rows(path, target)
         results = _choose(path, results_try)
-        if not allow_incomplete and not results.is_complete():
-            raise InvalidInputError.of(
-                "path",
-                f"try {results.try_number} of the batch did not come to its end (killed, or still running), so it "
-                f"lacks messages. Wait for the batch or clear it, and read the try that its XCom results_try names; "
-                f"or read what is there with allow_incomplete=True",
-            )
+        if not allow_incomplete:
+            lines = results.written_lines()
+            if lines is None:
+                raise InvalidInputError.of(
+                    "path",
+                    f"try {results.try_number} of the batch did not come to its end (killed, or still running), so "
+                    f"it lacks messages. Wait for the batch or clear it, and read the try that its XCom results_try "
+                    f"names; or read what is there with allow_incomplete=True",
+                )
+            results = replace(results, total=lines)
     return BATCH_FIELDS, _batch_rows(path, results)
 
 
@@ -110,21 +118,34 @@ def _file_rows(path: str, target: ObjectStoragePath) -> tuple[tuple[str, ...], I
 
 
 def _parsed_lines(path: str, target: ObjectStoragePath) -> Iterator[Row]:
-    with _explain_errors(path), target.open("r", encoding="utf-8") as file:  # type: ignore[no-untyped-call]  # Airflow has no annotation
+    fields = {"outcome", "status"}
+    with _explain_errors(path), open_lines(target) as file:
         for number, text in enumerate(file, 1):
             try:
                 row = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 row = None
-            if not isinstance(row, dict) or not ("outcome" in row or "status" in row):
+            # All lines are of the kind of the first, or their outcomes or statuses would be lost.
+            fields = fields.intersection(row) if isinstance(row, dict) else set()
+            if not fields:
                 raise InvalidInputError.of("path", f"line {number} of {path} is not the result of a message")
             yield row
 
 
 def _value(name: str, value: Any) -> Any:
     if name == "updated_at":
-        return None if value is None else datetime.fromtimestamp(value, UTC)
+        return _time(value)
     return value if name == "index" else _text(value)
+
+
+def _time(value: Any) -> datetime | None:
+    # A time that nobody can read must not hide the status beside it.
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _text(value: Any) -> str | None:

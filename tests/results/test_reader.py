@@ -70,7 +70,7 @@ def test_an_empty_batch_is_complete_without_a_part(tmp_path: Path) -> None:
     assert (results.is_complete(), list(results.lines())) == (True, [])
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"parts": "x"}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"parts": "x"}', '{"parts": 1}', '{"parts": 1e400, "lines": 1}'])
 def test_a_mark_of_the_end_that_a_batch_did_not_write_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "try-1.end.json").write_text(text)
     with pytest.raises(ValueError, match=r"try-1\.end\.json is not a batch's"):

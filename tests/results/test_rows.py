@@ -74,6 +74,52 @@ def test_a_part_that_is_missing_makes_a_try_incomplete(tmp_path: Path) -> None:
         read_results(str(tmp_path))
 
 
+@pytest.mark.parametrize("lines", [0, 1])
+def test_a_part_that_was_cut_between_two_lines_is_an_error_after_its_rows(lines: int, tmp_path: Path) -> None:
+    write(tmp_path, 1, ["a", "b", "c", "d", "e"])
+    part = tmp_path / "try-1-part-2.jsonl"
+    part.write_text("".join(part.read_text().splitlines(keepends=True)[:lines]))
+    rows = read_results(str(tmp_path))
+    with pytest.raises(InvalidInputError, match=f"the parts of try 1 have {3 + lines} messages, the batch has 5"):
+        list(rows)
+    assert len(list(read_results(str(tmp_path), allow_incomplete=True))) == 3 + lines
+
+
+def test_a_part_under_another_number_makes_a_try_incomplete(tmp_path: Path) -> None:
+    write(tmp_path, 1, ["a", "b", "c"])
+    (tmp_path / "try-1-part-1.jsonl").rename(tmp_path / "try-1-part-3.jsonl")
+    with pytest.raises(InvalidInputError, match="did not come to its end"):
+        read_results(str(tmp_path))
+
+
+@pytest.mark.parametrize("cut", [1, 2, 20])
+def test_a_line_that_was_cut_is_named_also_in_the_middle_of_a_character(cut: int, tmp_path: Path) -> None:
+    write(tmp_path, 1, ["a", "é"])
+    part = tmp_path / "try-1-part-1.jsonl"
+    whole = part.read_bytes()
+    part.write_bytes(whole[: whole.index("é".encode()) + cut])
+    rows = read_results(str(tmp_path))
+    assert next(rows)["key"] == "a"
+    with pytest.raises(InvalidInputError, match=r"line 2 of try-1-part-1\.jsonl is not a batch's"):
+        next(rows)
+    (tmp_path / "statuses.jsonl").write_bytes(json.dumps(STATUS).encode() + b'\n{"status": "\xc3')
+    with pytest.raises(InvalidInputError, match=r"line 2 of .*statuses\.jsonl is not the result of a message"):
+        list(read_results(str(tmp_path / "statuses.jsonl")))
+
+
+@pytest.mark.parametrize("path", [None, ""])
+def test_a_batch_without_results_path_is_an_error_that_says_so(path: Any) -> None:
+    with pytest.raises(InvalidInputError, match="the batch has no results_path, or could not write all of its results"):
+        read_results(path)
+
+
+@pytest.mark.parametrize("folder", ["a*[b]?", "100%20%", "x+y:z #1", "é 東京"])
+def test_no_character_of_a_path_has_a_meaning(folder: str, tmp_path: Path) -> None:
+    write(tmp_path / folder, 1, ["a"])
+    write(tmp_path / "a_b_", 1, ["b"])
+    assert [row["key"] for row in read_results(str(tmp_path / folder))] == ["a"]
+
+
 def test_a_batch_without_messages_has_no_rows(run_dag: Any, sandbox: Sandbox, tmp_path: Path) -> None:
     with DAG("none") as dag:
         SendMessageBatchOperator(task_id="send", messages=[], results_path=str(tmp_path))
@@ -111,11 +157,20 @@ def test_a_sensors_empty_file_has_no_rows(tmp_path: Path) -> None:
     assert list(read_results(str(tmp_path / "statuses.jsonl"))) == []
 
 
-@pytest.mark.parametrize("line", ["no json", "7", '{"index": 1}'])
+@pytest.mark.parametrize(
+    "line", ["no json", "7", '{"index": 1}', '{"outcome": "sent"}', pytest.param("[" * 100_000, id="deep")]
+)
 def test_a_line_of_something_else_is_named(line: str, tmp_path: Path) -> None:
     (tmp_path / "statuses.jsonl").write_text(json.dumps(STATUS) + f"\n{line}\n")
     with pytest.raises(InvalidInputError, match=r"line 2 of .*statuses.jsonl is not the result of a message"):
         list(read_results(str(tmp_path / "statuses.jsonl")))
+
+
+@pytest.mark.parametrize("time", ["1e400", '"now"', "NaN", "1e15", "[]", "true"])
+def test_a_time_that_cannot_be_read_hides_no_status(time: str, tmp_path: Path) -> None:
+    (tmp_path / "statuses.jsonl").write_text(f'{{"status": "read", "updated_at": {time}}}\n')
+    (row,) = read_results(str(tmp_path / "statuses.jsonl"))
+    assert (row["status"], row["updated_at"]) == ("read", None)
 
 
 def test_a_try_of_a_file_is_an_error(tmp_path: Path) -> None:

@@ -115,7 +115,13 @@ def _preview(add: Add) -> None:
 def _status(add: Add) -> None:
     _connection(add)
     add("--ruleset-id", metavar="ID", help="the id of a WhatsApp Outbound message made in Intercom")
-    add("--whatsapp-message-id", nargs="+", metavar="WAMID", help="the ids of single WhatsApp messages, at most 1,000")
+    add(
+        "--whatsapp-message-id",
+        action="extend",
+        nargs="+",
+        metavar="WAMID",
+        help="the ids of single WhatsApp messages, at most 1,000",
+    )
     add("--wait", action="store_true", help="poll until all messages have arrived or failed")
     add(
         "--wait-for",
@@ -173,6 +179,7 @@ def _results(add: Add) -> None:
     add("--output", choices=("csv", "jsonl"), default="csv", help="csv, or jsonl for JSON Lines (%(default)s)")
     add(
         "--outcome",
+        action="extend",
         nargs="+",
         metavar="OUTCOME",
         dest="outcomes",

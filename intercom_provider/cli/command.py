@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -12,11 +14,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     import argparse
+    from typing import TextIO
 
 Add: TypeAlias = Callable[..., object]
 """Adds an option, with the arguments of ``ArgumentParser.add_argument``."""
 
 _EXIT_INTERRUPTED: Final = 130
+_EXIT_BROKEN_PIPE: Final = 141
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,9 @@ class Command:
         from intercom_provider.api.errors import IntercomError
 
         out = sys.stdout
+        if isinstance(out, io.TextIOWrapper):
+            # Results are for other programs, too, so their encoding must not depend on who prints them.
+            out.reconfigure(encoding="utf-8", errors="backslashreplace")
         for handler in logging.getLogger().handlers:
             if isinstance(handler, logging.StreamHandler) and handler.stream is out:
                 handler.setStream(sys.stderr)
@@ -58,9 +65,27 @@ class Command:
             # Airflow's loggers write to the standard output that they find when they are made, but only the result
             # may go there.
             with redirect_stdout(sys.stderr):
-                return int(import_module(self.module).run(options, out))
+                status = int(import_module(self.module).run(options, out))
+            # What Python could not write at its end would be no error of the command.
+            out.flush()
+        except BrokenPipeError:
+            # The reader has seen enough, as `head` has.
+            _discard_rest(out)
+            return _EXIT_BROKEN_PIPE
         except (IntercomError, OSError) as error:
             sys.stderr.write(f"{error}\n")
+            _discard_rest(out)
             return 1
         except KeyboardInterrupt:
             return _EXIT_INTERRUPTED
+        return status
+
+
+def _discard_rest(out: TextIO) -> None:
+    """Keep Python from writing at its end what cannot be written, which it would report once more."""
+    try:
+        out.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, out.fileno())
+        os.close(nowhere)

@@ -42,7 +42,11 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
         writer.writerows([_cell(value) for value in row.values()] for row in wanted)
     else:
         out.writelines(json.dumps(row, ensure_ascii=False, default=datetime.isoformat) + "\n" for row in wanted)
+    # The count is for rows that are written, which a full disk shows only now.
+    out.flush()
     sys.stderr.write(f"{wanted.written:,} of {wanted.total:,} messages\n")
+    if missing := wanted.missing():
+        sys.stderr.write(f"No message is {', '.join(missing)}: the file has {', '.join(sorted(wanted.seen))}\n")
     return 0
 
 
@@ -51,6 +55,7 @@ class _Wanted:
 
     def __init__(self, rows: Iterator[Row], names: tuple[str, ...], outcomes: list[str] | None) -> None:
         self.total = self.written = 0
+        self.seen: set[str] = set()
         self._rows = rows
         self._outcomes = outcomes
         # A sensor's rows have a status of Intercom's in place of an outcome.
@@ -62,9 +67,16 @@ class _Wanted:
     def __iter__(self) -> Iterator[Row]:
         for row in self._rows:
             self.total += 1
+            self.seen.add(str(row[self._field]))
             if self._outcomes is None or row[self._field] in self._outcomes:
                 self.written += 1
                 yield row
+
+    def missing(self) -> list[str]:
+        """Return the statuses that no message of a sensor has: they may be misspelt, for Intercom may have new ones."""
+        if self._field == "outcome" or not self.seen:
+            return []
+        return [each for each in self._outcomes or () if each not in self.seen]
 
 
 def _cell(value: Any) -> Any:

@@ -62,7 +62,8 @@ def test_what_is_no_formula_is_left_alone(text: str, run: Run, tmp_path: Path) -
 
 def test_only_the_outcomes_that_are_asked_for(run: Run, tmp_path: Path) -> None:
     path = write(tmp_path, {"key": "a"}, {"key": "b", "outcome": "rejected"}, {"key": "c", "outcome": "expired"})
-    ended = run("results", path, "--outcome", "rejected", "expired")
+    ended = run("results", path, "--outcome", "rejected", "--outcome", "expired")
+    assert ended == run("results", path, "--outcome", "rejected", "expired")
     assert [line.split(",")[1] for line in ended.out.splitlines()] == ["key", "b", "c"]
     assert ended.err.endswith("2 of 3 messages\n")
 
@@ -80,6 +81,14 @@ def test_a_sensors_file_has_its_times_as_iso_text_and_is_chosen_by_status(run: R
     assert ",2026-11-21T04:33:56+00:00\n" in run("results", str(file)).out
     ended = run("results", str(file), "--outcome", "failed", "--output", "jsonl")
     assert json.loads(ended.out)["key"] == "00123"
+
+
+def test_a_status_that_no_message_has_is_named_with_those_that_are_there(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "statuses.jsonl"
+    file.write_text('{"status": "read"}\n{"status": "failed"}\n')
+    ended = run("results", str(file), "--outcome", "failed", "undeliverd")
+    assert ended.code == 0
+    assert ended.err.endswith("1 of 2 messages\nNo message is undeliverd: the file has failed, read\n")
 
 
 def test_an_incomplete_try_is_read_only_where_it_is_allowed(run: Run, tmp_path: Path) -> None:

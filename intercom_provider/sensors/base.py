@@ -91,6 +91,7 @@ class WaitingSensor(BaseSensorOperator, Generic[WaitT]):
         self._deadline: float | None = None
         self._wait: WaitT | None = None
         self._link_is_shown = False
+        self._progress_failed = False
 
     def _do_render_template_fields(
         self,
@@ -235,6 +236,17 @@ class WaitingSensor(BaseSensorOperator, Generic[WaitT]):
             return False
         self.log.info("%s: Intercom asked to wait for %.0f s", wait, wait.not_before - now)
         return True
+
+    def _show_progress(self, context: Context, wait: WaitT, found: Any) -> None:
+        """Log what a poll has found, and show it on the page while the wait goes on, as the trigger does."""
+        self.log.info("%s", wait.progress(found, time.time()))
+        if not self.do_xcom_push or self._progress_failed:
+            return
+        try:
+            context["ti"].xcom_push(key="progress", value=wait.progress_values(found))
+        except Exception as error:  # noqa: BLE001 - a wait must not end because its progress cannot be shown
+            self.log.warning("the XCom progress could not be set: %s", type(error).__name__)
+            self._progress_failed = True
 
     def _show_link(self, context: Context, settings: Settings) -> None:
         if not self._link_is_shown:

@@ -116,7 +116,7 @@ class MessageReplySensor(WaitingSensor["ReplyWait"]):
                 verdict = wait.update(found, time.time())
                 if verdict == "deadline" and not wait.deadline_passed(started):
                     return self._poll(context, wait, full=full)
-                self.log.info("%s", wait.progress(found, time.time()))
+                self._show_progress(context, wait, found)
             if verdict == "wait":
                 return None
             if wait.conversation_id is not None:

@@ -227,7 +227,7 @@ class MessageStatusSensor(WaitingSensor["DeliveryWait"]):
                 verdict = wait.poll_failed(error, time.time(), self._max_failed_polls)
             else:
                 verdict = wait.update(found, time.time())
-                self.log.info("%s", wait.progress(found, time.time()))
+                self._show_progress(context, wait, found)
             if verdict == "wait":
                 return None
             poll = found if isinstance(found, FullPoll) else None

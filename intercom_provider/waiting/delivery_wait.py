@@ -176,7 +176,7 @@ class DeliveryWait(Wait[FullPoll | PartialPoll]):
 
     def progress_values(self, found: FullPoll | PartialPoll) -> dict[str, object]:
         """
-        Return the progress for the XCom of a deferred task.
+        Return the progress for the XCom of a task that waits.
 
         :param found: The result of the last poll, after :meth:`update`.
         :return: The counts, when they were counted (``as_of``, epoch seconds), and the page that is waited for.

@@ -79,7 +79,7 @@ class ReplyWait(Wait[Conversation | None]):
 
     def progress_values(self, found: Conversation | None) -> dict[str, object]:  # noqa: ARG002 - as above
         """
-        Return the progress for the XCom of a deferred task.
+        Return the progress for the XCom of a task that waits.
 
         :param found: The conversation.
         :return: The conversation's id and the time of the answer.

@@ -202,7 +202,7 @@ class Wait(ABC, Generic[FoundT]):
     @abstractmethod
     def progress_values(self, found: FoundT) -> dict[str, object]:
         """
-        Return the progress for the XCom of a deferred task.
+        Return the progress for the XCom of a task that waits.
 
         :param found: The result of the last poll, after :meth:`update`.
         :return: JSON.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, BaseSensorOperator, PokeReturnValue
 
 from intercom_provider.sensors.message_status import MessageStatusSensor
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from intercom_provider.sandbox import Sandbox
 
 MODES: dict[str, dict[str, Any]] = {
@@ -77,3 +80,46 @@ def test_the_mode_changes_neither_the_end_state_nor_the_xcom(
     assert xcoms["timed_out"] is ("time-out" in story)
     assert xcoms["failed_whatsapp_message_ids"] == [f"wamid.{n}=" for n, s in enumerate(statuses) if s == "failed"]
     assert len(xcoms["failures"]) == told["failed"]
+
+
+class _Look(BaseSensorOperator):
+    """Waits for the progress of the task `wait`."""
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        progress = context["ti"].xcom_pull(task_ids="wait", key="progress")
+        return PokeReturnValue(progress is not None, progress)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_progress_shows_while_the_wait_goes_on(run_dag: Any, sandbox: Sandbox, mode: str) -> None:
+    events = [
+        {"whatsapp_message_id": f"wamid.{n}=", "status": status} for n, status in enumerate(["delivered", "sent"])
+    ]
+    sandbox.add_ruleset("77", events=events)
+    with DAG(f"show_{mode}") as dag:
+        wait = MessageStatusSensor(
+            task_id="wait",
+            ruleset_id="77",
+            expected_count=2,
+            poke_interval=0.2,
+            timeout=3,
+            on_timeout="report",
+            **MODES[mode],
+        )
+        seen = _Look(task_id="look", poke_interval=0.2, timeout=60, mode="reschedule")
+        # In one process the other modes hold everything up until the wait is over, and keep their progress.
+        if mode != "reschedule":
+            wait >> seen
+    run = run_dag(dag)
+    assert run.states == {"wait": "success", "look": "success"}
+    progress = run.xcoms("look")["return_value"]
+    assert (progress["total"], progress["delivered"], progress["pending"]) == (2, 1, 1)
+    assert abs(time.time() - progress["as_of"]) < 300
+
+
+def test_a_wait_without_xcoms_shows_no_progress(run_dag: Any, sandbox: Sandbox) -> None:
+    sandbox.add_ruleset("77", events=[{"whatsapp_message_id": "wamid.1=", "status": "delivered"}])
+    with DAG("show_nothing") as dag:
+        MessageStatusSensor(task_id="wait", ruleset_id="77", expected_count=1, timeout=3, do_xcom_push=False)
+    run = run_dag(dag)
+    assert (run.states, run.xcoms("wait").keys() - {"_link_IntercomLink"}) == ({"wait": "success"}, set())

@@ -1,5 +1,5 @@
 """
-HTTP below the clients: TLS, the environment's proxy, time-outs, and what becomes of a request.
+HTTP for the clients: connections, TLS, the environment's proxy, time-outs, and the reply of each request.
 
 :class:`Transport` and :class:`AsyncTransport` take a request of a flow and return the reply, or why there is none. What
 they share, but for the waiting, stands once. httpcore keeps the connections, which are streams of ``streams.py``.
@@ -300,8 +300,14 @@ def tls_context() -> ssl.SSLContext:
 def _find_proxy(url: httpx.URL) -> str | None:
     """Return the proxy that the environment names for a URL; None for none."""
     # The environment's proxy is for other machines. For this one it would read the token on plain http.
-    if is_loopback(url.host) or proxy_bypass(url.host):
+    if is_loopback(url.host) or proxy_bypass(url.host) or proxy_bypass(_with_port(url)):
         return None
     named = getproxies()
     found = named.get(url.scheme) or named.get("all")
     return found if not found or "://" in found else f"http://{found}"
+
+
+def _with_port(url: httpx.URL) -> str:
+    """Return host and port as NO_PROXY names them, also where it is the scheme's own port."""
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return f"{host}:{url.port or (443 if url.scheme == 'https' else 80)}"

@@ -173,7 +173,7 @@ def test_a_proxy_may_be_named_without_a_scheme(
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-@pytest.mark.parametrize("named", ["*", ELSEWHERE, f".other.example, {ELSEWHERE}", ".test"])
+@pytest.mark.parametrize("named", ["*", ELSEWHERE, f".other.example, {ELSEWHERE}", ".test", f"{ELSEWHERE}:PORT"])
 def test_a_host_that_no_proxy_names_is_asked_itself(
     server: Hostile, certificate: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, driver: str, named: str
 ) -> None:
@@ -184,7 +184,7 @@ def test_a_host_that_no_proxy_names_is_asked_itself(
         monkeypatch.setattr(
             "socket.getaddrinfo", lambda host, *more, **any_: look_up(here.get(host, host), *more, **any_)
         )
-        monkeypatch.setenv("NO_PROXY", named)
+        monkeypatch.setenv("NO_PROXY", named.replace("PORT", str(port)))
         settings = settings_for(f"https://{ELSEWHERE}:{port}")
         DRIVERS[driver](settings, send(settings, RetryLimits(attempts=1)))
     assert (len(server.created), proxy.asked) == (1, [])

@@ -6,6 +6,7 @@ import json
 
 from airflow.sdk import ObjectStoragePath, Param, dag
 
+from intercom_provider.exceptions import InvalidFieldError
 from intercom_provider.operators.message import SendMessageBatchOperator
 from intercom_provider.results import read_results
 from intercom_provider.sensors.message_status import MessageStatusSensor
@@ -15,11 +16,14 @@ def not_reached(customers: str, results_path: str) -> str:
     """Return the customers whom the sensor's file names, as JSON."""
     keys = {row["key"] for row in read_results(results_path)}
     if None in keys:
-        raise ValueError("a message has no key, so that nobody knows whose it was")
+        raise InvalidFieldError("a message has no key, so that nobody knows whose it was")
     with ObjectStoragePath(customers).open("r", encoding="utf-8") as lines:  # type: ignore[no-untyped-call]
-        return json.dumps(
-            [customer for line in lines if line.strip() and (customer := json.loads(line))["key"] in keys]
+        found = [customer for line in lines if line.strip() and str((customer := json.loads(line)).get("key")) in keys]
+    if missing := keys - {str(customer["key"]) for customer in found}:
+        raise InvalidFieldError(
+            f"{len(missing)} of {len(keys)} keys are not in {customers}: has the list been changed?"
         )
+    return json.dumps(found)
 
 
 @dag(

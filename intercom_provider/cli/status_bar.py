@@ -47,14 +47,14 @@ class StatusBar:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = min(options.max_width, _MAX_WIDTH_CHARS)
-        share = self._settled / self._total if self._total else 0.0
+        settled, total = self._settled, self._total or 1
         minutes, seconds = divmod(int(time.monotonic() - self._begun), 60)
         # Rounded down, because 100 % means that nothing is pending.
-        end = f" {int(share * 100):>3} % {minutes // 60}:{minutes % 60:02}:{seconds:02}"
+        end = f" {settled * 100 // total:>3} % {minutes // 60}:{minutes % 60:02}:{seconds:02}"
         name = self._name[: max(0, width - len(end) - _MIN_BAR_CHARS - 1)]
         length = max(0, width - len(name) - 1 - len(end))
         full, empty = _ASCII_BLOCKS if options.ascii_only else _BLOCKS
-        done = int(share * length)
+        done = settled * length // total
         yield Text.assemble(f"{name} ", (full * done, "green"), empty * (length - done), end, no_wrap=True)
         if self._text:
             yield Text(self._text, style="dim")

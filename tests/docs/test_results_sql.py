@@ -1,4 +1,4 @@
-"""The tables and the COPY of the page about results, in a real PostgreSQL."""
+"""The ways of the page about results into a real PostgreSQL, and from CSV into pandas and polars."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+import polars as pl
 import pytest
 
 from intercom_provider.__main__ import main
@@ -73,3 +75,23 @@ def test_the_statuses_of_a_sensor_are_loaded_with_their_times(
     assert tables.execute("SELECT key, extract(epoch FROM updated_at)::int FROM statuses WHERE status = 'read'") == [
         ("00123", 1_795_235_636)
     ]
+
+
+def test_csv_files_load_into_pandas_and_polars_with_every_key_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ["00123", "1e5", "-5", "+447900123456", "NA", "#N/A", "true", "0x10", "2026-11-21", "C:\\new", "a\nb", None]
+    writer = ResultsWriter(str(tmp_path / "results"), 1)
+    writer.open()
+    for index, key in enumerate(keys):
+        writer.add({"index": index, "key": key, "outcome": "sent"})
+    writer.close()
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")
+    monkeypatch.chdir(tmp_path)
+    assert main(["results", "results"]) == 0
+    (tmp_path / "outcomes.csv").write_text(capsys.readouterr().out)
+    calls = re.findall(r"`(p[dl]\.read_csv\(.+\))`", PAGE.read_text())
+    assert len(calls) == 2
+    for call in calls:
+        frame = eval(call, {"pd": pd, "pl": pl})  # noqa: S307 - the page's own code
+        assert [None if key != key else key for key in frame["key"]] == keys  # noqa: PLR0124 - NaN alone differs from itself

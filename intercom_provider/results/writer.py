@@ -17,6 +17,7 @@ import queue
 import threading
 import time
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +25,8 @@ from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.results.reader import last_try
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import TextIO
 
     from airflow.sdk import ObjectStoragePath
 
@@ -293,15 +295,31 @@ def _create(path: ObjectStoragePath, text: str) -> bool:
     return bool(path.read_text(encoding="utf-8") == text)
 
 
-def _put(path: ObjectStoragePath, text: str) -> None:
-    if not _is_local(path):
+@contextmanager
+def open_whole(path: ObjectStoragePath) -> Iterator[TextIO]:
+    """
+    Open a file for writing that takes the place of an earlier one only when all of it is written.
+
+    :param path: The file; on object storage files are always so.
+    :return: The open file, as a context manager.
+    :raises OSError: When it can not be written.
+    """
+    target = Path(path.path)
+    if not _is_local(path) or (target.exists() and not target.is_file()):
+        # What is there and no file is a pipe or a device.
         with path.open("w", encoding="utf-8") as file:  # type: ignore[no-untyped-call]  # Airflow has no annotation
-            file.write(text)
+            yield file
         return
-    # A full disk or a kill must not leave half a file; object stores show a file only when it is whole.
-    unfinished = Path(f"{path.path}.unfinished")
+    # A full disk or a kill must not leave half a file, and another process may write the same one.
+    unfinished = target.with_name(f"{target.name}.{uuid.uuid4().hex}.unfinished")
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path.path)
+        with unfinished.open("w", encoding="utf-8") as file:
+            yield file
+        unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _put(path: ObjectStoragePath, text: str) -> None:
+    with open_whole(path) as file:
+        file.write(text)

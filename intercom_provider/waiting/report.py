@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 from intercom_provider.api import calls
 from intercom_provider.api.errors import IntercomError
 from intercom_provider.api.flow import RetryLimits
+from intercom_provider.results.writer import open_whole
 from intercom_provider.waiting.messages import reason_of, why_unknown
 from intercom_provider.waiting.statuses import settled_statuses
 
@@ -200,7 +201,7 @@ def _add_reason(row: Row, client: IntercomClient, limits: RetryLimits) -> Row:
 
 def write_rows(rows: Iterator[Row], path: str) -> int:
     """
-    Write rows as JSON Lines to object storage or a local file, in place of an earlier file.
+    Write rows as JSON Lines to object storage or a local file, in place of an earlier file once all are written.
 
     :param rows: The rows.
     :param path: A path or a URI that Airflow's ``ObjectStoragePath`` takes (``s3://conn_id@bucket/...``).
@@ -212,7 +213,7 @@ def write_rows(rows: Iterator[Row], path: str) -> int:
     if target.protocol in ("", "file"):
         target.parent.mkdir(parents=True, exist_ok=True)
     written = 0
-    with target.open("w", encoding="utf-8") as file:  # type: ignore[no-untyped-call]  # Airflow has no annotation
+    with open_whole(target) as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             written += 1

@@ -36,11 +36,11 @@ def test_the_end_of_a_try_is_marked_with_the_number_of_its_parts_and_lines(tmp_p
 def test_a_try_whose_lines_could_not_all_be_written_has_no_end(tmp_path: Path) -> None:
     results = ResultsWriter(str(tmp_path), try_number=1)
     results.open()
-    (tmp_path / "try-1-part-1.jsonl.unfinished").mkdir()
+    (tmp_path / "try-1-part-1.jsonl").mkdir()
     results.add({"outcome": "sent"})
     results.close()
     assert results.failed
-    assert {path.name for path in tmp_path.iterdir()} == {"try-1.begin.json", "try-1-part-1.jsonl.unfinished"}
+    assert {path.name for path in tmp_path.iterdir()} == {"try-1.begin.json", "try-1-part-1.jsonl"}
 
 
 def test_where_a_part_cannot_be_written_whole_there_is_none_of_it_and_the_next_one_is_written(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -135,3 +137,25 @@ def test_many_rows_are_kept_on_disk_and_the_file_is_closed(tmp_path: Path) -> No
     del made, poll
     # A file that is left open is a warning here, and so an error.
     gc.collect()
+
+
+def test_rows_that_cannot_all_be_written_leave_the_earlier_file_as_it_was(tmp_path: Path) -> None:
+    def broken() -> Iterator[dict[str, Any]]:
+        yield {"status": "failed"}
+        raise OSError("the storage of the batch is gone")
+
+    path = tmp_path / "rows.jsonl"
+    assert write_rows(iter([{"status": "read"}]), str(path)) == 1
+    with pytest.raises(OSError, match="is gone"):
+        write_rows(broken(), str(path))
+    assert path.read_text() == '{"status": "read"}\n'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_rows_are_written_into_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with ThreadPoolExecutor() as threads:
+        read = threads.submit(path.read_text)
+        assert write_rows(iter([{"status": "read"}]), str(path)) == 1
+        assert read.result() == '{"status": "read"}\n'

@@ -5,7 +5,7 @@ A token that may not send, a plan that is used up, a sender or a template that d
 message alike, and a campaign of 100,000 would run through its list to find that out. One contact's refusal looks much
 the same, though: somebody has unsubscribed, somebody was deleted. So the answers decide, not the status alone. What is
 about the token or the plan stops the batch at once. Any other refusal stops it when the first messages all got the
-same one and none was accepted.
+same one and none was accepted, in this try or in what the ledger knows: a retry finds all refused contacts together.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from intercom_provider.api.errors import (
 
 if TYPE_CHECKING:
     from intercom_provider.api.errors import IntercomError
+    from intercom_provider.sending.batch.counts import Counts
 
 MAX_REFUSED_ALIKE: Final = 50
 """After so many equal refusals, and no message accepted before, the batch stops."""
@@ -41,15 +42,18 @@ class CommonRefusal:
     """
     Watches the answers to a batch until one message was accepted.
 
-    :param is_any_accepted: Whether one was before the batch waited for a window (default False).
+    :param counts: The counts of the batch's try.
     """
 
-    def __init__(self, *, is_any_accepted: bool = False) -> None:
-        self.is_any_accepted = is_any_accepted
-        """Whether a message was accepted: from then on, refusals are those of single messages."""
-
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
         self._summary = ""
         self._alike = self._refused = self._without_access = 0
+
+    @property
+    def is_any_accepted(self) -> bool:
+        """Whether a message was accepted: from then on, refusals are those of single messages."""
+        return self._counts.sent + self._counts.already_sent > 0
 
     def refuse(self, error: IntercomError) -> IntercomError | None:
         """

@@ -151,7 +151,7 @@ class BatchRun:
         self._max_queued = min(_MIN_QUEUED_INTENTS, ledger.max_waiting)
         self._pace, self._answered_since_commit, self._commit_took = 0.0, 0, 0.0
         self._consecutive_unanswered = 0
-        self._common_refusal = CommonRefusal(is_any_accepted=self.counts.sent > 0)
+        self._common_refusal = CommonRefusal(self.counts)
         self._delayed = DelayedMessages()
         self._progress = ProgressLog(self.counts, publish)
         self._recorder = Recorder(record, results, may_resend=options.on_unconfirmed == "resend")
@@ -325,8 +325,6 @@ class BatchRun:
             self._recorder.add_receipt(item, receipt)
             if receipt.outcome == "rejected":
                 self._abort(self._common_refusal.refuse_unaccepted(receipt.reason or ""))
-            else:
-                self._common_refusal.is_any_accepted = True
         elif isinstance(error, UnconfirmedError):
             self._uncommitted[item.digest] = Result("unconfirmed", error.why)
             self._recorder.add_unconfirmed(item, error)

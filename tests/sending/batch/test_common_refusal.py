@@ -9,6 +9,7 @@ import pytest
 
 from intercom_provider.api.errors import ApiError, CommonRefusalError, ForbiddenError, UnauthorizedError
 from tests.support.hostile import Act, Exchange, error, healthy
+from tests.support.stores import Store
 
 from .test_run import people, run
 
@@ -95,6 +96,28 @@ def test_refusals_after_an_accepted_message_are_those_of_messages(server: Hostil
     made = run(server, people(201), concurrency=1)
     assert made.fatal is None
     assert (made.counts.sent, made.counts.rejected) == (1, 200)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        error(422, "parameter_invalid", "Template is paused"),
+        UNSUBSCRIBED,
+        error(404, "not_found", "User not found"),
+    ],
+    ids=["invalid", "forbidden", "unknown"],
+)
+def test_a_retry_that_meets_only_those_who_were_refused_before_goes_on_to_the_end(
+    server: Hostile, refusal: Act
+) -> None:
+    store = Store()
+    server.script(*[healthy()] * 5, *[refusal] * 100)
+    first = run(server, people(105), store, concurrency=1, contact_wait=0)
+    assert (first.fatal, first.counts.sent, first.counts.rejected) == (None, 5, 100)
+    server.script(*[refusal] * 100)
+    again = run(server, people(106), store, attempt=2, concurrency=1, contact_wait=0)
+    assert again.fatal is None
+    assert (again.counts.already_sent, again.counts.rejected, again.counts.sent) == (5, 100, 1)
 
 
 def test_forbidden_for_everybody_stops_the_batch_whatever_the_words(server: Hostile) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from intercom_provider.api.errors import IntercomError, InvalidInputError
@@ -31,13 +32,27 @@ def write_lines(rows: Iterator[Row], output: str, out: TextIO) -> None:
     if output == STDOUT:
         out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         return
-    try:
+    with explain_storage_errors("--output", "cannot be written"):
         written = write_rows(rows, output)
+    sys.stderr.write(f"{written:,} lines written to {output}\n")
+
+
+@contextmanager
+def explain_storage_errors(option: str, what: str) -> Iterator[None]:
+    """
+    Raise what storage libraries raise, such as for a missing provider, connection or permission, as an error of a line.
+
+    :param option: The option that names the storage.
+    :param what: What went wrong with it.
+    :return: A context manager.
+    :raises InvalidInputError: For an error that is neither the provider's nor the operating system's.
+    """
+    try:
+        yield
     except (IntercomError, OSError):
         raise
     except Exception as error:
-        raise InvalidInputError.of("--output", f"cannot be written: {error}") from error
-    sys.stderr.write(f"{written:,} lines written to {output}\n")
+        raise InvalidInputError.of(option, f"{what}: {error}") from error
 
 
 def ask(question: str) -> bool:

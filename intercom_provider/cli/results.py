@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.api.models import Outcome
+from intercom_provider.cli.output import explain_storage_errors
 from intercom_provider.results.rows import BATCH_FIELDS, open_results
 
 if TYPE_CHECKING:
@@ -34,14 +35,17 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     :param out: The standard output.
     :return: The exit status: 0.
     """
-    names, rows = open_results(options.path, results_try=options.try_number, allow_incomplete=options.allow_incomplete)
-    wanted = _Wanted(rows, names, options.outcomes)
-    if options.output == "csv":
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([_cell(value) for value in row.values()] for row in wanted)
-    else:
-        out.writelines(json.dumps(row, ensure_ascii=False, default=datetime.isoformat) + "\n" for row in wanted)
+    with explain_storage_errors("PATH", "can not be read"):
+        names, rows = open_results(
+            options.path, results_try=options.try_number, allow_incomplete=options.allow_incomplete
+        )
+        wanted = _Wanted(rows, names, options.outcomes)
+        if options.output == "csv":
+            writer = csv.writer(out, lineterminator="\n")
+            writer.writerow(names)
+            writer.writerows([_cell(value) for value in row.values()] for row in wanted)
+        else:
+            out.writelines(json.dumps(row, ensure_ascii=False, default=datetime.isoformat) + "\n" for row in wanted)
     # The count is for rows that are written, which a full disk shows only now.
     out.flush()
     sys.stderr.write(f"{wanted.written:,} of {wanted.total:,} messages\n")

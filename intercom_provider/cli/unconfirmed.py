@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from intercom_provider.api.errors import IntercomError, InvalidInputError
-from intercom_provider.cli.output import STDOUT, write_lines
+from intercom_provider.api.errors import InvalidInputError
+from intercom_provider.cli.output import STDOUT, explain_storage_errors, write_lines
 from intercom_provider.cli.reconcile import (
     describe_match,
     match_conversations,
@@ -52,18 +52,13 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
         from intercom_provider.cli.unconfirmed_campaign import run_campaign
 
         return run_campaign(campaign, options, out)
-    try:
+    with explain_storage_errors("RESULTS_PATH", "can not be read"):
         tries = {results.try_number: results for results in TryResults.of_tries(options.results_path)}
         chosen = _choose(tries, options)
         tries, owner, others = _of_one_owner(tries, chosen)
         total, found = _read(tries[chosen])
         is_complete = tries[chosen].written_lines() == total
         before = max((sum(1 for _ in tries[number].lines()) for number in tries if number < chosen), default=0)
-    except (IntercomError, OSError):
-        raise
-    except Exception as error:
-        # Storage libraries fail in many ways, such as for a missing provider or connection.
-        raise InvalidInputError.of("RESULTS_PATH", f"can not be read: {error}") from error
     matches = _search(options, tries, found, total) if options.messages is not None and found else None
     text = sys.stderr if options.output == STDOUT else out
     whose = "" if owner is None else f" of {owner}"

@@ -8,6 +8,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
 from intercom_provider.results.writer import ResultsWriter
 
@@ -99,6 +101,24 @@ def test_an_incomplete_try_is_read_only_where_it_is_allowed(run: Run, tmp_path: 
 
 def test_an_empty_batch_is_the_head_alone(run: Run, tmp_path: Path) -> None:
     assert run("results", write(tmp_path)).out == HEAD
+
+
+@pytest.mark.parametrize("command", ["results", "unconfirmed"])
+def test_storage_that_refuses_is_an_error_of_one_line(command: str, run: Run) -> None:
+    class Refusing(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no annotations
+        cachable = False
+
+        def info(self, *_: Any, **__: Any) -> Any:
+            raise RuntimeError("AccessDenied: you may not list this bucket")
+
+        ls = info
+
+    # Airflow keeps the first storage of a connection.
+    attach("memory", conn_id="refusing", fs=Refusing()).fs = Refusing()
+    ended = run(command, "memory://refusing@bucket/results")
+    assert ended.code == 1
+    assert ended.err.endswith("can not be read: AccessDenied: you may not list this bucket\n")
+    assert "Traceback" not in ended.err
 
 
 def test_a_folder_of_nothing_is_an_error_of_one_line(run: Run, tmp_path: Path) -> None:

@@ -32,18 +32,18 @@ def write_lines(rows: Iterator[Row], output: str, out: TextIO) -> None:
     if output == STDOUT:
         out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         return
-    with explain_storage_errors("--output", "cannot be written"):
+    with explain_storage_errors("--output", "cannot be written: "):
         written = write_rows(rows, output)
     sys.stderr.write(f"{written:,} lines written to {output}\n")
 
 
 @contextmanager
-def explain_storage_errors(option: str, what: str) -> Iterator[None]:
+def explain_storage_errors(option: str, words: str) -> Iterator[None]:
     """
     Raise what storage libraries raise, such as for a missing provider, connection or permission, as an error of a line.
 
     :param option: The option that names the storage.
-    :param what: What went wrong with it.
+    :param words: The words before those of the storage library.
     :return: A context manager.
     :raises InvalidInputError: For an error that is neither the provider's nor the operating system's.
     """
@@ -52,7 +52,7 @@ def explain_storage_errors(option: str, what: str) -> Iterator[None]:
     except (IntercomError, OSError):
         raise
     except Exception as error:
-        raise InvalidInputError.of(option, f"{what}: {error}") from error
+        raise InvalidInputError.of(option, f"{words}{error}") from error
 
 
 def ask(question: str) -> bool:

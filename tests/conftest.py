@@ -17,18 +17,20 @@ pytest_plugins = [
     "tests.support.sandbox",
     "tests.support.dags",
     "tests.support.databases",
+    "tests.support.pauses",
 ]
 
 # The files that take longest, which begin first: no process shall have half of one left when the others have ended.
 LONGEST = (
-    "sending/batch/test_run.py",
-    "waiting/test_one_message.py",
-    "sensors/test_execution_timeout.py",
     "sensors/test_message_status_faults.py",
+    "sensors/test_execution_timeout.py",
     "sending/test_begin_of_a_try.py",
+    "sending/test_single.py",
     "operators/test_message.py",
     "sensors/test_message_reply.py",
-    "sending/test_single.py",
+    "sensors/test_message_status.py",
+    "sensors/test_base.py",
+    "operators/test_batch.py",
 )
 
 HOMES = Path(__file__).resolve().parent.parent / ".airflow"

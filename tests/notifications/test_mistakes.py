@@ -77,6 +77,7 @@ def test_a_wrong_connection_is_told_in_the_log(
     assert "The alert was not sent. connection intercom_default: " in capfd.readouterr().out
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_a_dead_server_leaves_the_failure_as_it_is(
     run_dag: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -312,6 +312,7 @@ def test_a_store_that_is_emptied_on_success_causes_a_warning(
     assert len(server.created) == 1
 
 
+@pytest.mark.usefixtures("short_pauses")
 @pytest.mark.parametrize("on_rejected", ["fail", "report"])
 def test_a_message_that_nobody_read_is_not_sent_whatever_on_rejected_says(
     run_dag: Any, server: Hostile, monkeypatch: pytest.MonkeyPatch, on_rejected: Any
@@ -328,6 +329,7 @@ def test_a_message_that_nobody_read_is_not_sent_whatever_on_rejected_says(
     assert server.requests == []
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_a_rate_limit_that_stays_used_up_is_not_reported_as_a_refusal(run_dag: Any, server: Hostile) -> None:
     server.script(hostile.rate_limited(retry_after="120"))
     with DAG("used_up") as dag:

@@ -125,6 +125,7 @@ def _airflow() -> None:
         def execute(self, context: Context) -> None:
             pass
 
+    _sync_nothing()
     initdb()
     if not hasattr(supervisor.in_process_api_server, "cache_info"):
         # Before 3.3 an API server is made for each try of a task, which takes a second or more.
@@ -136,6 +137,17 @@ def _airflow() -> None:
         Nothing(task_id="nothing")
     _store(dag)
     dag.test()
+
+
+def _sync_nothing() -> None:
+    """Let SQLite write without waiting for the disk: this database need not outlive a crash of the machine."""
+    from airflow import settings
+    from sqlalchemy import event
+
+    engines: list[Any] = [settings.engine, settings.async_engine and settings.async_engine.sync_engine]
+    for engine in filter(None, engines):
+        event.listen(engine, "connect", lambda connection, _: connection.cursor().execute("PRAGMA synchronous=OFF"))
+        engine.dispose()
 
 
 def _with_exception(finalize: Any, instance: Any, state: Any, context: Any, log: Any, error: Any = None) -> None:

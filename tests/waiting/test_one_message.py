@@ -46,6 +46,8 @@ FOR_ALL = {
 }
 IDS = tuple(f"wamid.{number}" for number in range(8))
 
+pytestmark = pytest.mark.usefixtures("short_pauses")
+
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:

@@ -226,6 +226,7 @@ def test_a_stop_of_the_task_counts_the_rest_without_reading_it(server: Hostile, 
     assert TryResults.of_try(str(tmp_path), 1, None).is_complete()
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_messages_that_the_rate_limit_never_lets_through_are_not_sent_and_a_retry_sends_them(server: Hostile) -> None:
     store = Store()
     server.always(hostile.rate_limited(retry_after="0"))

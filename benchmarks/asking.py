@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.measure import in_turns
+from benchmarks.measure import Cpu, in_turns
 from benchmarks.table import Row
 from demo.machinery import sandbox
 from intercom_provider.api import calls
@@ -21,6 +21,8 @@ from intercom_provider.waiting.statuses import Summary
 from intercom_provider.waiting.target import MessagesTarget
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from intercom_provider.api.parallel import ParallelFlow
     from intercom_provider.waiting.poll import FullPoll, PartialPoll
 
@@ -41,13 +43,9 @@ def run() -> list[Row]:
         intercom.ask("/_sandbox/rulesets", body={"id": "messages", "events": events})
         settings = Settings(token=intercom.connection["password"], base_url=intercom.url)
         loop = "one after the other"
-        found = in_turns(
-            {
-                "by a task": partial(_polled_by_a_task, settings),
-                "by a trigger": partial(_polled_by_a_trigger, settings),
-                loop: partial(_one_after_the_other, settings),
-            }
-        )
+        contenders = {"by a task": _polled_by_a_task, "by a trigger": _polled_by_a_trigger, loop: _one_after_the_other}
+        cpu = Cpu()
+        found = in_turns({name: partial(_seconds, poll, settings, cpu, name) for name, poll in contenders.items()})
     return [
         Row(
             what=f"a poll of {_MESSAGES} messages, {how}: times as fast",
@@ -55,6 +53,7 @@ def run() -> list[Row]:
             other=f"{found[loop].told('{:.1f} s')}, {loop}",
             ratio=found[loop].median / found[how].median,
             at_least=_AT_LEAST,
+            cpu=cpu.told(how, loop),
         )
         for how in ("by a task", "by a trigger")
     ]
@@ -67,30 +66,31 @@ def _poll() -> ParallelFlow[FullPoll | PartialPoll]:
     return wait.partial_poll(now)
 
 
-def _polled_by_a_task(settings: Settings) -> float:
+def _seconds(poll: Callable[[Settings], None], settings: Settings, cpu: Cpu, name: str) -> float:
     began = time.perf_counter()
-    with IntercomClient(settings) as client:
-        _check(client.run(_poll()))
+    with cpu.spent(name, _MESSAGES):
+        poll(settings)
     return time.perf_counter() - began
 
 
-def _polled_by_a_trigger(settings: Settings) -> float:
+def _polled_by_a_task(settings: Settings) -> None:
+    with IntercomClient(settings) as client:
+        _check(client.run(_poll()))
+
+
+def _polled_by_a_trigger(settings: Settings) -> None:
     async def poll() -> None:
         async with shared_client(settings) as client:
             _check(await client.run(_poll()))
 
-    began = time.perf_counter()
     asyncio.run(poll())
-    return time.perf_counter() - began
 
 
-def _one_after_the_other(settings: Settings) -> float:
-    began = time.perf_counter()
+def _one_after_the_other(settings: Settings) -> None:
     with IntercomClient(settings) as client:
         statuses = [client.run(calls.whatsapp_status(each)).status for each in _IDS]
     if statuses != ["sent"] * _MESSAGES:
         raise AssertionError(f"read {statuses}")
-    return time.perf_counter() - began
 
 
 def _check(found: FullPoll | PartialPoll) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -37,11 +38,13 @@ class _Seen:
     :param windows: The number of accepted requests in each full window in which every sender was at work.
     :param refused: The share of all requests that were answered 429.
     :param lost: How many messages were not created, were created twice, or differ from the senders' counts.
+    :param cpu: The senders' CPU for a message, in microseconds.
     """
 
     windows: Sample
     refused: float
     lost: int
+    cpu: float
 
 
 def run() -> list[Row]:
@@ -60,6 +63,7 @@ def run() -> list[Row]:
             other=f"{per_window:.0f}: its budget, {_BUDGET:g} of {_LIMIT:,}",
             ratio=one.windows.mean / per_window,
             at_least=0.95,
+            cpu=f"{one.cpu:.0f} us",
         ),
         allowed("one process: requests answered 429", Sample((100 * one.refused,)), 0.1, "{:.2f}%"),
         _none_lost("one process", one, _MESSAGES),
@@ -69,6 +73,7 @@ def run() -> list[Row]:
             other=f"{_LIMIT:,}: the limit",
             ratio=two.windows.mean / _LIMIT,
             at_least=0.9,
+            cpu=f"{two.cpu:.0f} us",
         ),
         allowed("two processes, one limit: requests answered 429", Sample((100 * two.refused,)), 1, "{:.2f}%"),
         _none_lost("two processes, one limit", two, 2 * _MESSAGES_OF_TWO),
@@ -94,19 +99,22 @@ def _measure(senders: tuple[str, ...], number: int) -> _Seen:
                 at_work.enter_context(beside(_send, intercom.url, _token(intercom), sender, number))
                 for sender in senders
             ]
-            reported = sum(answer() for answer in answers)
-        seen = _measure_requests(intercom, senders, number * len(senders), reported)
+            reported, seconds = map(sum, zip(*(answer() for answer in answers), strict=True))
+        seen = _measure_requests(intercom, senders, number * len(senders), int(reported), seconds)
     windows = " ".join(f"{count:.0f}" for count in seen.windows.values)
     say(f"  {len(senders)} at work: {windows} in a window, {100 * seen.refused:.2f}% refused, {seen.lost} lost")
     return seen
 
 
-def _send(url: str, token: str, sender: str, number: int) -> int:
+def _send(url: str, token: str, sender: str, number: int) -> tuple[int, float]:
+    """Send, and return how many messages were sent and the seconds of CPU."""
     contacts = [f"{sender}-{index}" for index in range(number)]
-    return engine.send(url, token, contacts, budget=_BUDGET).sent
+    began = time.process_time()
+    sent = engine.send(url, token, contacts, budget=_BUDGET).sent
+    return sent, time.process_time() - began
 
 
-def _measure_requests(intercom: Sandbox, senders: tuple[str, ...], number: int, reported: int) -> _Seen:
+def _measure_requests(intercom: Sandbox, senders: tuple[str, ...], number: int, reported: int, seconds: float) -> _Seen:
     requests = intercom.ask("/_sandbox/requests", last=_REMEMBERED)["requests"]
     times: dict[str, list[float]] = {sender: [] for sender in senders}
     for request in requests:
@@ -120,7 +128,7 @@ def _measure_requests(intercom: Sandbox, senders: tuple[str, ...], number: int, 
     refused = sum(request["status"] == _TOO_MANY for request in requests) / len(requests)
     report = intercom.ask("/_sandbox/report")
     once = report["recipients"] - report["recipients_with_several_messages"]
-    return _Seen(Sample(windows), refused, number - min(once, reported))
+    return _Seen(Sample(windows), refused, number - min(once, reported), 1e6 * seconds / number)
 
 
 def _token(intercom: Sandbox) -> str:

@@ -127,7 +127,7 @@ def test_another_recipient_is_another_message(run_dag: Any, server: Hostile) -> 
 def test_execution_timeout_while_waiting_for_a_contact_leaves_it_to_the_retry(run_dag: Any, server: Hostile) -> None:
     server.script(*[hostile.error(404, "not_found", "Not found")] * 3)
     with DAG("struck_between") as dag:
-        SendMessageOperator(**message(contact_wait=30, execution_timeout=timedelta(seconds=1.5)))
+        SendMessageOperator(**message(contact_wait=30, execution_timeout=timedelta(seconds=3)))
     run = run_dag(dag)
     assert run.states == {"send": "success"}
     assert run.xcom("send", "outcome") == "sent"

@@ -85,6 +85,16 @@ class Exchange:
             raise httpcore.ConnectTimeout("connecting took the time-out up, so the request was not written")
         self.may_have_sent = True
 
+    def check_written(self) -> None:
+        """
+        Check, before the body of a reply is read, that the reply can be one to this request.
+
+        :raises httpcore.RemoteProtocolError: When the request was not written; the connection must not be used again.
+        """
+        # Bytes that followed the last reply were read together with it, and look like the next one.
+        if not self.may_have_sent:
+            raise httpcore.RemoteProtocolError("a reply to no request")
+
     def seconds_left(self, error: type[httpcore.TimeoutException]) -> float:
         """
         Return how long the next step may take. Each single step is bounded, but a reply may come byte by byte.

@@ -91,6 +91,7 @@ class Transport:
         try:
             response, body = self._pool.handle_request(self._http.build(exchange)), _Body()
             try:
+                exchange.check_written()
                 for part in response.iter_stream():
                     body.add(part)
             finally:
@@ -131,6 +132,7 @@ class AsyncTransport:
             async with asyncio.timeout(exchange.seconds):
                 response, body = await self._pool.handle_async_request(self._http.build(exchange)), _Body()
                 try:
+                    exchange.check_written()
                     async for part in response.aiter_stream():
                         body.add(part)
                 finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import socket
 import threading
 import time
@@ -157,6 +158,36 @@ def test_a_reply_has_a_size_at_which_it_is_given_up(driver: str, call: str, act:
         assert time.monotonic() - started < 20
     assert end == ("UnconfirmedError" if call == "send" else "UnreachableError")
     assert "larger than 64 MiB" in str(problem)
+
+
+def created_and_then(more: bytes) -> Act:
+    """Answer a message, and send more in the same piece."""
+
+    def run(exchange: Exchange) -> None:
+        body = json.dumps(exchange.create()).encode()
+        exchange.reply(200, body + more, {"Content-Length": str(len(body))})
+
+    return Act(run)
+
+
+SECOND_REPLY = b'HTTP/1.1 200 OK\r\nContent-Length: 33\r\n\r\n{"type":"admin_message","id":"7"}'
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize(
+    "more",
+    [SECOND_REPLY, SECOND_REPLY * 2, b"HTTP/1.1 204 No\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"no HTTP\r\n\r\n"],
+    ids=["a reply", "two replies", "an empty reply", "an interim reply", "no HTTP"],
+)
+def test_what_follows_a_reply_is_never_the_reply_to_the_next_message(driver: str, more: bytes) -> None:
+    with Hostile() as server:
+        server.always(created_and_then(more))
+        settings, bodies = settings_for(server.url), [f"Hello {number}" for number in range(3)]
+        flows = [send(settings, RetryLimits(attempts=2), body=body) for body in bodies]
+        receipts = DRIVERS[driver](settings, *flows)
+    assert [receipt.outcome for receipt in receipts] == ["sent"] * 3
+    assert [each["body"] for each in server.created] == bodies
+    assert len({receipt.id for receipt in receipts}) == 3
 
 
 def test_a_send_that_is_read_slowly_ends_in_time() -> None:

@@ -19,7 +19,7 @@ import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from intercom_provider.api.errors import InvalidInputError
 from intercom_provider.results.reader import last_try
@@ -40,15 +40,25 @@ MAX_PART_LINES: Final = 10_000
 MAX_WAITING_LINES: Final = 100_000
 """How many lines may wait for the storage; more are lost, and the try has no end."""
 
-MAX_CLOSE_SECONDS: Final = 60.0
-"""How long the end of a batch waits for the storage."""
-
-MAX_STOPPED_SECONDS: Final = 2.0
-"""How long it waits after a stop: Airflow kills a task that was told to stop after five seconds."""
-
-_SLOW_SECONDS: Final = 10.0
 _WARNING_INTERVAL_SECONDS: Final = 30.0
 _STOP_CHECK_SECONDS: Final = 0.1
+
+
+class StoragePatience(NamedTuple):
+    """
+    How long a batch waits for the storage of its results.
+
+    :param slow: Seconds for a part after which the log warns (default 10).
+    :param close: Seconds that the end of the batch waits (default 60).
+    :param stopped: The same after a stop (default 2), because Airflow kills a task five seconds after a stop.
+    """
+
+    slow: float = 10.0
+    close: float = 60.0
+    stopped: float = 2.0
+
+
+DEFAULT_STORAGE_PATIENCE: Final = StoragePatience()
 
 
 class ResultsWriter:
@@ -63,10 +73,17 @@ class ResultsWriter:
         results of this try or a later one.
     :param owner: The task instance whose results these are; None (default) where it is not known.
     :param part_lines: How many lines are gathered before they are written (default 10,000).
+    :param patience: How long the storage is waited for.
     """
 
     def __init__(
-        self, folder: str | None, try_number: int, owner: Owner | None = None, *, part_lines: int = MAX_PART_LINES
+        self,
+        folder: str | None,
+        try_number: int,
+        owner: Owner | None = None,
+        *,
+        part_lines: int = MAX_PART_LINES,
+        patience: StoragePatience = DEFAULT_STORAGE_PATIENCE,
     ) -> None:
         self.folder = folder
         self.try_number = try_number
@@ -76,6 +93,7 @@ class ResultsWriter:
         self._is_suspended = False
         self._owner = owner
         self._part_lines = part_lines
+        self._patience = patience
         self._lines: list[str] = []
         self._parts: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -193,7 +211,7 @@ class ResultsWriter:
     def warn_where_slow(self) -> None:
         """Warn, twice a minute at most, while the storage takes long for a part."""
         since, now = self._writing_since, time.monotonic()
-        if since is None or now - since < _SLOW_SECONDS or now - self._warned_at < _WARNING_INTERVAL_SECONDS:
+        if since is None or now - since < self._patience.slow or now - self._warned_at < _WARNING_INTERVAL_SECONDS:
             return
         self._warned_at = now
         log.warning(
@@ -212,11 +230,11 @@ class ResultsWriter:
         self.write()
         self._parts.put(None)
         thread = self._start()
-        give_up = time.monotonic() + MAX_CLOSE_SECONDS
+        give_up = time.monotonic() + self._patience.close
         while thread.is_alive() and time.monotonic() < give_up:
             self.warn_where_slow()
             if stopped():
-                give_up = min(give_up, time.monotonic() + MAX_STOPPED_SECONDS)
+                give_up = min(give_up, time.monotonic() + self._patience.stopped)
                 thread.join(give_up - time.monotonic())
             else:
                 thread.join(_STOP_CHECK_SECONDS)

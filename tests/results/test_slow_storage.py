@@ -12,9 +12,8 @@ import pytest
 from intercom_provider.api.errors import StoppedError
 from intercom_provider.ledger.ledger import Attempt
 from intercom_provider.ledger.stateless import StatelessLedger
-from intercom_provider.results import writer
 from intercom_provider.results.reader import Owner, TryResults
-from intercom_provider.results.writer import MAX_WAITING_LINES, ResultsWriter
+from intercom_provider.results.writer import MAX_WAITING_LINES, ResultsWriter, StoragePatience
 from intercom_provider.sending.batch.input import BatchInput
 from intercom_provider.sending.batch.run import BatchRun
 from intercom_provider.sending.options import SendOptions
@@ -34,13 +33,6 @@ MESSAGE = {"message_type": "in_app", "body": "Hello", "from_admin_id": "1"}
 def storage() -> Iterator[HangingStorage]:
     with hanging_storage() as storage:
         yield storage
-
-
-@pytest.fixture
-def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for the storage for a second or two, not for a minute."""
-    monkeypatch.setattr(writer, "MAX_CLOSE_SECONDS", 1.0)
-    monkeypatch.setattr(writer, "MAX_STOPPED_SECONDS", 0.2)
 
 
 def batch(server: Hostile, number: int, results: ResultsWriter, stopped: Any = lambda: False) -> BatchRun:
@@ -81,11 +73,10 @@ def test_messages_go_out_while_the_storage_hangs_and_the_results_are_whole_when_
     assert read.is_complete()
 
 
-@pytest.mark.usefixtures("short_limits")
 def test_storage_that_never_answers_is_not_waited_for_longer_than_its_limit(
     server: Hostile, storage: HangingStorage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    results = ResultsWriter(storage.path, 1, part_lines=20)
+    results = ResultsWriter(storage.path, 1, part_lines=20, patience=StoragePatience(close=1))
     results.open()
     storage.hang()
     counts = batch(server, 50, results).run()
@@ -98,11 +89,8 @@ def test_storage_that_never_answers_is_not_waited_for_longer_than_its_limit(
     assert not TryResults.of_try(storage.path, 1, 50).is_complete()
 
 
-def test_a_stop_is_heard_although_the_storage_hangs(
-    server: Hostile, storage: HangingStorage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writer, "MAX_STOPPED_SECONDS", 0.2)
-    results = ResultsWriter(storage.path, 1, part_lines=5)
+def test_a_stop_is_heard_although_the_storage_hangs(server: Hostile, storage: HangingStorage) -> None:
+    results = ResultsWriter(storage.path, 1, part_lines=5, patience=StoragePatience(stopped=0.2))
     results.open()
     storage.hang()
     stopped_at: list[float] = []
@@ -120,10 +108,9 @@ def test_a_stop_is_heard_although_the_storage_hangs(
 
 
 def test_what_waits_for_the_storage_is_bounded_and_what_is_lost_is_told(
-    storage: HangingStorage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    storage: HangingStorage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(writer, "MAX_CLOSE_SECONDS", 0.2)
-    results = ResultsWriter(storage.path, 1)
+    results = ResultsWriter(storage.path, 1, patience=StoragePatience(close=0.2))
     results.open()
     storage.hang()
     for index in range(MAX_WAITING_LINES + 20_000):
@@ -134,12 +121,8 @@ def test_what_waits_for_the_storage_is_bounded_and_what_is_lost_is_told(
     results.close()
 
 
-def test_a_warning_says_what_is_waited_for(
-    storage: HangingStorage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writer, "_SLOW_SECONDS", 0.05)
-    monkeypatch.setattr(writer, "MAX_CLOSE_SECONDS", 0.5)
-    results = ResultsWriter(storage.path, 1, part_lines=1)
+def test_a_warning_says_what_is_waited_for(storage: HangingStorage, caplog: pytest.LogCaptureFixture) -> None:
+    results = ResultsWriter(storage.path, 1, part_lines=1, patience=StoragePatience(slow=0.05, close=0.5))
     results.open()
     storage.hang()
     with caplog.at_level(logging.WARNING):

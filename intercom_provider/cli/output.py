@@ -45,13 +45,17 @@ def explain_storage_errors(option: str, words: str) -> Iterator[None]:
     :param option: The option that names the storage.
     :param words: The words before those of the storage library.
     :return: A context manager.
-    :raises InvalidInputError: For an error that is neither the provider's nor the operating system's.
+    :raises InvalidInputError: For an error of the storage.
+    :raises OSError: For an error of the standard output.
     """
     try:
         yield
-    except (IntercomError, OSError):
+    except IntercomError:
         raise
     except Exception as error:
+        # Without a file's name it is an error of the standard output, such as a closed pipe.
+        if isinstance(error, OSError) and error.filename is None:
+            raise
         raise InvalidInputError.of(option, f"{words}{error}") from error
 
 

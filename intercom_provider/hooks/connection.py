@@ -36,6 +36,14 @@ log = logging.getLogger(__name__)
 
 _REGIONS_PORT: Final = 443
 _NOT_AN_OBJECT: Final = "must be a JSON object"
+_WORDS: Final = {
+    "region": "must be text: us, eu or au",
+    "api_version": "must be text, such as 2.17 or Preview",
+    "timeout": "must be seconds, above 0",
+    "dry_run": "must be true or false",
+    "allow_http": "must be true or false",
+}
+"""What is wrong with a field of the extra, in words of our own; those of ``admin_id`` come from its type."""
 
 
 class _Extra(BaseModel):
@@ -87,7 +95,8 @@ def _read(connection: Connection, conn_id: str, region: str | None, api_version:
         extra = _Extra.model_validate(given)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-        raise InvalidInputError(Problem(str(problem["loc"][0]), problem["msg"]) for problem in found) from None
+        names = [(str(problem["loc"][0]), problem["msg"]) for problem in found]
+        raise InvalidInputError(Problem(name, _WORDS.get(name, text)) for name, text in names) from None
     base_url = None
     if not is_missing(connection.host):
         base_url = parse_base_url(str(connection.host), port=connection.port, allow_http=extra.allow_http)

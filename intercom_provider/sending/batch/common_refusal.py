@@ -5,7 +5,7 @@ A token that may not send, a plan that is used up, a sender or a template that d
 message alike, and a campaign of 100,000 would run through its list to find that out. One contact's refusal looks much
 the same, though: somebody has unsubscribed, somebody was deleted. So the answers decide, not the status alone. What is
 about the token or the plan stops the batch at once. Any other refusal stops it when the first messages all got the
-same one and none was accepted, in this try or in what the ledger knows: a retry finds all refused contacts together.
+same one and none was accepted, in this try or an earlier one of the task: a retry finds all refused contacts together.
 """
 
 from __future__ import annotations
@@ -42,18 +42,14 @@ class CommonRefusal:
     """
     Watches the answers to a batch until one message was accepted.
 
-    :param counts: The counts of the batch's try.
+    :param counts: The counts of the batch's try, which know whether a message was accepted. From then on, refusals are
+        those of single messages.
     """
 
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
         self._summary = ""
         self._alike = self._refused = self._without_access = 0
-
-    @property
-    def is_any_accepted(self) -> bool:
-        """Whether a message was accepted: from then on, refusals are those of single messages."""
-        return self._counts.sent + self._counts.already_sent > 0
 
     def refuse(self, error: IntercomError) -> IntercomError | None:
         """
@@ -72,7 +68,7 @@ class CommonRefusal:
         self._without_access += isinstance(error, ForbiddenError)
         most = MAX_UNKNOWN_CONTACTS if isinstance(error, ContactNotFoundError) else MAX_REFUSED_ALIKE
         common = self._count(error.summary, error.advice, most)
-        if not self.is_any_accepted and self._without_access == self._refused >= MAX_WITHOUT_ACCESS:
+        if not self._counts.is_any_accepted and self._without_access == self._refused >= MAX_WITHOUT_ACCESS:
             return error
         return common
 
@@ -89,6 +85,6 @@ class CommonRefusal:
         self._refused += 1
         self._alike = self._alike + 1 if summary == self._summary else 1
         self._summary = summary
-        if self.is_any_accepted or self._alike < most:
+        if self._counts.is_any_accepted or self._alike < most:
             return None
         return CommonRefusalError(self._alike, summary, advice)

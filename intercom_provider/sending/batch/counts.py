@@ -51,6 +51,9 @@ class Counts:
     transient: int = 0
     """How many of those that failed a retry may send."""
 
+    is_any_accepted: bool = False
+    """Whether Intercom has accepted a message of this task instance, in this try or in an earlier one."""
+
     reasons: Counter[str] = field(default_factory=Counter)
     outcomes: dict[str, str] = field(default_factory=dict)
     """The outcome of the first message with each reason."""
@@ -86,6 +89,7 @@ class Counts:
         """
         name = "duplicates" if outcome == "duplicate" else outcome
         setattr(self, name, getattr(self, name) + count)
+        self.is_any_accepted |= outcome == "sent"
         if whatsapp_message_id is not None and len(self.whatsapp_message_ids) <= MAX_WHATSAPP_IDS:
             self.whatsapp_message_ids.append(whatsapp_message_id)
         if reason is None or (reason not in self.reasons and len(self.reasons) >= _MAX_KEPT_REASONS):

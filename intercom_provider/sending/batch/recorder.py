@@ -80,6 +80,8 @@ class Recorder:
             self._warned_of_other_type = True
             log.warning("Index %s: %s%s", item.index, found, other_type)
         if found.state == "sent":
+            # Another run may have had another template or sender.
+            self._counts.is_any_accepted |= found.run is None
             self.add(item, "already_sent", f"already sent by {found}{other_type}", ids=found.ids)
         elif found.state == "claimed":
             state = "sending" if found.lease_runs else "unconfirmed"

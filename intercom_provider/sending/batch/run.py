@@ -296,7 +296,7 @@ class BatchRun:
         is_silent = self._consecutive_unanswered >= _MAX_UNANSWERED_BEFORE_PAUSE
         # While nobody was accepted, a few contacts show whether they are new or the sender is wrong.
         has_unknown = any(in_flight.waits_for_contact for in_flight in self._delayed)
-        is_doubtful = has_unknown and not self._common_refusal.is_any_accepted
+        is_doubtful = has_unknown and not self.counts.is_any_accepted
         open_messages = len(self._delayed) + len(self._threads.under_way)
         waits = is_silent or (is_doubtful and open_messages >= MAX_UNKNOWN_CONTACTS)
         return not (self._exhausted or (waits and (self._threads.under_way or self._delayed)))

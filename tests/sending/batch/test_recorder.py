@@ -19,6 +19,7 @@ from intercom_provider.api.errors import (
     UnreachableError,
 )
 from intercom_provider.api.models import Receipt
+from intercom_provider.ledger.ledger import Entry
 from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sending.batch.input import Item
 from intercom_provider.sending.batch.recorder import STOPPED_BEFORE, Recorder
@@ -69,6 +70,14 @@ def test_a_line_has_all_ids_of_the_receipt(tmp_path: Path) -> None:
         "whatsapp_message_id": "wamid.1",
         "reason": None,
     }
+
+
+@pytest.mark.parametrize(("run", "accepted"), [(None, True), ("welcome, run scheduled, task send", False)])
+def test_only_what_this_task_has_sent_shows_that_intercom_accepts_its_messages(run: str | None, accepted: bool) -> None:
+    # The template or the sender may have been another one in a campaign's earlier run.
+    record = TryRecord(18)
+    Recorder(record, ResultsWriter(None, 1), may_resend=False).add_earlier(ITEM, Entry("sent", 1, 0, run=run))
+    assert (record.counts.already_sent, record.counts.is_any_accepted) == (1, accepted)
 
 
 def test_the_rest_is_counted_so_that_the_counts_add_up() -> None:

@@ -93,7 +93,7 @@ class Exchange:
         """
         # Bytes that followed the last reply were read together with it, and look like the next one.
         if not self.may_have_sent:
-            raise httpcore.RemoteProtocolError("a reply to no request")
+            raise httpcore.RemoteProtocolError
 
     def seconds_left(self, error: type[httpcore.TimeoutException]) -> float:
         """

@@ -279,8 +279,7 @@ class _Http:
             why = said[0][:_MAX_REASON_CHARS]
             if isinstance(error, httpcore.ConnectError | httpcore.ConnectTimeout):
                 # Behind a proxy it is the proxy that refused, so this does not say who did.
-                port = self._base.port or _DEFAULT_PORTS.get(self._base.scheme)
-                why += f" (on the way to {self._base.host}:{port})"
+                why += f" (on the way to {_with_port(self._base)})"
         return NoReply(f"{type(error).__name__}: {why}", sent=sent, now=time.time())
 
 
@@ -310,6 +309,6 @@ def _find_proxy(url: httpx.URL) -> str | None:
 
 
 def _with_port(url: httpx.URL) -> str:
-    """Return host and port as NO_PROXY names them, also where it is the scheme's own port."""
+    """Return host and port, as NO_PROXY names them, also where it is the scheme's own port."""
     host = f"[{url.host}]" if ":" in url.host else url.host
-    return f"{host}:{url.port or (443 if url.scheme == 'https' else 80)}"
+    return f"{host}:{url.port or _DEFAULT_PORTS[url.scheme]}"

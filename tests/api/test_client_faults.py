@@ -186,6 +186,14 @@ FAULTS: Final[dict[str, Fault]] = {
     "no HTTP": unconfirmed(raw(b"SSH-2.0-OpenSSH_9.6\r\n")),
     "a wrong header line": unconfirmed(raw(b"HTTP/1.1 200 OK\r\nno header\r\n\r\n")),
     "a wrong length": unconfirmed(raw(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n")),
+    "two lengths": unconfirmed(raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}")),
+    "another protocol after processing": unconfirmed(
+        raw(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", created=True), created=1
+    ),
+    "interim replies alone": unconfirmed(raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 3)),
+    "interim replies alone after processing": unconfirmed(
+        raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 3, created=True), created=1
+    ),
     "headers without end": unconfirmed(raw(b"HTTP/1.1 200 OK\r\nX-Padding: " + b"." * 200_000)),
     "late": unconfirmed(late(8), timeout=SHORT),
     "late after processing": unconfirmed(late(8, created=True), created=1, timeout=SHORT),

@@ -187,7 +187,7 @@ def test_what_follows_a_reply_is_never_the_reply_to_the_next_message(driver: str
         receipts = DRIVERS[driver](settings, *flows)
     assert [receipt.outcome for receipt in receipts] == ["sent"] * 3
     assert [each["body"] for each in server.created] == bodies
-    assert len({receipt.id for receipt in receipts}) == 3
+    assert len({receipt.id for receipt in receipts} - {"7"}) == 3
 
 
 def test_a_send_that_is_read_slowly_ends_in_time() -> None:

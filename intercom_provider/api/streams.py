@@ -189,6 +189,10 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's
         data, self._unwritten = self._unwritten, b""
         if data:
+            with suppress(httpcore.ReadTimeout):
+                # The TLS layer keeps what arrived with the last reply, where the pool does not see it.
+                await self._wire.read(1, timeout=0)
+                raise httpcore.RemoteProtocolError
             _current.get().begin_writing(data)
             with suppress(httpcore.WriteError):
                 await self._wire.write(data, timeout)

@@ -17,9 +17,11 @@ from intercom_provider.api.client import AsyncIntercomClient, IntercomClient
 from intercom_provider.api.flow import Reply, Request, RetryLimits
 from tests.support.drivers import CALLS, DRIVERS, Seen, ending_of, see, send, settings_for
 from tests.support.hostile import Act, Exchange, Hostile, drop, head, never_accepting
+from tests.support.tls import over_tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from intercom_provider.api.flow import Answer
     from intercom_provider.api.settings import Settings
@@ -183,6 +185,20 @@ def test_what_follows_a_reply_is_never_the_reply_to_the_next_message(driver: str
     with Hostile() as server:
         server.always(created_and_then(more))
         settings, bodies = settings_for(server.url), [f"Hello {number}" for number in range(3)]
+        flows = [send(settings, RetryLimits(attempts=2), body=body) for body in bodies]
+        receipts = DRIVERS[driver](settings, *flows)
+    assert [receipt.outcome for receipt in receipts] == ["sent"] * 3
+    assert [each["body"] for each in server.created] == bodies
+    assert len({receipt.id for receipt in receipts} - {"7"}) == 3
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_tls_record_that_follows_a_reply_is_never_the_reply_to_the_next_message(
+    driver: str, certificate: Path
+) -> None:
+    with Hostile() as server, over_tls(server.url, certificate, record=b"HTTP/1.1 ") as url:
+        server.always(created_and_then(SECOND_REPLY))
+        settings, bodies = settings_for(url), [f"Hello {number}" for number in range(3)]
         flows = [send(settings, RetryLimits(attempts=2), body=body) for body in bodies]
         receipts = DRIVERS[driver](settings, *flows)
     assert [receipt.outcome for receipt in receipts] == ["sent"] * 3

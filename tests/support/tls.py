@@ -56,19 +56,20 @@ def write_certificate(path: Path) -> Path:
 
 
 @contextmanager
-def over_tls(url: str, certificate: Path) -> Iterator[str]:
+def over_tls(url: str, certificate: Path, *, record: bytes | None = None) -> Iterator[str]:
     """
     Speak TLS in front of a server, as a load balancer does. A connection that breaks behind it breaks in front, too.
 
     :param url: The URL of the server.
     :param certificate: The file of :func:`write_certificate`.
+    :param record: Bytes before which another TLS record begins, in the same packet; None (default) for no such bytes.
     :return: The https URL.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     behind = _HERE, int(url.rpartition(":")[2])
     with socket.create_server((_HERE, 0)) as listener, ThreadPoolExecutor(_MOST) as pool:
-        accepting = pool.submit(_accept, listener, lambda wire: pool.submit(_forward, wire, context, behind))
+        accepting = pool.submit(_accept, listener, lambda wire: pool.submit(_forward, wire, context, behind, record))
         try:
             yield f"https://{_HERE}:{listener.getsockname()[1]}"
         finally:
@@ -83,7 +84,7 @@ def _accept(listener: socket.socket, forward: Callable[[socket.socket], object])
             forward(listener.accept()[0])
 
 
-def _forward(wire: socket.socket, context: ssl.SSLContext, address: tuple[str, int]) -> None:
+def _forward(wire: socket.socket, context: ssl.SSLContext, address: tuple[str, int], record: bytes | None) -> None:
     with (
         suppress(OSError),
         wire,
@@ -98,6 +99,14 @@ def _forward(wire: socket.socket, context: ssl.SSLContext, address: tuple[str, i
                 if not data:
                     # Without a TLS shutdown: the connection breaks, as it did behind.
                     return
-                to.sendall(data)
+                before.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+                for each in [data] if record is None else _split(data, record):
+                    to.sendall(each)
+                before.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
         except ConnectionResetError:
             before.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def _split(data: bytes, at: bytes) -> list[bytes]:
+    first, *others = data.split(at)
+    return [each for each in (first, *(at + other for other in others)) if each]

@@ -13,11 +13,12 @@ export UV_CACHE_DIR := .uv-cache
 # The certificates of this machine, as pip takes them.
 export UV_SYSTEM_CERTS := 1
 
-# A virtual environment $(1) with what a lock $(2) pins. uv takes seconds for what takes pip most of a minute.
+# A virtual environment $(1) with what a lock $(2) pins. uv takes seconds for what takes pip most of a minute. It also
+# compiles, or each of the processes that start side by side would do so.
 define environment
 @$(BOOTSTRAP_PYTHON) -m venv $(1)
 @$(1)/bin/python -m pip install --quiet --require-hashes --requirement requirements-uv.lock
-@$(1)/bin/uv pip install --quiet --python $(1)/bin/python --no-deps --require-hashes --requirements $(2)
+@$(1)/bin/uv pip install --quiet --compile-bytecode --python $(1)/bin/python --no-deps --require-hashes --requirements $(2)
 @$(1)/bin/uv pip install --quiet --python $(1)/bin/python --no-deps --no-build-isolation --editable .
 @touch $(1)/.installed
 endef

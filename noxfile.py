@@ -46,7 +46,9 @@ def run_tests(session: nox.Session) -> None:
         if airflow == NEXT:
             session.install("--upgrade", *NEXT_REQUIREMENTS, "--group", "tests")
         else:
-            session.run_install("uv", "pip", "sync", "--quiet", "--require-hashes", LOCKS[airflow])
+            session.run_install(
+                "uv", "pip", "sync", "--quiet", "--compile-bytecode", "--require-hashes", LOCKS[airflow]
+            )
         session.install("--reinstall", "--no-deps", "--no-build-isolation", "--editable", ".")
         # Older versions, and pre-releases, warn of their own code.
         lenient = () if airflow == NEWEST else ("-o", "filterwarnings=default", "-p", "no:warnings")

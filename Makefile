@@ -63,7 +63,7 @@ unit: setup ## The tests alone, side by side; some of them in one process (make 
 test-docs: setup ## Run the code of the documentation, the examples and the commands (two minutes; ARGS as above)
 	@$(PYTHON) -m pytest tests/docs tests/example_dags tests/cli $(if $(ARGS),$(ARGS),$(PARALLEL))
 
-test-faults: setup ## Kill batches, break their ledger's database, and send a megabyte everywhere (six minutes; ARGS as above)
+test-faults: setup ## Kill batches, break their ledger's database, and send a megabyte everywhere (seven minutes; ARGS as above)
 	@$(PYTHON) -m pytest tests/faults $(ARGS)
 
 test-system: setup ## Kill, clear and hand over tasks on a real Airflow (a quarter of an hour; ARGS as above)

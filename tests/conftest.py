@@ -23,7 +23,6 @@ pytest_plugins = [
 # The files that take longest, which begin first: no process shall have half of one left when the others have ended.
 LONGEST = (
     "sensors/test_message_status_faults.py",
-    "sensors/test_execution_timeout.py",
     "sending/test_begin_of_a_try.py",
     "sending/test_single.py",
     "operators/test_message.py",

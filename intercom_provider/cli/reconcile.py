@@ -142,7 +142,7 @@ def match_conversations(
     :param since: When the batch began, in epoch seconds.
     :param known_sent_ids: The ids of messages that are known to have been sent.
     :return: A match for each.
-    :raises IntercomError: When Intercom can not be asked.
+    :raises IntercomError: When Intercom cannot be asked.
     """
     wires = [message.wire(settings.admin_id) for message in messages]
     candidates = client.run(_candidates(messages, wires, since))

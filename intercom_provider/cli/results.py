@@ -35,7 +35,7 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
     :param out: The standard output.
     :return: The exit status: 0.
     """
-    with explain_storage_errors("PATH", "can not be read: "):
+    with explain_storage_errors("PATH", "cannot be read: "):
         names, rows = open_results(
             options.path, results_try=options.try_number, allow_incomplete=options.allow_incomplete
         )

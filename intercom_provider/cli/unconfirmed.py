@@ -52,7 +52,7 @@ def run(options: argparse.Namespace, out: TextIO) -> int:
         from intercom_provider.cli.unconfirmed_campaign import run_campaign
 
         return run_campaign(campaign, options, out)
-    with explain_storage_errors("RESULTS_PATH", "can not be read: "):
+    with explain_storage_errors("RESULTS_PATH", "cannot be read: "):
         tries = {results.try_number: results for results in TryResults.of_tries(options.results_path)}
         chosen = _choose(tries, options)
         tries, owner, others = _of_one_owner(tries, chosen)

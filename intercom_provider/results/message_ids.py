@@ -34,7 +34,7 @@ def explain_read_errors(folder: str) -> Iterator[None]:
     except IntercomError:
         raise
     except Exception as error:
-        text = f"the batch's results_path {folder} can not be read: {error}"
+        text = f"the batch's results_path {folder} cannot be read: {error}"
         if isinstance(error, ValueError | ImportError | FileNotFoundError | NotADirectoryError):
             raise InvalidInputError.of("sent", text) from None
         raise UnreachableError(f"sent: {text}") from error
@@ -74,7 +74,7 @@ class StreamedIds(Sequence[str]):
         :param index: Its index, from 0.
         :return: The id.
         :raises InvalidInputError: When the results do not have it any more.
-        :raises UnreachableError: When it can not be read, and another attempt may succeed.
+        :raises UnreachableError: When it cannot be read, and another attempt may succeed.
         """
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(self._number))]

@@ -93,7 +93,7 @@ class TryResults:
 
         :param folder: The folder.
         :return: The results of each, the first try first.
-        :raises OSError: When the folder can not be read.
+        :raises OSError: When the folder cannot be read.
         """
         return [cls(folder, number, None) for number in sorted(_list(folder).tries)]
 
@@ -107,7 +107,7 @@ class TryResults:
         :param total: How many messages the batch has; None when it is unknown.
         :return: Its results.
         :raises ValueError: When the try has left none.
-        :raises OSError: When the folder can not be read.
+        :raises OSError: When the folder cannot be read.
         """
         if total and try_number not in _list(folder).tries:
             raise ValueError(f"try {try_number} of the batch has left no results")
@@ -122,7 +122,7 @@ class TryResults:
         :param total: How many messages the batch has.
         :return: Its results.
         :raises ValueError: When there are none.
-        :raises OSError: When the folder can not be read.
+        :raises OSError: When the folder cannot be read.
         """
         last = last_try(folder)
         if total and not last:
@@ -138,7 +138,7 @@ class TryResults:
 
         :return: The number; None when the try did not come to its end, or a part is missing.
         :raises ValueError: When the mark of its end is not a batch's.
-        :raises OSError: When the folder can not be read.
+        :raises OSError: When the folder cannot be read.
         """
         from airflow.sdk import ObjectStoragePath
 
@@ -160,7 +160,7 @@ class TryResults:
 
         :return: True when it did.
         :raises ValueError: When the mark of its end is not a batch's.
-        :raises OSError: When the folder can not be read.
+        :raises OSError: When the folder cannot be read.
         """
         return self.written_lines() is not None
 
@@ -169,7 +169,7 @@ class TryResults:
         Read whose results these are.
 
         :return: The task instance; None when the try does not name it.
-        :raises OSError: When the folder can not be read.
+        :raises OSError: When the folder cannot be read.
         """
         from airflow.sdk import ObjectStoragePath
 
@@ -189,7 +189,7 @@ class TryResults:
 
         :return: The lines.
         :raises ValueError: When a line is not a batch's, or lines are missing.
-        :raises OSError: When a part can not be read.
+        :raises OSError: When a part cannot be read.
         """
         from airflow.sdk import ObjectStoragePath
 
@@ -217,7 +217,7 @@ def open_lines(path: ObjectStoragePath) -> TextIO:
 
     :param path: The file.
     :return: The open file.
-    :raises OSError: When it can not be read.
+    :raises OSError: When it cannot be read.
     """
     # Half a character becomes an escape that JSON does not have, so that parsing fails at that line and not before.
     file: TextIO = path.open("r", encoding="utf-8", errors="backslashreplace")  # type: ignore[no-untyped-call]  # Airflow has no annotation
@@ -230,7 +230,7 @@ def last_try(folder: str) -> int:
 
     :param folder: The folder.
     :return: Its number; 0 where there is none.
-    :raises OSError: When the folder can not be read.
+    :raises OSError: When the folder cannot be read.
     """
     return max(_list(folder).tries, default=0)
 

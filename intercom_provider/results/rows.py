@@ -161,4 +161,4 @@ def _explain_errors(path: str) -> Iterator[None]:
     except IntercomError:
         raise
     except (ValueError, ImportError, FileNotFoundError, NotADirectoryError) as error:
-        raise InvalidInputError.of("path", f"the results {path} can not be read: {error}") from None
+        raise InvalidInputError.of("path", f"the results {path} cannot be read: {error}") from None

@@ -320,7 +320,7 @@ def open_whole(path: ObjectStoragePath) -> Iterator[TextIO]:
 
     :param path: The file; on object storage files are always so.
     :return: The open file, as a context manager.
-    :raises OSError: When it can not be written.
+    :raises OSError: When it cannot be written.
     """
     target = Path(path.path)
     if not _is_local(path) or (target.exists() and not target.is_file()):

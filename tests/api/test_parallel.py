@@ -298,11 +298,11 @@ def test_long_lists_of_calls_do_not_hold_up_single_calls(server: Hostile, settin
 def test_an_error_of_the_iterator_of_calls_ends_them_as_well(server: Hostile, settings: Settings, run: Any) -> None:
     def asked() -> Iterator[Any]:
         yield from (calls.whatsapp_status(f"wamid.{each}") for each in range(30))
-        raise IntercomError("the ids can not be read")
+        raise IntercomError("the ids cannot be read")
 
     def flow() -> ParallelFlow[None]:
         yield Parallel(asked(), lambda _: None)
 
     server.always(InFlight(lambda _: 0.05).act())
-    with pytest.raises(IntercomError, match="can not be read"):
+    with pytest.raises(IntercomError, match="cannot be read"):
         run(settings, flow())

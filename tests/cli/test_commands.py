@@ -339,13 +339,13 @@ def test_a_folder_without_results_or_with_others_is_told_in_a_line(run: Run, tmp
     assert "--try: there are 1" in run("unconfirmed", str(tmp_path), "--try", "2").err
     missing = run("unconfirmed", str(tmp_path / "none"))
     assert missing.code == 1
-    assert missing.err.startswith("RESULTS_PATH: can not be read: ")
+    assert missing.err.startswith("RESULTS_PATH: cannot be read: ")
 
 
 def test_storage_that_is_not_there_is_told_in_a_line_with_its_option(run: Run, tmp_path: Path) -> None:
     write_try(tmp_path, 1, "unconfirmed")
     for place in ("nowhere://bucket/left", "s3://no_such_conn@bucket/left"):
-        assert run("unconfirmed", place).err.startswith("RESULTS_PATH: can not be read: ")
+        assert run("unconfirmed", place).err.startswith("RESULTS_PATH: cannot be read: ")
         ended = run("unconfirmed", str(tmp_path), "--output", place)
         assert (ended.code, ended.err.partition(": ")[0]) == (1, "--output")
 

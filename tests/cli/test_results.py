@@ -117,7 +117,7 @@ def test_storage_that_refuses_is_an_error_of_one_line(command: str, run: Run) ->
     attach("memory", conn_id="refusing", fs=Refusing()).fs = Refusing()
     ended = run(command, "memory://refusing@bucket/results")
     assert ended.code == 1
-    assert ended.err.endswith("can not be read: AccessDenied: you may not list this bucket\n")
+    assert ended.err.endswith("cannot be read: AccessDenied: you may not list this bucket\n")
     assert "Traceback" not in ended.err
 
 

@@ -71,7 +71,7 @@ def test_missing_parts_are_permanent_and_unreadable_ones_may_pass(ids: StreamedI
     with pytest.raises(InvalidInputError, match="have 6 messages, the batch has 11"):
         list(ids)
     second.mkdir()
-    with pytest.raises(UnreachableError, match="can not be read"):
+    with pytest.raises(UnreachableError, match="cannot be read"):
         list(ids)
     second.rmdir()
     tmp_path.joinpath("kept").rename(second)

@@ -132,7 +132,7 @@ def test_a_batch_without_messages_has_no_rows(run_dag: Any, sandbox: Sandbox, tm
 def test_a_folder_without_results_is_an_error(results_try: int | None, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="has no results of a batch: give the folder"):
         read_results(str(tmp_path), results_try=results_try)
-    with pytest.raises(InvalidInputError, match="can not be read"):
+    with pytest.raises(InvalidInputError, match="cannot be read"):
         read_results(str(tmp_path / "missing"), results_try=results_try)
 
 

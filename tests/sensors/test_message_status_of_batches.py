@@ -152,7 +152,7 @@ def test_deleted_results_end_the_wait_with_an_error_that_names_them(sandbox: San
     shutil.rmtree(tmp_path / "batch")
     (event,) = events_of(revived(trigger))
     assert (event["status"], event["transient"]) == ("error", False)
-    assert f"results_path {tmp_path / 'batch'} can not be read" in event["message"]
+    assert f"results_path {tmp_path / 'batch'} cannot be read" in event["message"]
 
 
 def test_a_large_batch_without_a_results_path_cannot_be_waited_for(

@@ -328,20 +328,20 @@ def test_incomplete_results_are_an_error_when_the_ids_are_not_in_xcom(
 ) -> None:
     if lines is not None:
         write(tmp_path, "try-1-part-1.jsonl", *lines)
-    with pytest.raises(InvalidInputError, match=f"results_path {tmp_path} can not be read.*{words}") as caught:
+    with pytest.raises(InvalidInputError, match=f"results_path {tmp_path} cannot be read.*{words}") as caught:
         left_by(batch(sent=3, whatsapp_message_ids=None, results_path=str(tmp_path)))
     assert field_of(caught) == "sent"
 
 
 def test_an_unknown_storage_or_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     for folder in ("nowhere://at/all", str(tmp_path / "gone")):
-        with pytest.raises(InvalidInputError, match="can not be read"):
+        with pytest.raises(InvalidInputError, match="cannot be read"):
             left_by(batch(sent=3, whatsapp_message_ids=None, results_path=folder))
 
 
 def test_results_that_may_be_readable_later_are_a_transient_error(tmp_path: Path) -> None:
     tmp_path.joinpath("try-1-part-1.jsonl").mkdir()
-    with pytest.raises(UnreachableError, match=f"results_path {tmp_path} can not be read"):
+    with pytest.raises(UnreachableError, match=f"results_path {tmp_path} cannot be read"):
         left_by(batch(sent=3, whatsapp_message_ids=None, results_path=str(tmp_path)))
 
 

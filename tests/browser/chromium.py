@@ -10,6 +10,7 @@ from selenium import webdriver
 from selenium.common.exceptions import (
     ElementClickInterceptedException,
     ElementNotInteractableException,
+    NoSuchElementException,
     StaleElementReferenceException,
 )
 from selenium.webdriver import ActionChains
@@ -122,8 +123,11 @@ class Browser:
 
     @property
     def text(self) -> str:
-        """The visible text of the page."""
-        return str(self._driver.find_element(By.TAG_NAME, "body").text)
+        """The visible text of the page; empty while another page takes its place."""
+        try:
+            return str(self._driver.find_element(By.TAG_NAME, "body").text)
+        except (NoSuchElementException, StaleElementReferenceException):
+            return ""
 
     def read(self, *words: str, within: float = 30.0) -> str:
         """Wait until the page shows all these words, and return its text."""

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from intercom_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
-from tests.support.eventually import until
+from tests.support.eventually import eventually, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +50,15 @@ def are_labelled(form: Browser, *labels: str) -> bool:
 
 def dropdown(name: str) -> str:
     return f"//*[@id='element_{name}']"
+
+
+def open_dropdown(form: Browser, name: str) -> None:
+    def is_open() -> bool:
+        form.click(dropdown(name))
+        return bool(eventually(lambda: form.all("//*[@role='option']"), within=5, every=0.1))
+
+    # While the fields above it unfold, a click may close it again.
+    until(is_open, f"the options of {name}", within=30)
 
 
 def fill_in(form: Browser, sandbox: Sandbox) -> None:
@@ -99,7 +108,7 @@ def test_the_providers_fields_have_labels_and_defaults(form: Browser) -> None:
     for name in ("region", "api_version"):
         chosen[name] = form.see(dropdown(name)).text
         schema = fields[name]["schema"]
-        form.click(dropdown(name))
+        open_dropdown(form, name)
         shown = [found.text for found in form.all("//*[@role='option']")]
         assert shown == [schema.get("values_display", {}).get(value, value) for value in schema["enum"]]
         if name == "region":
@@ -116,7 +125,7 @@ def test_a_connection_made_in_the_form_works_and_hides_its_token(
 ) -> None:
     fill_in(form, sandbox)
     form.click(EXTRA)
-    form.click(dropdown("region"))
+    open_dropdown(form, "region")
     form.click("//*[@role='option'][.='Europe']")
     form.see("//input[@name='element_admin_id']").send_keys("814860")
     save(form)

@@ -16,6 +16,7 @@ from intercom_provider.operators.batch import SendMessageBatchOperator
 from intercom_provider.results import read_results
 from intercom_provider.sending.batch.counts import COUNT_NAMES
 from tests.support.dags import connect
+from tests.support.databases import LedgerDatabase, connect_ledger
 from tests.support.messages import in_app
 from tests.support.timezones import write_zone, zones_in
 
@@ -118,7 +119,7 @@ def test_a_window_that_is_wrong_is_refused_when_the_dag_is_parsed(fields: dict[s
 def overnight(run_dag: Any, at_opening: Any, tmp_path: Path, server: Hostile) -> Any:
     """Return a function that runs a batch of two, one of whom waits, and lets something happen meanwhile."""
 
-    def run(happen: Callable[[], object], **fields: Any) -> Any:
+    def run(happen: Callable[[], object], another: dict[str, Any] | None = None, **fields: Any) -> Any:
         messages = people("UTC", "Etc/GMT-1")
         tmp_path.joinpath("messages.jsonl").write_text("\n".join(map(json.dumps, messages)))
         with DAG("overnight") as dag:
@@ -132,6 +133,8 @@ def overnight(run_dag: Any, at_opening: Any, tmp_path: Path, server: Hostile) ->
         def open_the_window() -> None:
             assert len(server.created) == 1
             send.send_window = (local(3_540), local(5_400))
+            for name, value in (another or {}).items():
+                setattr(send, name, value)
             happen()
 
         at_opening(open_the_window)
@@ -175,3 +178,30 @@ def test_results_that_are_gone_when_the_task_goes_on_are_no_complete_results(
     run = overnight(lambda: shutil.rmtree(tmp_path / "results"))
     assert (run.states, counts(run), len(server.created)) == ({"send": "failed"}, {"sent": 2}, 2)
     assert (run.xcom("send", "results_path"), list(tmp_path.rglob("*.end.json"))) == (None, [])
+
+
+@pytest.mark.needs("task_state_store")
+@pytest.mark.parametrize(
+    ("fields", "another"),
+    [
+        ({"campaign": "promo/1", "ledger_conn_id": "ledger"}, {"campaign": "promo/2"}),
+        ({}, {"ledger_conn_id": "ledger"}),
+        ({"ledger_conn_id": "ledger"}, {"ledger_conn_id": None}),
+    ],
+    ids=["another campaign", "from the store to a table", "from a table to the store"],
+)
+def test_another_ledger_ends_the_task_as_a_retry_would_send_to_everybody_again(
+    overnight: Any,
+    server: Hostile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    *,
+    fields: dict[str, Any],
+    another: dict[str, Any],
+) -> None:
+    file = tmp_path / "ledger.db"
+    connect_ledger(monkeypatch, LedgerDatabase({"conn_type": "sqlite", "host": str(file)}, file))
+    run = overnight(lambda: None, another, retries=1, retry_delay=timedelta(0), **fields)
+    assert (run.states, counts(run), len(server.created)) == ({"send": "failed"}, {"sent": 1, "not_sent": 1}, 1)
+    assert "its ledger is another one now" in capfd.readouterr().out

@@ -4,16 +4,18 @@ Run a try of a batch whose messages wait for their windows: in legs, between whi
 A leg sends what may go out now. What the try has done so far stands in XCom while no worker holds it: Airflow keeps it
 over a deferral and deletes it with a new try, which begins anew and goes by the ledger. An input that has become
 another one in the meantime ends the try, because its counts and results would mix two lists; so does a lost record.
+A ledger that has become another one ends the task, because a retry would go by a ledger that knows of nothing.
 """
 
 from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict, Unpack
 
 from intercom_provider.api.errors import InvalidInputError, StoppedError
-from intercom_provider.compat import AirflowException, TaskDeferred, push_before_raising
+from intercom_provider.compat import AirflowException, AirflowFailException, TaskDeferred, push_before_raising
 from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sending.batch.recorder import Recorder
 from intercom_provider.sending.batch.run import BatchRun
@@ -64,6 +66,7 @@ class Legs:
     :param results: The writer of the results; it is opened here.
     :param send: As :class:`BatchRun` takes it: settings, options, ledger, stopped, reason_to_suppress, window.
     :raises AirflowException: When the try cannot go on where it was deferred; a new one can.
+    :raises AirflowFailException: When the ledger is another one than before the deferral.
     :raises InvalidInputError: When the folder of the results cannot be used.
     """
 
@@ -93,11 +96,18 @@ class Legs:
             waiting = _read_waiting(context)
             if waiting is None:
                 raise ValueError(f"its XCom {XCOM_KEY} is gone")  # noqa: TRY301 - one sentence for all three causes
+            if waiting.ledger != _digest(send["ledger"]):
+                raise AirflowFailException(
+                    "The batch cannot go on where it waited for its window, because its ledger is another one now: "
+                    "campaign or ledger_conn_id has changed, maybe in a template with the time. Nothing more was sent, "
+                    "and Airflow does not retry, as that would send again to everybody. Let both stay the same over a "
+                    "run, as {{ ds }} and {{ run_id }} do, and set them as they were before you clear the task"
+                )
             waiting.record.check_input(total, batch.fingerprint)
         except ValueError as error:
             raise AirflowException(
                 f"The try cannot go on where it waited for its window: {error}. Nothing more was sent. A retry, or the "
-                "task cleared, goes on from the ledger and sends nothing twice"
+                "task cleared, goes on from the ledger, and sends nothing twice unless repeat allows it"
             ) from None
         self.record = waiting.record
         results.resume(waiting.results)
@@ -165,6 +175,7 @@ class Legs:
             "try": self._ti.try_number,
             "results": results,
             "record": self.record.pack(),
+            "ledger": _digest(self._send["ledger"]),
         }
         self._ti.xcom_push(key=XCOM_KEY, value=value)
 
@@ -196,6 +207,7 @@ def count_waiting(operator: BaseOperator, context: Context, may_wait: object) ->
 class _Waiting(NamedTuple):
     record: TryRecord
     results: dict[str, Any]
+    ledger: str
 
 
 def _read_waiting(context: Context) -> _Waiting | None:
@@ -207,7 +219,12 @@ def _read_waiting(context: Context) -> _Waiting | None:
     results = kept.get("results")
     if not isinstance(results, dict):
         raise ValueError("it cannot be read")  # noqa: TRY004 - as a record that is broken
-    return _Waiting(TryRecord.unpack(kept.get("record")), results)
+    return _Waiting(TryRecord.unpack(kept.get("record")), results, str(kept.get("ledger")))
+
+
+def _digest(ledger: Ledger) -> str:
+    """Return what tells a ledger and its scope from another one, without the salt itself."""
+    return blake2b(ledger.salt.encode(), digest_size=16).hexdigest()
 
 
 def _end_waiting(waiting: _Waiting, operator: BaseOperator, context: Context) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from intercom_provider.sending.batch.counts import COUNT_NAMES
 from tests.support.dags import connect
 from tests.support.databases import LedgerDatabase, connect_ledger
 from tests.support.messages import in_app
+from tests.support.storage import hanging_storage
 from tests.support.timezones import write_zone, zones_in
 
 if TYPE_CHECKING:
@@ -126,8 +128,7 @@ def overnight(run_dag: Any, at_opening: Any, tmp_path: Path, server: Hostile) ->
             send = batch(
                 messages=str(tmp_path / "messages.jsonl"),
                 send_window=(local(-60), local(1_800)),
-                results_path=str(tmp_path / "results"),
-                **fields,
+                **{"results_path": str(tmp_path / "results"), **fields},
             )
 
         def open_the_window() -> None:
@@ -205,3 +206,21 @@ def test_another_ledger_ends_the_task_as_a_retry_would_send_to_everybody_again(
     run = overnight(lambda: None, another, retries=1, retry_delay=timedelta(0), **fields)
     assert (run.states, counts(run), len(server.created)) == ({"send": "failed"}, {"sent": 1, "not_sent": 1}, 1)
     assert "its ledger is another one now" in capfd.readouterr().out
+
+
+@pytest.mark.needs("task_state_store")
+def test_a_time_out_is_heard_although_the_storage_hangs_when_the_task_goes_on(overnight: Any, server: Hostile) -> None:
+    with hanging_storage() as storage:
+        # If it were asked once more, the test would wait for it.
+        answering = threading.Timer(60, storage.answers.set)
+        answering.daemon = True
+        answering.start()
+        run = overnight(
+            lambda: storage.hang(finds_nothing=True),
+            results_path=storage.path,
+            execution_timeout=timedelta(seconds=5),
+        )
+        assert not storage.answers.is_set()
+        answering.cancel()
+    assert (run.states, counts(run), len(server.created)) == ({"send": "failed"}, {"sent": 1, "not_sent": 1}, 1)
+    assert (run.xcom("send", "results_path"), run.xcom("send", "waiting")) == (None, None)

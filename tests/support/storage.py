@@ -17,7 +17,7 @@ _numbers = itertools.count(1)
 
 
 class HangingStorage(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no annotations
-    """Object storage in memory, which opens no file for writing while it hangs."""
+    """Object storage in memory, which opens no file for writing, or finds none, while it hangs."""
 
     cachable = False
 
@@ -33,6 +33,7 @@ class HangingStorage(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no a
         self.answers.set()
         self.asked = threading.Event()
         self._names = ""
+        self._finds_nothing = False
 
     def open(self, path: str, mode: str = "rb", *args: Any, **kwargs: Any) -> Any:
         """Open a file, when the storage answers."""
@@ -41,9 +42,15 @@ class HangingStorage(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no a
             self.answers.wait(120)
         return super().open(path, mode, *args, **kwargs)
 
-    def hang(self, names: str = "") -> None:
-        """Answer no more, when a file with this in its name is to be written."""
-        self._names = names
+    def exists(self, path: str, **kwargs: Any) -> bool:
+        """Look for a file, when the storage answers."""
+        if self._finds_nothing:
+            self.answers.wait(120)
+        return bool(super().exists(path, **kwargs))
+
+    def hang(self, names: str = "", *, finds_nothing: bool = False) -> None:
+        """Answer no more, when a file with this in its name is to be written, or any is looked for."""
+        self._names, self._finds_nothing = names, finds_nothing
         self.asked.clear()
         self.answers.clear()
 

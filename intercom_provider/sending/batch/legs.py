@@ -15,7 +15,13 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict, Unpack
 
 from intercom_provider.api.errors import InvalidInputError, StoppedError
-from intercom_provider.compat import AirflowException, AirflowFailException, TaskDeferred, push_before_raising
+from intercom_provider.compat import (
+    AirflowException,
+    AirflowFailException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+    push_before_raising,
+)
 from intercom_provider.results.writer import ResultsWriter
 from intercom_provider.sending.batch.recorder import Recorder
 from intercom_provider.sending.batch.run import BatchRun
@@ -193,11 +199,12 @@ def count_waiting(operator: BaseOperator, context: Context, may_wait: object) ->
         yield
     except TaskDeferred:
         raise
-    except BaseException:
+    except BaseException as error:
         try:
             waiting = _read_waiting(context) if may_wait else None
             if waiting is not None:
-                _end_waiting(waiting, operator, context)
+                # A storage that hangs may be why the time is up, and there is no second time-out.
+                _end_waiting(waiting, operator, context, asks_storage=not isinstance(error, AirflowTaskTimeout))
         except Exception:
             # Why the try has ended matters more, and decides whether Airflow retries.
             log.exception("What waited for its window could not be counted")
@@ -227,14 +234,15 @@ def _digest(ledger: Ledger) -> str:
     return blake2b(ledger.salt.encode(), digest_size=16).hexdigest()
 
 
-def _end_waiting(waiting: _Waiting, operator: BaseOperator, context: Context) -> None:
+def _end_waiting(waiting: _Waiting, operator: BaseOperator, context: Context, *, asks_storage: bool) -> None:
     counts, results = waiting.record.counts, ResultsWriter(None, 1)
     Recorder(waiting.record, results, may_resend=False).count_rest()
     log.error("The batch ended while messages waited for their window: %s of %d", counts.in_words(), counts.total)
-    try:
-        results.resume(waiting.results)
-        results.close()
-    except InvalidInputError:
-        results.failed = True
+    if asks_storage:
+        try:
+            results.resume(waiting.results)
+            results.close()
+        except InvalidInputError:
+            results.failed = True
     push_before_raising(operator, context, {**counts.values(), **results.values()})
     context["ti"].xcom_push(key=XCOM_KEY, value=None)
